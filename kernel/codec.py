@@ -1,0 +1,93 @@
+"""Between JSON and a domain's messages: strict for commands, tolerant for events, and older events brought up to date."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from kernel.domain import Domain
+from kernel.errors import Malformed
+from kernel.log import Recorded
+from kernel.messages import Command, Event, tag_of
+
+DEPTH_MAX = 32
+_ENCODER = msgspec.json.Encoder()
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_PLACE = re.compile(r" - at `\$(.*)`$")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+
+
+class Codec:
+    """Encodes and decodes the messages of one domain. Thread-safe."""
+
+    def __init__(self, domain: Domain) -> None:
+        self._domain = domain
+        self._commands = {tag: msgspec.json.Decoder(command) for tag, command in domain.commands.items()}
+        self._events = {tag: msgspec.json.Decoder(event) for tag, event in domain.events.items()}
+
+    def command(self, command_type: str, data: bytes) -> Command:
+        """The command in this JSON. Raises Malformed with a pointer to the first thing that is wrong with it."""
+        decoder = self._commands.get(command_type)
+        if decoder is None:
+            raise Malformed(f"there is no command {command_type!r}")
+        refuse_unstorable(data)
+        try:
+            command: Command = decoder.decode(data)
+        except msgspec.ValidationError as error:
+            raise Malformed(*_detail_and_pointer(str(error))) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Malformed(f"not JSON: {error}") from error
+        return command
+
+    def event(self, recorded: Recorded) -> Event:
+        """The fact in a recorded event, upcast to its present shape. Raises on a fact this domain does not know: a bug."""
+        cls = self._domain.events[recorded.type]
+        if recorded.meta.schema_version == cls.schema_version:
+            event: Event = self._events[recorded.type].decode(recorded.data)
+            return event
+        data: dict[str, Any] = msgspec.json.decode(recorded.data)
+        for version in range(recorded.meta.schema_version, cls.schema_version):
+            data = self._domain.upcasters[recorded.type, version].upcast(data)
+        return msgspec.convert(data, cls)
+
+
+def encode(message: Command | Event) -> bytes:
+    """Canonical JSON of a message: every field, in the order of the class, no white space."""
+    return _ENCODER.encode(message)
+
+
+def encode_event(event: Event) -> tuple[str, int, bytes]:
+    """Wire name, schema version and JSON of an event."""
+    cls = type(event)
+    return tag_of(cls), cls.schema_version, _ENCODER.encode(event)
+
+
+def refuse_unstorable(data: bytes) -> None:
+    """Refuse JSON that some store or reader could not hold: nested too deeply, or with NUL in a string. Raises Malformed.
+
+    Lone surrogates, NaN and infinities are not JSON to msgspec and are refused by decoding.
+    """
+    if data.count(b"[") + data.count(b"{") > DEPTH_MAX:
+        depth = deepest = 0
+        for char in _STRING.sub(b"", data):
+            if char in b"[{":
+                depth += 1
+                deepest = max(deepest, depth)
+            elif char in b"]}":
+                depth -= 1
+        if deepest > DEPTH_MAX:
+            raise Malformed(f"nested deeper than {DEPTH_MAX}")
+    if rb"\u0000" in data and any(rb"\u0000" in part.replace(rb"\\", b"") for part in _STRING.findall(data)):
+        raise Malformed("a string holds the character NUL")
+
+
+def _detail_and_pointer(text: str) -> tuple[str, str]:
+    """msgspec says "Expected `int` - at `$.lines[0].quantity`"; the contract says pointer "/lines/0/quantity"."""
+    place = _PLACE.search(text)
+    steps = [name or index for name, index in _STEP.findall(place.group(1))] if place else []
+    pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+    detail = text[: place.start()] if place else text
+    named = re.search(r"(?:unknown|required) field `([^`]+)`", detail)
+    return detail, f"{pointer}/{named.group(1)}" if named else pointer

@@ -1,0 +1,107 @@
+"""A domain is a module that exports tuples: DECIDERS, VIEWS, and optionally UPCASTERS. No registry, no import-time effects."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeVar
+
+import msgspec
+
+from kernel.decider import Decider, Upcaster
+from kernel.errors import Misconfigured
+from kernel.messages import Command, Event, tag_of
+from kernel.view import View
+
+Named = TypeVar("Named", Decider, View)
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """The checked content of a domain module, indexed by wire name."""
+
+    name: str
+    deciders: tuple[Decider, ...]
+    views: Mapping[str, View]
+    commands: Mapping[str, type[Command]]
+    events: Mapping[str, type[Event]]
+    decider_of: Mapping[str, Decider]
+    upcasters: Mapping[tuple[str, int], Upcaster]
+
+    def decider_of_stream(self, stream: str) -> Decider | None:
+        """The decider whose streams are called like this one; None when no decider is."""
+        fitting = [decider for decider in self.deciders if stream.startswith(f"{decider.name}-")]
+        return max(fitting, key=lambda decider: len(decider.name), default=None)
+
+
+def load_domain(module_name: str) -> Domain:
+    """Import and check a domain. Raises Misconfigured with the first thing that is wrong with it."""
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise Misconfigured(f"TWOFOLD_DOMAIN={module_name}: cannot be imported ({error}); name an importable module") from error
+    return domain_of(module)
+
+
+def domain_of(module: ModuleType) -> Domain:
+    """The domain that a module exports. Raises Misconfigured."""
+    deciders: tuple[Decider, ...] = _exported(module, "DECIDERS")
+    views: tuple[View, ...] = _exported(module, "VIEWS")
+    upcasters: tuple[Upcaster, ...] = getattr(module, "UPCASTERS", ())
+    where = module.__name__
+    commands: dict[str, type[Command]] = {}
+    decider_of: dict[str, Decider] = {}
+    events: dict[str, type[Event]] = {}
+    for decider in _unique(where, "decider", deciders):
+        for command in decider.commands:
+            if tag_of(command) in commands:
+                raise Misconfigured(f"{where}: two commands are called {tag_of(command)}; give one of them another tag")
+            if decider.key not in command.__struct_fields__:
+                raise Misconfigured(f"{where}: {tag_of(command)} has no field {decider.key!r}, the key of decider {decider.name}")
+            commands[tag_of(command)] = command
+            decider_of[tag_of(command)] = decider
+        for event in decider.events:
+            if events.setdefault(tag_of(event), event) is not event:
+                raise Misconfigured(f"{where}: two events are called {tag_of(event)}; give one of them another tag")
+    for view in _unique(where, "view", views):
+        _check_view(where, view, events)
+    return Domain(
+        name=where,
+        deciders=deciders,
+        views={view.name: view for view in views},
+        commands=commands,
+        events=events,
+        decider_of=decider_of,
+        upcasters={(upcaster.tag, upcaster.schema_version): upcaster for upcaster in upcasters},
+    )
+
+
+def _exported(module: ModuleType, name: str) -> tuple[Any, ...]:
+    value = getattr(module, name, None)
+    if not isinstance(value, tuple):
+        raise Misconfigured(f"{module.__name__}: exports no tuple {name}; a domain is a module with DECIDERS and VIEWS")
+    return value
+
+
+def _unique(where: str, kind: str, things: tuple[Named, ...]) -> tuple[Named, ...]:
+    names = [thing.name for thing in things]
+    for name in names:
+        if names.count(name) > 1:
+            raise Misconfigured(f"{where}: two {kind}s are called {name!r}")
+        if not name.replace("_", "").isalnum() or not name.isascii() or len(name) > 40:
+            raise Misconfigured(f"{where}: {kind} name {name!r} must be at most 40 ASCII letters, digits and underscores")
+    return things
+
+
+def _check_view(where: str, view: View, events: Mapping[str, type[Event]]) -> None:
+    fields = {field.name for field in msgspec.structs.fields(view.row)}
+    for name in (view.key, *view.indexes, *view.orders):
+        if name not in fields:
+            raise Misconfigured(f"{where}: view {view.name}: row {view.row.__name__} has no field {name!r}")
+    for event in view.on:
+        if events.get(tag_of(event)) is not event:
+            raise Misconfigured(f"{where}: view {view.name} listens to {tag_of(event)}, which no decider makes")
+    if view.sync == "inline" and view.store != "sql":
+        raise Misconfigured(f"{where}: view {view.name} is inline and so must be in the store 'sql'")

@@ -1,0 +1,51 @@
+"""A command on its way: what the gateway adds to a wish before the bus carries it.
+
+On the broker a message is a JSON array of envelopes: stable names, unknown fields ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import blake2b
+
+import msgspec
+
+from kernel.errors import Malformed
+
+
+class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One accepted command. `data` is its canonical JSON; `attempt` counts the times it was asked for anew after being parked."""
+
+    command_id: str
+    type: str
+    stream: str
+    data: msgspec.Raw
+    fingerprint: str
+    accepted_at: datetime
+    principal: str = "anonymous"
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    expected_version: int | None = None
+    attempt: int = 1
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(list[Envelope])
+
+
+def fingerprint_of(command_type: str, data: bytes) -> str:
+    """32 hex digits that tell two wishes apart: over type and canonical JSON, so white space and field order do not count."""
+    return blake2b(command_type.encode() + b"\0" + data, digest_size=16).hexdigest()
+
+
+def encode_batch(envelopes: Sequence[Envelope]) -> bytes:
+    return _ENCODER.encode(envelopes)
+
+
+def decode_batch(body: bytes) -> list[Envelope]:
+    """Raises Malformed when the body is not a JSON array of envelopes."""
+    try:
+        return _DECODER.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(str(error)) from error

@@ -1,0 +1,55 @@
+"""Five errors, named by what the catcher does next.
+
+    Error
+    ├── Rejected       the domain said no: final, an outcome like any other
+    ├── Malformed      not a known message: refuse at the door, park behind it
+    ├── Conflict       the stream moved: decide again
+    ├── Unavailable    a neighbour did not answer: wait, retry, 503
+    └── Misconfigured  found at start-up: refuse to start
+
+They carry data, not prose. Foreign exceptions are wrapped, `from` the original, in the room that owns the technology.
+Whatever is none of the five is a bug and stays an ordinary exception.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Error(Exception):
+    """One of the five."""
+
+
+class Rejected(Error):
+    """The domain says no. `code` is stable and machine-readable, `details` is JSON-encodable."""
+
+    def __init__(self, code: str, **details: Any) -> None:
+        super().__init__(code)
+        self.code = code
+        self.details = details
+
+
+class Malformed(Error):
+    """Not a known message. `pointer` is an RFC 6901 JSON pointer to the offending place ("" = the whole)."""
+
+    def __init__(self, detail: str, pointer: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.pointer = pointer
+
+
+class Conflict(Error):
+    """Somebody else appended to one of the streams, or decided one of the commands, since they were read."""
+
+
+class Unavailable(Error):
+    """`what` did not answer in time; nothing is known to have happened. Try again after `retry_after_seconds`."""
+
+    def __init__(self, what: str, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(what)
+        self.what = what
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Misconfigured(Error):
+    """A setting or a domain module is wrong; the text names the setting and the fix, in one line."""

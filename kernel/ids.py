@@ -1,0 +1,52 @@
+"""Identities and the two stable hashes: which lane a stream travels on, which slice a row lives in."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from zlib import crc32
+
+IDEMPOTENCY_NAMESPACE = uuid.UUID("6f2c1d0e-5a53-5c1b-9d0c-7f0f2b1e9a11")
+"""Part of every command id made from an Idempotency-Key: on disk for ever, never to be changed."""
+
+FUTURE_SECONDS_MAX = 300.0
+"""How far ahead of this clock a minted id may be and still be believed (clocks of two gateways differ)."""
+
+
+def new_command_id() -> str:
+    """A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random. Sorts by time, so the inbox index grows at its end."""
+    random = int.from_bytes(os.urandom(10), "big")
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds & (1 << 48) - 1) << 80 | random
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return str(uuid.UUID(int=value))
+
+
+def command_id_for(principal: str, idempotency_key: str) -> str:
+    """The UUIDv5 that this principal's key always stands for. The principal's length keeps ("a", "bc") and ("ab", "c") apart."""
+    return str(uuid.uuid5(IDEMPOTENCY_NAMESPACE, f"{len(principal)}:{principal}:{idempotency_key}"))
+
+
+def is_possible_command_id(text: str) -> bool:
+    """Whether a gateway of this system can have handed out this id: a canonical UUIDv5, or a UUIDv7 not from the future."""
+    try:
+        value = uuid.UUID(text)
+    except ValueError:
+        return False
+    if str(value) != text or value.variant != uuid.RFC_4122:
+        return False
+    if value.version == 5:
+        return True
+    return value.version == 7 and (value.int >> 80) / 1000 <= time.time() + FUTURE_SECONDS_MAX
+
+
+def lane_of(stream: str, lanes: int) -> int:
+    """The lane of a stream, 0 to lanes - 1. CRC-32 of the name: stable across processes, hosts and Python versions."""
+    return crc32(stream.encode()) % lanes
+
+
+def slice_of(key: str, slices: int) -> int:
+    """The slice of a row key, 0 to slices - 1."""
+    return crc32(key.encode()) % slices

@@ -1,0 +1,86 @@
+"""What goes into the event log and what comes out of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from kernel.envelope import Envelope
+from kernel.outcome import Outcome, Status
+
+
+class Meta(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Where an event comes from. Stored beside it, on disk for ever."""
+
+    command_id: str
+    correlation_id: str
+    causation_id: str
+    principal: str
+    schema_version: int = 1
+
+
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
+    """A fact that has its place in its stream and not yet one in the log. `data` is JSON."""
+
+    stream: str
+    version: int
+    type: str
+    data: bytes
+    meta: Meta
+
+
+class Recorded(msgspec.Struct, frozen=True, gc=False):
+    """A fact in the log. `data` is JSON, as it was written."""
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    data: bytes
+    meta: Meta
+    recorded_at: datetime
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What `execute` asks the store to record for one command: its events and its outcome, before they have positions.
+
+    `version` is that of the stream after the events. `error` is the traceback of a parked command.
+    """
+
+    envelope: Envelope
+    status: Status
+    version: int
+    events: tuple[NewEvent, ...] = ()
+    code: str | None = None
+    details: dict[str, object] | None = None
+    error: str | None = None
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """One committed batch: outcomes in the order of the decisions; `head` is the log's last position after it."""
+
+    outcomes: tuple[Outcome, ...]
+    head: int
+    recorded_at: datetime
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Events in position order. `through` is the last position looked at, also when a filter left it out."""
+
+    events: list[Recorded]
+    through: int
+
+
+class ParkedCommand(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A command that could not be decided because of a bug, with what is needed to see why and to try again.
+
+    `reason` is "bug", "malformed" or "key-reused" (an idempotency key that came back with another body in the same
+    instant: the first body has the outcome, this one never had an effect).
+    """
+
+    id: int
+    envelope: Envelope
+    reason: str
+    error: str
+    parked_at: datetime

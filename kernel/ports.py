@@ -1,0 +1,193 @@
+"""The architecture on one page: what the rooms ask of each other.
+
+    gateway ── CommandQueue ──> bus ──> workers ── EventStore ──> log ──> readmodels ── ViewStore ──> rows ──> gateway
+                    Bell (positions, progress) and Outcomes fly back beside it; Leases say who holds which lane or slice.
+
+Every port has an embedded and a served implementation and one conformance suite in tests/contract. All calls are
+blocking and thread-safe unless they say otherwise; every one may raise Unavailable. Gateways call them from threads.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from kernel.envelope import Envelope
+from kernel.log import Appended, Decision, NewEvent, Page, ParkedCommand, Recorded
+from kernel.outcome import Outcome
+from kernel.rows import Advance, Found, Generation, ParkedKey, Progress, Query, Row, RowPage
+from kernel.view import SliceId, View
+
+Stop = Callable[[], None]
+"""Ends a subscription. May be called from any thread, any number of times."""
+
+
+class EventStore(Protocol):
+    """The log and the inbox: the only truth."""
+
+    def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
+        """The outcomes of those of these commands that were decided."""
+
+    def read(self, after: Mapping[str, int]) -> dict[str, list[Recorded]]:
+        """Of many streams at once, the events after a version each (0: all), in version order. No entry when none."""
+
+    def append(self, decisions: Sequence[Decision], inline: InlineRows | None = None) -> Appended:
+        """Commit a batch, whole or not at all: events at gapless positions in the order given, outcomes, parked, inline rows.
+
+        Raises Conflict when a version is taken or a command has an outcome already (other than an older, parked attempt's,
+        which is replaced). A connection cut during COMMIT raises Unavailable: what happened is in the inbox.
+        """
+
+    def page(self, after: int, limit: int, types: Collection[str] | None = None) -> Page:
+        """Events at positions after `after`, at most `limit` of them; only these types, when given."""
+
+    def stream(
+        self,
+        stream: str,
+        after: int = 0,
+        limit: int | None = None,
+        until_version: int | None = None,
+        until: datetime | None = None,
+    ) -> list[Recorded]:
+        """One stream's events after version `after`, up to a version or a time (both inclusive)."""
+
+    def version(self, stream: str) -> int:
+        """The stream's last version, 0 when it has no events."""
+
+    def head(self) -> tuple[int, datetime | None]:
+        """The log's last position (0 when empty) and when it was recorded."""
+
+    def recorded_at(self, positions: Collection[int]) -> dict[int, datetime]:
+        """When the events at these positions were recorded."""
+
+    def parked(self, limit: int = 100, after: int = 0) -> list[ParkedCommand]:
+        """Parked commands by ascending id."""
+
+    def parked_command(self, parked_id: int) -> ParkedCommand | None: ...
+
+    def discard(self, parked_id: int) -> bool:
+        """Forget a parked command (its outcome stays). False when there is none."""
+
+
+class InlineRows(Protocol):
+    """Inline views, folded inside the append's own transaction. `connection` is the store's, opaque to everybody between."""
+
+    def lock(self, connection: Any, events: Sequence[NewEvent]) -> Any:
+        """Load and lock the rows these events touch, in key order, before the log's head is locked."""
+
+    def write(self, connection: Any, locked: Any, events: Sequence[Recorded]) -> None:
+        """Fold the events, which now have positions, and write the rows."""
+
+
+class CommandQueue(Protocol):
+    """The gateway's end of the lanes. Called on the event loop, never blocks."""
+
+    def put(self, envelope: Envelope) -> Future[None]:
+        """Done when the command is durable in its lane; fails with Unavailable when it may not be (asking again is harmless).
+
+        Commands of one stream keep the order in which they were put.
+        """
+
+    def is_ready(self) -> bool:
+        """Whether a command put now has a chance to be accepted."""
+
+
+class LaneTable(Protocol):
+    """The embedded queue's storage: batches of envelopes, first in first out in each lane, in the log's own file."""
+
+    def put(self, batches: Sequence[tuple[int, bytes]]) -> None:
+        """Make these (lane, body) batches durable, in this order."""
+
+    def take(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
+        """The next (id, lane, body) with an id above `after`, by ascending id. Nothing is removed."""
+
+    def done(self, ids: Sequence[int]) -> None:
+        """Remove finished batches. May return before it is durable: a batch that comes again is only a duplicate."""
+
+    def depths(self) -> dict[int, int]:
+        """Batches waiting or being worked on, by lane; lanes without any may be missing."""
+
+    def bury(self, batch_id: int, reason: str) -> None:
+        """Move a batch that cannot be decoded to the dead letters, which are kept."""
+
+
+class Bell(Protocol):
+    """Rings: lossy hints that something moved. Sending never blocks and never raises; a lost ring costs latency only."""
+
+    def ring(self, position: int) -> None:
+        """The log's head has reached `position`."""
+
+    def advanced(self, progress: Sequence[Progress]) -> None:
+        """These slices' rows and checkpoints are committed up to there."""
+
+    def listen(
+        self, on_ring: Callable[[int], None] | None = None, on_advanced: Callable[[Sequence[Progress]], None] | None = None
+    ) -> Stop:
+        """Call back from the bell's own thread; callbacks must return at once."""
+
+
+class Outcomes(Protocol):
+    """News of decided commands, told to every gateway. As lossy as a ring: the inbox is the truth."""
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None: ...
+
+    def listen(self, on_outcomes: Callable[[Sequence[Outcome]], None]) -> Stop: ...
+
+
+class ViewStore(Protocol):
+    """Rows, checkpoints and parked keys of the views that live in one store."""
+
+    def prepare(self, view: View, slices: int) -> Generation:
+        """Make what the view needs, once; safe to call from many processes at a time. The live generation.
+
+        A view whose shape (row fields, indexes, orders) differs from the stored one gets a new generation, empty, at position 0.
+        """
+
+    def positions(self, view: str | None = None) -> dict[SliceId, int]:
+        """Checkpoints of the live generation of this view, or of every prepared view, every slice: 0 for one that never moved."""
+
+    def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
+        """Those of these rows that exist."""
+
+    def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
+        """Apply each advance whose slice still stands at `expected`, rows and checkpoint together. The slices that moved."""
+
+    def get(self, view: str, keys: Sequence[str]) -> list[Found]:
+        """One answer for each key, in order; each row and the checkpoint it comes with are from one snapshot."""
+
+    def find(self, view: str, query: Query) -> RowPage:
+        """Raises Malformed for a field that is not declared, a value of the wrong type, or a cursor that is not ours."""
+
+    def parked(self, view: str | None = None) -> list[ParkedKey]: ...
+
+    def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
+        """Positions of the events that stand in line behind a parked key, ascending, the poison one first."""
+
+    def request_retry(self, view: str, key: str) -> bool:
+        """Ask the projector that holds the key's slice to drain its line. False when the key is not parked."""
+
+    def discard(self, view: str, key: str) -> bool:
+        """Ask it to skip the poison event for good and drain the rest. False when the key is not parked."""
+
+
+class Leases(Protocol):
+    """Who holds which lane or slice, settled in the database, by its clock."""
+
+    def renew(self, room: str, member: str, resources: Sequence[str], term_seconds: float) -> dict[str, int]:
+        """Say "I am alive", give up what is above the fair share, take what is free up to it. What is held: resource to epoch.
+
+        The epoch of a resource grows whenever it changes hands. To be called several times a term.
+        """
+
+    def leave(self, room: str, member: str) -> None:
+        """Free everything at once."""
+
+    def members(self) -> dict[str, int]:
+        """How many members of each room are alive."""
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The time, UTC."""

@@ -1,0 +1,100 @@
+"""What goes into a view store and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from kernel.view import SliceId
+
+
+class Generation(msgspec.Struct, frozen=True):
+    """One build of a view's rows: its number, from 1, and into how many slices it is cut, fixed when it was made."""
+
+    view: str
+    number: int
+    slices: int
+
+    def slice_ids(self) -> list[SliceId]:
+        return [SliceId(self.view, self.number, number) for number in range(self.slices)]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A row as it is stored. `position` is that of the last event folded into it: the row's version, its ETag."""
+
+    key: str
+    value: msgspec.Struct
+    position: int
+
+
+class Advance(msgspec.Struct, frozen=True):
+    """One slice's step over the log: applied whole if its checkpoint still is `expected`, else not at all.
+
+    `rows` holds the touched rows, None for deleted ones; `waiting` events (key to positions, ascending) that stand in
+    line behind a parked key, the poison event itself first; `unparked` keys whose line has been drained into `rows`.
+    `recorded_at` has one entry for each event folded, for measuring visibility.
+    """
+
+    slice: SliceId
+    expected: int
+    position: int
+    rows: Mapping[str, Row | None]
+    waiting: Mapping[str, list[int]] = {}
+    errors: Mapping[str, str] = {}
+    unparked: frozenset[str] = frozenset()
+    recorded_at: tuple[datetime, ...] = ()
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The answer to a query by key, read in one snapshot: the row or None, and the checkpoint of its slice."""
+
+    row: Row | None
+    slice: SliceId
+    position: int
+
+
+class Query(msgspec.Struct, frozen=True):
+    """A question by declared index: rows whose `index` field equals `value` (index None: all rows), ordered, `limit` a page.
+
+    `order` is a declared order field, an index or the key; ties are broken by the key. `cursor` is opaque, from the last page.
+    """
+
+    index: str | None = None
+    value: Any = None
+    order: str | None = None
+    descending: bool = False
+    limit: int = 50
+    cursor: str | None = None
+
+
+class RowPage(msgspec.Struct, frozen=True):
+    """Rows in the order asked for; `next` is None on the last page; `position` is the lowest checkpoint of the view's slices."""
+
+    rows: list[Row]
+    next: str | None
+    position: int
+
+
+class ParkedKey(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A row key whose next event could not be folded. `waiting` counts the events in line, the poison one included."""
+
+    slice: SliceId
+    key: str
+    position: int
+    error: str
+    waiting: int
+    attempts: int
+    parked_at: datetime
+    retry_requested: bool = False
+
+
+class Progress(msgspec.Struct, frozen=True, array_like=True):
+    """How far a slice is: told to gateways by the projector that moved it."""
+
+    view: str
+    generation: int
+    slice: int
+    position: int

@@ -1,0 +1,68 @@
+"""The read side of one question: fold events into rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from kernel.messages import Event
+
+Store = Literal["sql", "redis", "search"]
+Synchronisation = Literal["inline", "async", "live"]
+
+
+class About(msgspec.Struct, frozen=True, gc=False):
+    """What is known about an event beside its facts. `key` and `part` say which row is being folded (see `View.keys`)."""
+
+    position: int
+    stream: str
+    version: int
+    recorded_at: datetime
+    key: str = ""
+    part: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One read model.
+
+    `row` is a msgspec.Struct whose field `key` holds the row key. `keys(event, about)` names the rows an event touches:
+    an iterable of keys, or a mapping of key to the part of the event that concerns it, handed to `evolve` as `about.part`
+    (so an order of 2,000 lines is walked once, not once a product). `evolve(row | None, event, about)` returns the next
+    row, or None to delete it; pure, and never raises on an event that a decider of this domain can have made.
+    `indexes` are fields one may filter by, `orders` fields one may sort by; the key is always both.
+    """
+
+    name: str
+    key: str
+    row: type[msgspec.Struct]
+    on: tuple[type[Event], ...]
+    keys: Callable[[Any, About], Iterable[str] | Mapping[str, Any]]
+    evolve: Callable[[Any, Any, About], Any]
+    indexes: tuple[str, ...] = ()
+    orders: tuple[str, ...] = ()
+    store: Store = "sql"
+    sync: Synchronisation = "async"
+
+    def parts(self, event: Event, about: About) -> Mapping[str, Any]:
+        """Key to part for every row this event touches, each key once, in the order given."""
+        keys = self.keys(event, about)
+        return keys if isinstance(keys, Mapping) else dict.fromkeys(keys)
+
+
+class SliceId(NamedTuple):
+    """The part of a view's rows that is folded and leased as one: keys with slice_of(key, slices) == slice.
+
+    A generation is one build of the view's rows, from position 0; a rebuild makes the next one.
+    """
+
+    view: str
+    generation: int
+    slice: int
+
+    def __str__(self) -> str:
+        return f"{self.view}/{self.generation}/{self.slice}"
