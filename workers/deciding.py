@@ -1,0 +1,99 @@
+"""One batch in the making: streams folded once, commands decided in order, each on top of what the ones before it did.
+
+A command's "no" is an outcome. A command's bug parks that command alone: nothing of it is kept, and its neighbours,
+also those on the same stream, are decided as if it had never come.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+
+from kernel.codec import Codec, encode_event
+from kernel.decider import Decider
+from kernel.domain import Domain
+from kernel.envelope import Envelope
+from kernel.errors import Malformed, Rejected
+from kernel.log import Decision, Meta, NewEvent, Recorded
+from workers.states import Folded
+
+ERROR_CHARS_MAX = 8_000
+
+
+class Batch:
+    """Decides the commands of one batch. `folded` holds the states after it, for the cache, once it is committed."""
+
+    def __init__(
+        self, domain: Domain, codec: Codec, known: Mapping[str, Folded], recorded: Mapping[str, Sequence[Recorded]]
+    ) -> None:
+        self._domain = domain
+        self._codec = codec
+        self._recorded = recorded
+        self.folded: dict[str, Folded] = dict(known)
+        self._caught_up: set[str] = set()
+
+    def decide(self, envelope: Envelope) -> Decision:
+        """What becomes of this command. Never raises."""
+        try:
+            command = self._codec.command(envelope.type, bytes(envelope.data))
+        except Malformed as error:
+            return _parked(envelope, self._version(envelope.stream), "malformed", f"{error.detail} (at {error.pointer or '/'})")
+        decider = self._domain.decider_of[envelope.type]
+        try:
+            before = self._fold(decider, envelope.stream)
+            if envelope.expected_version not in (None, before.version):
+                raise Rejected("stream-moved", expected=envelope.expected_version, version=before.version)
+            events = decider.decide(before.state, command)
+            after, new = _extend(decider, envelope, before, events)
+        except Rejected as no:
+            return Decision(envelope, "rejected", self._version(envelope.stream), (), no.code, no.details)
+        except Exception:
+            return _parked(envelope, self._version(envelope.stream), "bug", traceback.format_exc(chain=True))
+        self.folded[envelope.stream] = after
+        return Decision(envelope, "succeeded" if new else "ignored", after.version, new)
+
+    def _fold(self, decider: Decider, stream: str) -> Folded:
+        """The stream's state, brought up to what was read from the log."""
+        folded = self.folded.get(stream, Folded(0, decider.initial, 0))
+        if stream not in self._caught_up:
+            version, state, size_bytes = folded
+            for event in self._recorded.get(stream, ()):
+                version, state = event.version, decider.evolve(state, self._codec.event(event))
+                size_bytes += len(event.data)
+            folded = self.folded[stream] = Folded(version, state, size_bytes)
+            self._caught_up.add(stream)
+        return folded
+
+    def _version(self, stream: str) -> int:
+        """The stream's last version, whether or not it can be folded."""
+        recorded = self._recorded.get(stream)
+        folded = self.folded.get(stream)
+        return max(recorded[-1].version if recorded else 0, folded.version if folded else 0)
+
+
+def _extend(
+    decider: Decider, envelope: Envelope, before: Folded, events: Sequence[object]
+) -> tuple[Folded, tuple[NewEvent, ...]]:
+    """The state after these events, and the events as they are stored. One that cannot be folded is a bug now, not later."""
+    version, state, size_bytes = before
+    new = []
+    for event in events:
+        if not isinstance(event, decider.events):
+            raise TypeError(f"decider {decider.name} made a {type(event).__name__}, which is not among its events")
+        version += 1
+        state = decider.evolve(state, event)
+        tag, schema_version, data = encode_event(event)
+        size_bytes += len(data)
+        meta = Meta(
+            command_id=envelope.command_id,
+            correlation_id=envelope.correlation_id or envelope.command_id,
+            causation_id=envelope.causation_id or envelope.command_id,
+            principal=envelope.principal,
+            schema_version=schema_version,
+        )
+        new.append(NewEvent(envelope.stream, version, tag, data, meta))
+    return Folded(version, state, size_bytes), tuple(new)
+
+
+def _parked(envelope: Envelope, version: int, code: str, error: str) -> Decision:
+    return Decision(envelope, "parked", version, (), code, None, error[-ERROR_CHARS_MAX:])

@@ -1,0 +1,125 @@
+"""Execute a batch of commands: look up, read, decide, append; then tell.
+
+    envelopes ─> inbox: decided already? ─> streams: read what is new ─> decide in order ─> append (one transaction)
+                      │ yes                                                  ▲    │ Conflict: somebody else was here
+                      └──> its first outcome                                 └────┘ (at most CONFLICTS_MAX times)
+
+When `execute` returns, every command has its one permanent outcome. When it raises, nothing of the batch is known to have
+happened and it may be executed again, by anybody: the inbox and the version check make the second time harmless.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+
+import structlog
+
+from kernel.codec import Codec
+from kernel.domain import Domain
+from kernel.envelope import Envelope
+from kernel.errors import Conflict, Unavailable
+from kernel.log import Decision
+from kernel.outcome import Outcome
+from kernel.ports import Bell, EventStore, InlineRows, Outcomes
+from workers.deciding import Batch
+from workers.states import Folded, States
+
+CONFLICTS_MAX = 10
+"""A conflict means a second worker on the same streams, which leases make rare; ten in a row mean something is broken."""
+
+
+class Executor:
+    """Executes batches. Thread-safe: several may be under way, on different streams."""
+
+    def __init__(
+        self,
+        domain: Domain,
+        codec: Codec,
+        events: EventStore,
+        bell: Bell,
+        outcomes: Outcomes,
+        inline: InlineRows | None = None,
+        states: States | None = None,
+    ) -> None:
+        self._domain = domain
+        self._codec = codec
+        self._events = events
+        self._bell = bell
+        self._outcomes = outcomes
+        self._inline = inline
+        self._states = states or States()
+        self._log = structlog.get_logger(room="workers")
+
+    def execute(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
+        """One outcome for each command id, decided or looked up. Raises Unavailable when it could not be decided now."""
+        outcomes = self._decide_isolated(envelopes)
+        self._outcomes.tell(outcomes)
+        return outcomes
+
+    def _decide_isolated(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
+        """A command that the log cannot store, whatever its decider thought of it, is a bug of that command alone."""
+        try:
+            return self._decide_again_on_conflict(envelopes)
+        except (Unavailable, Conflict):
+            raise
+        except Exception:
+            if len(envelopes) > 1:
+                return [outcome for envelope in envelopes for outcome in self._decide_isolated([envelope])]
+            self._log.exception("cannot append, so parked", command_id=envelopes[0].command_id, type=envelopes[0].type)
+            return self._append([Decision(envelopes[0], "parked", 0, (), "bug", None, traceback.format_exc())])
+
+    def _decide_again_on_conflict(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
+        for _ in range(CONFLICTS_MAX):
+            try:
+                return self._decide_once(envelopes)
+            except Conflict:
+                for envelope in envelopes:
+                    self._states.drop(envelope.stream)
+        raise Unavailable(f"the log: {CONFLICTS_MAX} conflicts in a row")
+
+    def _decide_once(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
+        decided = self._events.outcomes({envelope.command_id for envelope in envelopes})
+        fresh, reused = _sort_out(envelopes, decided)
+        known = {stream: folded for stream in {e.stream for e in fresh} if (folded := self._states.get(stream))}
+        recorded = self._events.read({e.stream: known[e.stream].version if e.stream in known else 0 for e in fresh})
+        batch = Batch(self._domain, self._codec, known, recorded)
+        decisions = [batch.decide(envelope) for envelope in fresh] + [_reused(envelope) for envelope in reused]
+        again = [decided[command_id] for command_id in decided.keys() - {envelope.command_id for envelope in fresh}]
+        if not decisions:
+            return again
+        outcomes = self._append(decisions)
+        self._remember(batch.folded)
+        for envelope, reason in [(d.envelope, d.code) for d in decisions if d.status == "parked"]:
+            self._log.error("parked", command_id=envelope.command_id, type=envelope.type, reason=reason)
+        return again + outcomes
+
+    def _append(self, decisions: Sequence[Decision]) -> list[Outcome]:
+        appended = self._events.append(decisions, self._inline)
+        self._bell.ring(appended.head)
+        return [outcome for outcome in appended.outcomes if outcome.code != "key-reused"]
+
+    def _remember(self, folded: dict[str, Folded]) -> None:
+        for stream, state in folded.items():
+            self._states.put(stream, state)
+
+
+def _sort_out(envelopes: Sequence[Envelope], decided: dict[str, Outcome]) -> tuple[list[Envelope], list[Envelope]]:
+    """The commands to decide, each once, in order; and those whose idempotency key is already taken by another body."""
+    fresh: dict[str, Envelope] = {}
+    reused: dict[tuple[str, str], Envelope] = {}
+    for envelope in envelopes:
+        first = decided.get(envelope.command_id)
+        if first is not None and first.status == "parked" and envelope.attempt > first.attempt:
+            first = None
+        holder = fresh.get(envelope.command_id) or first
+        if holder is None or (isinstance(holder, Envelope) and envelope.attempt > holder.attempt):
+            fresh[envelope.command_id] = envelope
+        elif holder.fingerprint != envelope.fingerprint:
+            reused[envelope.command_id, envelope.fingerprint] = envelope
+    return list(fresh.values()), list(reused.values())
+
+
+def _reused(envelope: Envelope) -> Decision:
+    error = "the idempotency key came with another body in the same instant: that one has the outcome, this one had no effect"
+    return Decision(envelope, "parked", 0, (), "key-reused", None, error)
