@@ -1,0 +1,88 @@
+"""Facts about the whole system, read from the databases and the broker when somebody scrapes: head, lag, depth, members, parked.
+
+A Prometheus collector: registered by the one process that exports facts, asked at every scrape, so what it says is never old.
+What cannot be read is absent, and `twofold_facts_up` is 0: a missing line on a dashboard is honest, a flat one is not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import structlog
+from prometheus_client import start_http_server
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from kernel.errors import Unavailable
+from kernel.ports import Clock, EventStore, Leases, ViewStore
+from monitoring.lag import read_lag
+
+PARKED_COUNTED_MAX = 1_000
+
+
+class Facts(Collector):
+    """Reads the whole system. `depths` gives the messages waiting by lane, as text, "dead" for the dead letters."""
+
+    def __init__(
+        self,
+        events: EventStore,
+        views: ViewStore,
+        view_names: Sequence[str],
+        leases: Leases,
+        depths: Callable[[], Mapping[str, int]],
+        clock: Clock,
+    ) -> None:
+        self._events, self._views, self._names = events, views, view_names
+        self._leases, self._depths, self._clock = leases, depths, clock
+        self._log = structlog.get_logger(room="monitoring")
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not read the system."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            facts = self._read()
+            up = 1.0
+        except Unavailable as error:
+            self._log.warning("facts cannot be read", unavailable=error.what)
+            facts, up = [], 0.0
+        yield from facts
+        yield GaugeMetricFamily("twofold_facts_up", "1 when the facts could be read at this scrape.", value=up)
+
+    def _read(self) -> list[Metric]:
+        lag = read_lag(self._events, self._views, self._names, self._clock)
+        parked = Counter(key.slice.view for key in self._views.parked())
+        views = lag.views.items()
+        return [
+            _by("lane", "twofold_lane_depth", "Messages waiting on a lane; dead: the dead letters.", self._depths()),
+            _by("room", "twofold_members", "Live members of a room.", self._leases.members()),
+            _by("view", "twofold_view_position", "Lowest checkpoint of the slices.", {name: v.position for name, v in views}),
+            _by("view", "twofold_view_lag_events", "Head minus that checkpoint.", {name: v.lag_events for name, v in views}),
+            _by("view", "twofold_view_lag_seconds", "Age of oldest unseen event.", {name: v.lag_seconds for name, v in views}),
+            _by("view", "twofold_view_parked_keys", "Keys behind a poison event.", {name: parked[name] for name, _ in views}),
+            GaugeMetricFamily("twofold_log_head", "Last position of the log.", value=lag.head),
+            GaugeMetricFamily(
+                "twofold_parked_commands", "Commands parked by a bug.", value=len(self._events.parked(PARKED_COUNTED_MAX))
+            ),
+        ]
+
+
+def _by(label: str, name: str, text: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> Callable[[], None]:
+    """Answer scrapes of this process on a port of its own, from a thread. Returns what stops it."""
+    server, thread = start_http_server(port, host, registry)
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)
+
+    return stop

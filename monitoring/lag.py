@@ -1,0 +1,49 @@
+"""Lag as users feel it: how many events a view has not shown, and how old the oldest of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from kernel.ports import Clock, EventStore, ViewStore
+
+LIVE_SECONDS_MAX = 1.0
+"""A view whose oldest unseen event is younger than this is called live: it is merely busy."""
+
+
+class ViewLag(msgspec.Struct, frozen=True):
+    """One view: the lowest checkpoint of its slices, and its distance from the head in events and in seconds.
+
+    `state` is "live", "behind", or "parked" when keys of it wait behind a poison event.
+    """
+
+    position: int
+    lag_events: int
+    lag_seconds: float
+    state: str
+
+
+class Lag(msgspec.Struct, frozen=True):
+    head: int
+    views: Mapping[str, ViewLag]
+
+
+def read_lag(events: EventStore, views: ViewStore, names: Iterable[str], clock: Clock) -> Lag:
+    """The lag of every view. A slice that never moved stands at 0. The head is read last, so lag is never negative."""
+    lowest: dict[str, int] = {}
+    for slice_id, position in views.positions().items():
+        lowest[slice_id.view] = min(position, lowest.get(slice_id.view, position))
+    parked = {key.slice.view for key in views.parked()}
+    head, _ = events.head()
+    positions = {name: min(lowest.get(name, 0), head) for name in names}
+    oldest = events.recorded_at({position + 1 for position in positions.values() if position < head})
+    now = clock.now()
+
+    def lag_of(name: str, position: int) -> ViewLag:
+        unseen_since = oldest.get(position + 1)
+        seconds = max(0.0, (now - unseen_since).total_seconds()) if unseen_since else 0.0
+        state = "parked" if name in parked else "live" if seconds <= LIVE_SECONDS_MAX else "behind"
+        return ViewLag(position, head - position, round(seconds, 6), state)
+
+    return Lag(head, {name: lag_of(name, position) for name, position in positions.items()})
