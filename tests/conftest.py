@@ -1,0 +1,63 @@
+"""Fixtures for every test: real servers, started when the first test asks for one, and names nobody else uses."""
+
+from __future__ import annotations
+
+import signal
+import uuid
+from collections.abc import Iterator
+from types import FrameType
+
+import psycopg
+import pytest
+
+from tests.servers import Servers
+from tests.servers.postgres import libpq
+
+
+def pytest_configure() -> None:
+    """SIGTERM ends a run the way Ctrl-C does, so that the servers go too."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """All servers of this run; `servers.private_postgres()` and its kin give one that a test may kill and restart."""
+    servers = Servers()
+    try:
+        yield servers
+    finally:
+        servers.close()
+
+
+@pytest.fixture
+def unique() -> str:
+    """12 lower-case hex digits after a letter: good for queues, keys, tables and databases."""
+    return "t" + uuid.uuid4().hex[:12]
+
+
+@pytest.fixture
+def postgres_url(servers: Servers, unique: str) -> Iterator[str]:
+    """A fresh, empty database of the shared PostgreSQL, as `postgresql+psycopg://…`; dropped after the test."""
+    admin_url = servers.postgres_url
+    database = f"twofold_{unique}"
+    with psycopg.connect(libpq(admin_url), autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{database}"')
+    yield admin_url.rpartition("/")[0] + "/" + database
+    with psycopg.connect(libpq(admin_url), autocommit=True) as admin:
+        admin.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+
+
+@pytest.fixture
+def broker_url(servers: Servers) -> str:
+    """The shared RabbitMQ: prefix what you declare with `unique`, and delete it."""
+    return servers.broker_url
+
+
+@pytest.fixture
+def redis_url(servers: Servers) -> str:
+    """The shared Redis: prefix your keys with `unique`, and delete them."""
+    return servers.redis_url
