@@ -1,0 +1,208 @@
+"""The command line. Errors are one line on stderr that names the setting and the fix; exit status 0 done, 1 failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kernel.errors import Error, Malformed, Misconfigured, Unavailable
+from twofold import VERSION, logs
+from twofold.client import Gateway
+from twofold.settings import Settings, read_settings
+from twofold.supervisor import CHILD, Supervisor, end_with_supervisor
+
+app = typer.Typer(
+    name="twofold",
+    help="CQRS and event sourcing, as a system that runs. Settings come from TWOFOLD_… variables; `twofold doctor` lists them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+parked = typer.Typer(help="Commands and view keys that wait because of a bug.", no_args_is_help=True)
+app.add_typer(parked, name="parked")
+
+Processes = Annotated[int, typer.Option("--processes", "-n", min=1, max=64, help="How many, under one supervisor.")]
+
+
+def main() -> None:
+    """Entry point: the five errors become one line and status 1."""
+    try:
+        app()
+    except Misconfigured as error:
+        _fail(str(error))
+    except Unavailable as error:
+        _fail(f"not available: {error.what}")
+    except Malformed as error:
+        _fail(error.detail)
+    except Error as error:
+        _fail(str(error))
+
+
+@app.command()
+def up(
+    domain: Annotated[str | None, typer.Option(help="Importable domain module.")] = None,
+    data: Annotated[str | None, typer.Option(help="Folder of the embedded databases.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Replay the sample month of real orders into it.")] = False,
+) -> None:
+    """Run everything in one process, embedded."""
+    from twofold.rooms import run_up
+    from twofold.welcome import Welcome
+
+    settings = _settings(domain=domain, data=data, host=host, port=port)
+    logs.set_up("up")
+    with Welcome(settings, sample) as welcome:
+        run_up(settings, welcome.show)
+
+
+@app.command()
+def gateway(processes: Processes = 1) -> None:
+    """Run the HTTP gateway."""
+    _room("gateway", processes)
+
+
+@app.command()
+def workers(processes: Processes = 1) -> None:
+    """Run workers: they execute commands."""
+    _room("workers", processes)
+
+
+@app.command()
+def readmodels(processes: Processes = 1) -> None:
+    """Run projectors: they fold events into rows."""
+    _room("readmodels", processes)
+
+
+@app.command()
+def monitoring() -> None:
+    """Run the exporter of the system's facts for Prometheus."""
+    _room("monitoring", 1)
+
+
+@app.command()
+def migrate() -> None:
+    """Make or update the schemas of log and views. Safe to repeat."""
+    from twofold.wiring import migrate as migrate_all
+
+    migrate_all(_settings())
+    typer.echo("migrated")
+
+
+@app.command()
+def send(
+    command_type: Annotated[str, typer.Argument(metavar="TYPE")],
+    data: Annotated[str, typer.Argument(metavar="JSON", help="The command's fields, or - for standard input.")],
+    wait: Annotated[float | None, typer.Option(help="Seconds to wait for the outcome.")] = None,
+) -> None:
+    """Submit a command."""
+    text = sys.stdin.read() if data == "-" else data
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"not JSON: {error}") from error
+    _print(_gateway().send(command_type, fields, wait))
+
+
+@app.command()
+def get(
+    view: str,
+    key: str,
+    after: Annotated[str | None, typer.Option(metavar="TOKEN", help="Wait for this command id or position.")] = None,
+) -> None:
+    """Show one row of a view."""
+    _print(_gateway().get(view, key, after))
+
+
+@app.command()
+def lag(watch: Annotated[bool, typer.Option("--watch", help="Keep showing it.")] = False) -> None:
+    """Show how far every view is behind the log."""
+    from twofold.watch import show_lag
+
+    show_lag(_gateway(), watch)
+
+
+@app.command()
+def doctor() -> None:
+    """Check settings and neighbours, and say what to fix."""
+    from twofold.doctor import examine
+
+    raise typer.Exit(examine(_settings()))
+
+
+@parked.command("list")
+def parked_list() -> None:
+    """Everything parked."""
+    from twofold.watch import show_parked
+
+    show_parked(_gateway().call("GET", "/parked"))
+
+
+@parked.command("show")
+def parked_show(ref: str) -> None:
+    """One parked command or key, with its context."""
+    _print(_gateway().call("GET", f"/parked/{ref}"))
+
+
+@parked.command("retry")
+def parked_retry(ref: str) -> None:
+    """Try again, against the state as it is now."""
+    _print(_gateway().call("POST", f"/parked/{ref}/retry"))
+
+
+@parked.command("discard")
+def parked_discard(ref: str) -> None:
+    """Give it up for good."""
+    _print(_gateway().call("POST", f"/parked/{ref}/discard"))
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    typer.echo(VERSION)
+
+
+def _room(name: str, processes: int) -> None:
+    """This process as a room, or as the supervisor of several."""
+    child = os.environ.pop(CHILD, None)
+    settings = _settings()
+    logs.set_up(name if child is None else f"{name}-{child}")
+    if child is None and processes > 1:
+        raise typer.Exit(Supervisor([name, "--processes", str(processes)], processes).run())
+    if settings.is_embedded:
+        raise Misconfigured("TWOFOLD_DATABASE_URL is not set: rooms of their own need servers; `twofold up` runs embedded")
+    if child is not None:
+        end_with_supervisor()
+    from twofold import rooms
+
+    if name == "gateway":
+        rooms.run_gateway(settings, reuse_port=child is not None)
+    else:
+        {"workers": rooms.run_workers, "readmodels": rooms.run_readmodels, "monitoring": rooms.run_monitoring}[name](settings)
+
+
+def _settings(**given: str | int | None) -> Settings:
+    """The environment's settings, with what the command line says on top."""
+    sys.path.insert(0, str(Path.cwd()))  # a domain is a module beside where one stands
+    environment = dict(os.environ)
+    environment.update({f"TWOFOLD_{name.upper()}": str(value) for name, value in given.items() if value is not None})
+    return read_settings(environment)
+
+
+def _gateway() -> Gateway:
+    settings = _settings()
+    return Gateway(settings.host, settings.port)
+
+
+def _print(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _fail(line: str) -> None:
+    typer.echo(f"twofold: {line}", err=True)
+    raise SystemExit(1)

@@ -1,0 +1,59 @@
+"""What the command line asks of a running gateway, over HTTP: the same calls as anybody else's."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from kernel.errors import Error, Unavailable
+
+TIMEOUT_SECONDS = 40.0
+"""Longer than the longest wait a query may ask for (30 s)."""
+
+
+class Refused(Error):
+    """The gateway answered with a problem. `problem` is its JSON object."""
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        super().__init__(f"{problem.get('title', 'refused')}: {problem.get('detail', '')}".rstrip(": "))
+        self.problem = problem
+
+
+class Gateway:
+    """One gateway at host:port. Raises Refused for a problem, Unavailable when nobody listens."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+
+    def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
+        """The decoded JSON answer."""
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_SECONDS)
+        sent = dict(headers or {})
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), sent)
+            answer = connection.getresponse()
+            text = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(f"no gateway at {self._host}:{self._port}; start one, or set TWOFOLD_HOST and TWOFOLD_PORT") from error
+        finally:
+            connection.close()
+        value = json.loads(text) if text else {}
+        if answer.status >= 400:
+            raise Refused(value)
+        return value
+
+    def send(self, command_type: str, data: object, wait_seconds: float | None) -> Any:
+        headers = {} if wait_seconds is None else {"Prefer": f"wait={wait_seconds:g}"}
+        return self.call("POST", f"/commands/{quote(command_type, safe='')}", data, headers)
+
+    def get(self, view: str, key: str, token: str | None) -> Any:
+        headers = {} if token is None else {"Consistency-Token": token}
+        return self.call("GET", f"/views/{quote(view, safe='')}/{quote(key, safe='')}", None, headers)
+
+    def lag(self) -> Any:
+        return self.call("GET", "/lag")

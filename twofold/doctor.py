@@ -1,0 +1,98 @@
+"""`twofold doctor`: every setting, every neighbour, and what to do about what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+import bus.rabbit
+import eventstore.migrate
+import readmodels.redis_store
+from kernel.domain import load_domain
+from kernel.errors import Error, Misconfigured, Unavailable
+from twofold.client import Gateway
+from twofold.settings import Settings, reference, variable
+from twofold.wiring import log_url
+
+Check = tuple[str, Callable[[], str]]
+
+
+def examine(settings: Settings) -> int:
+    """Print the settings and the findings; 0 when all is well, else 1."""
+    console = Console()
+    console.print(_settings_table(settings))
+    findings = Table("check", "", "finding", title="findings")
+    is_well = True
+    for name, check in _checks(settings):
+        try:
+            findings.add_row(name, "[green]ok[/]", check())
+        except Error as error:
+            is_well = False
+            findings.add_row(name, "[red]failed[/]", error.what if isinstance(error, Unavailable) else str(error))
+    console.print(findings)
+    return 0 if is_well else 1
+
+
+def _settings_table(settings: Settings) -> Table:
+    table = Table("setting", "value", "meaning", title="settings")
+    for (name, default, meaning), field in zip(reference(), Settings.__struct_fields__, strict=True):
+        value = str(getattr(settings, field))
+        shown = "set" if field.endswith("_url") and value else value or "unset"
+        table.add_row(name, shown if value == default else f"[bold]{shown}[/]", meaning)
+    return table
+
+
+def _checks(settings: Settings) -> Iterator[Check]:
+    yield "domain", lambda: _domain(settings)
+    if not settings.is_embedded:
+        yield "log database", lambda: _schema(settings)
+        yield "broker", lambda: _broker(settings)
+    if settings.redis_url:
+        yield "redis", lambda: _redis(settings)
+    yield "gateway", lambda: _gateway(settings)
+    yield "dead letters, parked", lambda: _left_behind(settings)
+
+
+def _domain(settings: Settings) -> str:
+    domain = load_domain(settings.domain)
+    return f"{settings.domain}: {len(domain.commands)} commands, {len(domain.events)} events, {len(domain.views)} views"
+
+
+def _schema(settings: Settings) -> str:
+    if not eventstore.migrate.is_current(log_url(settings)):
+        raise Misconfigured("the schema is not up to date; run `twofold migrate`")
+    return "reachable, schema up to date"
+
+
+def _broker(settings: Settings) -> str:
+    depths = bus.rabbit.lane_depths(settings.broker_url, settings.namespace, settings.lanes)
+    return f"reachable, {sum(depths.values())} messages waiting"
+
+
+def _redis(settings: Settings) -> str:
+    policy = readmodels.redis_store.eviction_policy(settings.redis_url)
+    if policy != "noeviction":
+        raise Misconfigured(f"maxmemory-policy is {policy}: rows would vanish; set it to noeviction")
+    return "reachable, never evicts"
+
+
+def _gateway(settings: Settings) -> str:
+    lag = Gateway(settings.host, settings.port).lag()
+    behind = [name for name, view in lag["views"].items() if view["state"] != "live"]
+    if behind:
+        raise Misconfigured(f"{variable('port')}={settings.port} answers, but these views are not live: {', '.join(behind)}")
+    return f"answers on port {settings.port}, head {lag['head']}"
+
+
+def _left_behind(settings: Settings) -> str:
+    parked = Gateway(settings.host, settings.port).call("GET", "/parked")
+    commands, keys = len(parked["commands"]), len(parked["keys"])
+    if commands or keys:
+        raise Misconfigured(f"{commands} commands and {keys} keys are parked; see `twofold parked list`")
+    if not settings.is_embedded:
+        dead = bus.rabbit.lane_depths(settings.broker_url, settings.namespace, settings.lanes).get("dead", 0)
+        if dead:
+            raise Misconfigured(f"{dead} dead letters on the broker, in queue {settings.namespace}.dead")
+    return "none"

@@ -1,0 +1,28 @@
+"""Log lines: readable on a terminal, JSON elsewhere. Payloads are never logged."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+
+def set_up(room: str) -> None:
+    """Called once by the process that is about to be a room."""
+    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    structlog.contextvars.bind_contextvars(process=room)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=f"%(asctime)s {room} %(name)s %(levelname)s %(message)s")
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    logging.getLogger("dramatiq").setLevel(logging.CRITICAL)

@@ -1,0 +1,101 @@
+"""Every setting, once: name, default and meaning. The command line's help, the reference page and `doctor` are made from this.
+
+Read from the environment by the roof alone. `NAME_FILE` names a file that holds the value of `NAME` (a mounted secret).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from kernel.errors import Misconfigured
+
+PREFIX = "TWOFOLD_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """One deployment. Field `lanes` is the variable TWOFOLD_LANES, and so on."""
+
+    domain: Annotated[str, Meta(min_length=1, description="Importable module that exports DECIDERS and VIEWS.")] = "shop"
+    data: Annotated[str, Meta(min_length=1, description="Folder of the embedded databases.")] = "data"
+    database_url: Annotated[str, Meta(description="PostgreSQL for log and inbox. Unset: embedded SQLite.")] = ""
+    read_database_url: Annotated[str, Meta(description="PostgreSQL for rows. Unset: schema `read` of the log's.")] = ""
+    broker_url: Annotated[str, Meta(description="RabbitMQ, amqp://. Unset: embedded queue.")] = ""
+    redis_url: Annotated[str, Meta(description="Redis for views that ask for it. Unset: they live in SQL.")] = ""
+    search_url: Annotated[str, Meta(description="Reserved for the search store; no view uses it yet.")] = ""
+    lanes: Annotated[int, Meta(ge=1, le=256, description="Command lanes; fixed for the life of a deployment.")] = 4
+    slices: Annotated[int, Meta(ge=1, le=256, description="Slices of a view made from now on; existing ones keep theirs.")] = 4
+    host: Annotated[str, Meta(min_length=1, description="Address the gateway listens on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535, description="Port the gateway listens on.")] = 8080
+    metrics_port: Annotated[
+        int, Meta(ge=1, le=65000, description="First port tried for a room's metrics; the next free one is taken.")
+    ] = 9464
+    namespace: Annotated[
+        str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="Prefix of every name on the broker and in Redis.")
+    ] = "twofold"
+    lease_seconds: Annotated[float, Meta(ge=0.5, le=60, description="Term of a lease on a lane or a slice.")] = 1.2
+    worker_threads: Annotated[int, Meta(ge=1, le=32, description="Batches one worker process may have under way.")] = 2
+
+    @property
+    def is_embedded(self) -> bool:
+        return not self.database_url
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Raises Misconfigured, naming the variable and what it may be."""
+    given: dict[str, str] = {}
+    for field in Settings.__struct_fields__:
+        name = variable(field)
+        if file := environment.get(f"{name}_FILE"):
+            try:
+                given[field] = Path(file).read_text().strip()
+            except OSError as error:
+                raise Misconfigured(f"{name}_FILE={file}: cannot be read ({error.strerror}); name a readable file") from error
+        elif value := environment.get(name):
+            given[field] = value
+    known = {variable(field) for field in Settings.__struct_fields__}
+    for name in environment:
+        if name.startswith(PREFIX) and name.removesuffix("_FILE") not in known and not name.startswith("TWOFOLD_TEST_"):
+            raise Misconfigured(f"{name}: there is no such setting; `twofold doctor` lists them")
+    return _checked(given)
+
+
+def _checked(given: Mapping[str, str]) -> Settings:
+    for field in given:
+        try:
+            msgspec.convert({field: given[field]}, Settings, strict=False)
+        except msgspec.ValidationError as error:
+            reason = str(error).split(" - at ")[0]
+            raise Misconfigured(f"{variable(field)}={_shown(field, given[field])}: {reason}") from error
+    settings = msgspec.convert(dict(given), Settings, strict=False)
+    if bool(settings.database_url) != bool(settings.broker_url):
+        missing = "broker_url" if settings.database_url else "database_url"
+        raise Misconfigured(f"{variable(missing)} is not set: the log and the broker are both embedded or both served")
+    if settings.search_url:
+        raise Misconfigured("TWOFOLD_SEARCH_URL is reserved: this version has no search store; unset it")
+    return settings
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + field.upper()
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The variables that give a child process these very settings."""
+    return {variable(field): str(getattr(settings, field)) for field in Settings.__struct_fields__}
+
+
+def reference() -> list[tuple[str, str, str]]:
+    """(variable, default, meaning) of every setting, in order."""
+    properties: dict[str, Any] = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"]
+    defaults = {field.name: field.default for field in msgspec.structs.fields(Settings)}
+    return [(variable(name), str(defaults[name]), properties[name]["description"]) for name in Settings.__struct_fields__]
+
+
+def _shown(field: str, value: str) -> str:
+    return "…" if field.endswith("_url") else value

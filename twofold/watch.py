@@ -1,0 +1,58 @@
+"""Tables for people: lag as it moves, and what is parked."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from twofold.client import Gateway
+
+REFRESH_SECONDS = 0.5
+ERROR_CHARS = 80
+
+
+def show_lag(gateway: Gateway, watch: bool) -> None:
+    """Print the lag once, or redraw it until Ctrl-C."""
+    console = Console()
+    if not watch:
+        console.print(_lag_table(gateway.lag()))
+        return
+    with Live(_lag_table(gateway.lag()), console=console, auto_refresh=False) as live:
+        try:
+            while True:
+                time.sleep(REFRESH_SECONDS)
+                live.update(_lag_table(gateway.lag()), refresh=True)
+        except KeyboardInterrupt:
+            return
+
+
+def show_parked(parked: Any) -> None:
+    """Print parked commands and keys; each row begins with the reference that `retry` and `discard` take."""
+    table = Table("ref", "what", "why", "error", title="parked")
+    for command in parked["commands"]:
+        table.add_row(command["ref"], f"{command['type']} on {command['stream']}", command["reason"], _last_line(command["error"]))
+    for key in parked["keys"]:
+        what = f"{key['view']} {key['key']}: {key['waiting']} waiting from {key['position']}"
+        table.add_row(key["ref"], what, "evolve raised", _last_line(key["error"]))
+    console = Console()
+    console.print(table if table.row_count else "nothing is parked")
+
+
+def _lag_table(lag: Any) -> Table:
+    table = Table("view", "state", title=f"log head {lag['head']:,}")
+    for column in ("position", "events behind", "seconds behind"):
+        table.add_column(column, justify="right")
+    for name, view in sorted(lag["views"].items()):
+        colour = {"live": "green", "behind": "yellow"}.get(view["state"], "red")
+        state = f"[{colour}]{view['state']}[/]"
+        table.add_row(name, state, f"{view['position']:,}", f"{view['lag_events']:,}", f"{view['lag_seconds']:.3f}")
+    return table
+
+
+def _last_line(error: str) -> str:
+    lines = error.strip().splitlines()
+    return lines[-1][:ERROR_CHARS] if lines else ""

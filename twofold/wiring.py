@@ -1,0 +1,166 @@
+"""Which adapters stand behind the ports: embedded or served, by which URLs are set. The one place that knows both.
+
+    settings ─> House: domain, codec, events, views, leases, bell, outcomes, inline ─> rooms.py gives each room its own
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import bus.embedded
+import bus.rabbit
+import eventstore.migrate
+import eventstore.postgres
+import eventstore.sqlite
+import readmodels.redis_store
+import readmodels.sql
+from bus.local import LocalBell, LocalOutcomes
+from bus.rabbit_bell import RabbitBell
+from eventstore.lanes import SqliteLaneTable
+from eventstore.leases import MemoryLeases, PostgresLeases
+from kernel.codec import Codec
+from kernel.domain import Domain, load_domain
+from kernel.errors import Misconfigured
+from kernel.ports import Bell, EventStore, InlineRows, LaneTable, Leases, Outcomes, ViewStore
+from kernel.rows import Generation
+from kernel.view import View
+from readmodels.inline import PostgresInlineRows, SqliteInlineRows
+from readmodels.stores import RoutedViewStore
+from twofold.settings import Settings
+
+DATABASE_CONNECTIONS = 8
+
+
+class SystemClock:
+    """Port Clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class House:
+    """One process's view of the deployment. `lane_table` is there when embedded; `generations` are the prepared views."""
+
+    settings: Settings
+    domain: Domain
+    codec: Codec
+    clock: SystemClock
+    events: EventStore
+    views: ViewStore
+    leases: Leases
+    bell: Bell
+    outcomes: Outcomes
+    inline: InlineRows | None
+    generations: Mapping[str, Generation]
+    depths: Callable[[], Mapping[str, int]]
+    lane_table: LaneTable | None
+
+
+@contextmanager
+def open_house(settings: Settings) -> Iterator[House]:
+    """Connect everything; disconnect it, last first, when the block ends. Raises Misconfigured or Unavailable."""
+    domain = load_domain(settings.domain)
+    for view in domain.views.values():
+        if view.sync == "live" or view.store == "search":
+            raise Misconfigured(f"{settings.domain}: view {view.name}: {view.sync}/{view.store} views are not built yet")
+    with ExitStack() as closing:
+        build = _embedded if settings.is_embedded else _served
+        yield build(settings, domain, Codec(domain), closing)
+
+
+def log_url(settings: Settings) -> str:
+    return settings.database_url or f"sqlite:///{_folder(settings) / 'log.db'}"
+
+
+def rows_url(settings: Settings) -> str:
+    return settings.read_database_url or settings.database_url or f"sqlite:///{_folder(settings) / 'views.db'}"
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the log's schema up to date and make what the views need."""
+    eventstore.migrate.migrate(log_url(settings))
+    with open_house(settings):
+        pass
+
+
+def _folder(settings: Settings) -> Path:
+    folder = Path(settings.data)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(f"TWOFOLD_DATA={folder}: cannot be made ({error.strerror}); name a writable folder") from error
+    return folder.resolve()
+
+
+def _embedded(settings: Settings, domain: Domain, codec: Codec, closing: ExitStack) -> House:
+    file = eventstore.sqlite.SqliteFile(_folder(settings) / "log.db")
+    closing.callback(file.close)
+    eventstore.migrate.migrate(log_url(settings))
+    lane_table = SqliteLaneTable(file)
+    inline_views = _inline(domain)
+    views, generations = _prepared(settings, domain, closing)
+    return House(
+        settings=settings,
+        domain=domain,
+        codec=codec,
+        clock=SystemClock(),
+        events=eventstore.sqlite.SqliteEventStore(file),
+        views=views,
+        leases=MemoryLeases(),
+        bell=LocalBell(),
+        outcomes=LocalOutcomes(),
+        inline=SqliteInlineRows(inline_views, codec) if inline_views else None,
+        generations=generations,
+        depths=lambda: {str(lane): depth for lane, depth in lane_table.depths().items()},
+        lane_table=lane_table,
+    )
+
+
+def _served(settings: Settings, domain: Domain, codec: Codec, closing: ExitStack) -> House:
+    if not eventstore.migrate.is_current(settings.database_url):
+        raise Misconfigured("TWOFOLD_DATABASE_URL: the schema is not up to date; run `twofold migrate`")
+    engine = eventstore.postgres.connect(settings.database_url, DATABASE_CONNECTIONS)
+    closing.callback(engine.dispose)
+    rings = RabbitBell(settings.broker_url, settings.namespace)
+    closing.callback(rings.close)
+    inline_views = _inline(domain)
+    views, generations = _prepared(settings, domain, closing)
+    return House(
+        settings=settings,
+        domain=domain,
+        codec=codec,
+        clock=SystemClock(),
+        events=eventstore.postgres.PostgresEventStore(engine),
+        views=views,
+        leases=PostgresLeases(engine),
+        bell=rings.bell,
+        outcomes=rings.outcomes,
+        inline=PostgresInlineRows(inline_views, codec) if inline_views else None,
+        generations=generations,
+        depths=lambda: bus.rabbit.lane_depths(settings.broker_url, settings.namespace, settings.lanes),
+        lane_table=None,
+    )
+
+
+def _inline(domain: Domain) -> list[View]:
+    return [view for view in domain.views.values() if view.sync == "inline"]
+
+
+def _prepared(settings: Settings, domain: Domain, closing: ExitStack) -> tuple[ViewStore, dict[str, Generation]]:
+    """The views' stores behind one port, every view's rows ready to be folded."""
+    rows = readmodels.sql.connect(rows_url(settings), DATABASE_CONNECTIONS)
+    closing.callback(rows.dispose)
+    sql = readmodels.sql.SqlViewStore(rows)
+    stores: dict[str, ViewStore] = dict.fromkeys(domain.views, sql)
+    if settings.redis_url:
+        redis = readmodels.redis_store.connect(settings.redis_url, settings.namespace)
+        stores |= {view.name: redis for view in domain.views.values() if view.store == "redis"}
+    inline = readmodels.sql.SqlViewStore(rows)
+    stores |= {view.name: inline for view in _inline(domain)}
+    routed = RoutedViewStore(stores)
+    return routed, {view.name: routed.prepare(view, settings.slices) for view in domain.views.values()}
