@@ -1,0 +1,14 @@
+"""The shop: orders, returns and stock of an online gift shop, and the views its people look at.
+
+A domain module (`TWOFOLD_DOMAIN=shop`). Money is in integer minor units; times are UTC. Sums over several orders add
+minor units as they are: the shop sells in one currency, and a second one would need views keyed by currency.
+"""
+
+from shop.order import ORDER
+from shop.returns import RETURN
+from shop.stock import STOCK
+from shop.views import VIEWS
+
+DECIDERS = (ORDER, RETURN, STOCK)
+
+__all__ = ["DECIDERS", "VIEWS"]

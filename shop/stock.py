@@ -1,0 +1,55 @@
+"""The stock of one product: pieces found, lost or written off. What orders and returns move is not adjusted here.
+
+Adjusting by the same quantity again is a second adjustment; that one wish counts once is the inbox's promise.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta
+
+from kernel.decider import Decider
+from kernel.messages import Command, Event
+from shop.values import QUANTITY_MAX, Id, Moment, Text, keep_in_utc
+
+
+class StockAdjusted(Event, frozen=True):
+    """`quantity` is negative for lost pieces. `adjusted_at` is None when the wish named no time."""
+
+    sku: str
+    quantity: int
+    reason: str
+    adjusted_at: datetime | None
+
+
+class AdjustStock(Command, frozen=True):
+    sku: Id
+    quantity: Annotated[int, Meta(ge=-QUANTITY_MAX, le=QUANTITY_MAX)]
+    reason: Text
+    adjusted_at: Moment | None = None
+
+    def __post_init__(self) -> None:
+        keep_in_utc(self, "adjusted_at")
+
+
+def decide(adjusted: int, wish: AdjustStock) -> list[Event]:
+    if wish.quantity == 0:
+        return []
+    return [StockAdjusted(wish.sku, wish.quantity, wish.reason, wish.adjusted_at)]
+
+
+def evolve(adjusted: int, event: StockAdjusted) -> int:
+    return adjusted + event.quantity
+
+
+STOCK = Decider(
+    name="stock",
+    key="sku",
+    commands=(AdjustStock,),
+    events=(StockAdjusted,),
+    initial=0,
+    decide=decide,
+    evolve=evolve,
+)
