@@ -1,0 +1,50 @@
+"""Lag is head minus the lowest checkpoint, and the age of the oldest unseen event: never from a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from kernel.view import SliceId
+from monitoring.lag import read_lag
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class Log:
+    def head(self) -> tuple[int, datetime]:
+        return 10, NOON
+
+    def recorded_at(self, positions: Collection[int]) -> dict[int, datetime]:
+        return {position: NOON + timedelta(seconds=position) for position in positions}
+
+
+class Views:
+    def positions(self, view: str | None = None) -> dict[SliceId, int]:
+        return {SliceId("orders", 1, 0): 10, SliceId("orders", 1, 1): 7, SliceId("stock", 1, 0): 10}
+
+    def parked(self, view: str | None = None) -> list[Any]:
+        return []
+
+
+class Clock:
+    def now(self) -> datetime:
+        return NOON + timedelta(seconds=20)
+
+
+def test_a_view_is_as_far_as_its_slowest_slice() -> None:
+    """A reader of any key must be able to trust the number."""
+    orders = read_lag(Log(), Views(), ["orders"], Clock()).views["orders"]  # type: ignore[arg-type]
+    assert (orders.position, orders.lag_events, orders.lag_seconds, orders.state) == (7, 3, 12.0, "behind")
+
+
+def test_a_view_that_never_started_is_at_zero_not_current() -> None:
+    """It has no checkpoint at all; taking that for "nothing to do" would hide the worst lag there is."""
+    never = read_lag(Log(), Views(), ["never"], Clock()).views["never"]  # type: ignore[arg-type]
+    assert (never.position, never.lag_events, never.lag_seconds) == (0, 10, 19.0)
+
+
+def test_a_view_at_the_head_has_no_lag() -> None:
+    stock = read_lag(Log(), Views(), ["stock"], Clock()).views["stock"]  # type: ignore[arg-type]
+    assert (stock.lag_events, stock.lag_seconds, stock.state) == (0, 0.0, "live")

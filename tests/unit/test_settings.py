@@ -1,0 +1,59 @@
+"""Settings: one source, strict, and every mistake is told in one line with the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kernel.errors import Misconfigured
+from twofold.settings import Settings, environment_of, read_settings, reference
+
+
+def test_with_no_url_set_everything_is_embedded() -> None:
+    """`make run` needs nothing."""
+    settings = read_settings({})
+    assert settings.is_embedded and settings == Settings()
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    """Mounted secrets must not pass through the environment."""
+    file = tmp_path / "url"
+    file.write_text("postgresql://secret\n")
+    settings = read_settings({"TWOFOLD_DATABASE_URL_FILE": str(file), "TWOFOLD_BROKER_URL": "amqp://x"})
+    assert settings.database_url == "postgresql://secret"
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"TWOFOLD_PORT": "eighty"}, "TWOFOLD_PORT=eighty"),
+        ({"TWOFOLD_LANES": "0"}, "TWOFOLD_LANES=0"),
+        ({"TWOFOLD_LANSE": "4"}, "TWOFOLD_LANSE"),
+        ({"TWOFOLD_DATABASE_URL_FILE": "/nowhere"}, "TWOFOLD_DATABASE_URL_FILE=/nowhere"),
+        ({"TWOFOLD_DATABASE_URL": "postgresql://x"}, "TWOFOLD_BROKER_URL"),
+        ({"TWOFOLD_BROKER_URL": "amqp://x"}, "TWOFOLD_DATABASE_URL"),
+        ({"TWOFOLD_NAMESPACE": "Two Fold"}, "TWOFOLD_NAMESPACE=Two Fold"),
+    ],
+)
+def test_a_mistake_is_refused_in_one_line_that_names_the_setting(environment: dict[str, str], named: str) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        read_settings(environment)
+    assert str(refused.value).startswith(named) and "\n" not in str(refused.value)
+
+
+def test_a_url_is_never_shown_in_an_error() -> None:
+    """It may hold a password."""
+    with pytest.raises(Misconfigured) as refused:
+        read_settings({"TWOFOLD_DATABASE_URL": "postgresql://u:secret@h/d"})
+    assert "secret" not in str(refused.value)
+
+
+def test_a_child_process_gets_the_very_same_settings() -> None:
+    settings = Settings(port=1234, data="/elsewhere", lanes=7)
+    assert read_settings(environment_of(settings)) == settings
+
+
+def test_every_setting_is_described() -> None:
+    assert all(meaning for _, _, meaning in reference())
+    assert len(reference()) == len(Settings.__struct_fields__)
