@@ -82,8 +82,9 @@ def rows_url(settings: Settings) -> str:
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the log's schema up to date and make what the views need."""
-    eventstore.migrate.migrate(log_url(settings))
+    """Bring the log's schema up to date and make what the views need. Embedded, opening the house does both."""
+    if not settings.is_embedded:
+        eventstore.migrate.migrate(log_url(settings))
     with open_house(settings):
         pass
 
@@ -98,9 +99,9 @@ def _folder(settings: Settings) -> Path:
 
 
 def _embedded(settings: Settings, domain: Domain, codec: Codec, closing: ExitStack) -> House:
+    eventstore.migrate.migrate(log_url(settings))
     file = eventstore.sqlite.SqliteFile(_folder(settings) / "log.db")
     closing.callback(file.close)
-    eventstore.migrate.migrate(log_url(settings))
     lane_table = SqliteLaneTable(file)
     inline_views = _inline(domain)
     views, generations = _prepared(settings, domain, closing)
