@@ -34,7 +34,9 @@ class Advance(msgspec.Struct, frozen=True):
     """One slice's step over the log: applied whole if its checkpoint still is `expected`, else not at all.
 
     `rows` holds the touched rows, None for deleted ones; `waiting` events (key to positions, ascending) that stand in
-    line behind a parked key, the poison event itself first; `unparked` keys whose line has been drained into `rows`.
+    line behind a parked key, the poison event itself first; `errors` says why a key is parked, or still is. `drained` tells
+    of each line that was worked off the first and the last position now gone from it (in `rows`, or discarded), and is
+    refused when the line no longer begins there; `unparked` are the keys whose line has nothing left.
     `recorded_at` has one entry for each event folded, for measuring visibility.
     """
 
@@ -44,6 +46,7 @@ class Advance(msgspec.Struct, frozen=True):
     rows: Mapping[str, Row | None]
     waiting: Mapping[str, list[int]] = {}
     errors: Mapping[str, str] = {}
+    drained: Mapping[str, tuple[int, int]] = {}
     unparked: frozenset[str] = frozenset()
     recorded_at: tuple[datetime, ...] = ()
 
@@ -89,6 +92,7 @@ class ParkedKey(msgspec.Struct, frozen=True, omit_defaults=True):
     attempts: int
     parked_at: datetime
     retry_requested: bool = False
+    discard_requested: bool = False
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):
