@@ -23,7 +23,9 @@ class Postgres(Server):
         return f"postgresql+psycopg://twofold@127.0.0.1:{self.port}/postgres"
 
     def prepare(self) -> None:
-        self.run([path_of("initdb"), "-D", str(self.folder / "data"), "-U", "twofold", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"])
+        super().prepare()
+        options = ["-U", "twofold", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        self.run([path_of("initdb"), "-D", str(self.folder / "data"), *options])
 
     def command(self) -> list[str]:
         settings = {

@@ -55,7 +55,10 @@ class Server(ABC):
         """Whether a client is served now."""
 
     def prepare(self) -> None:
-        """Once, before the first start, in an empty folder."""
+        """Once, before the first start: the folder, and in it what a kind of server needs."""
+        self.folder.mkdir(parents=True)
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, self.user, self.user)
 
     def environment(self) -> dict[str, str]:
         """What the server needs beside PATH, HOME (its folder) and LANG."""
@@ -73,9 +76,6 @@ class Server(ABC):
         if self._process is not None:
             return
         if not self._is_prepared:
-            self.folder.mkdir(parents=True)
-            if os.geteuid() == 0:
-                shutil.chown(self.folder, self.user, self.user)
             self.prepare()
             self._is_prepared = True
         deadline = time.monotonic() + START_SECONDS_MAX
@@ -126,7 +126,7 @@ class Server(ABC):
             raise ServerFailed(f"{self.name}: {command[0]} failed\n{self._log_tail()}")
 
     def spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
-        """Start a process in the server's folder, in a session of its own: Ctrl-C is for the test run, which stops us in order."""
+        """Start a process in the server's folder, in a session of its own: Ctrl-C is for the tests, which stop us in order."""
         if os.geteuid() == 0:
             command = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--init-groups", "--", *command]
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8", **self.environment()}
