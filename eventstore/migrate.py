@@ -1,0 +1,83 @@
+"""Bring the schema of the log, the inbox and the leases up to date, and tell whether it is.
+
+The roof calls this before anything opens the database. Revisions live in `migrations/versions`, each with the SQL of both
+databases; alembic runs them in one transaction and notes the last one in the table `eventstore_version`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from eventstore.file_lock import FileLock
+from eventstore.urls import normalise_url, sqlite_path
+from kernel.errors import Unavailable
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+VERSION_TABLE = "eventstore_version"
+CONNECT_TIMEOUT_SECONDS = 5
+LOCK_TIMEOUT = "60s"
+"""How long one migrating process waits for another."""
+MIGRATION_LOCK = 0x74776F666F6C64
+"""Key of the PostgreSQL advisory lock that lets one process migrate at a time: "twofold" in ASCII."""
+
+
+def migrate(url: str) -> None:
+    """Make or upgrade the tables; nothing happens when they are up to date. Safe when several processes call it at once.
+
+    An SQLite file must not be open for writing anywhere: migrate first, then construct `SqliteFile`.
+    Raises Misconfigured for a URL or a file that cannot be used, Unavailable when the server does not answer.
+    """
+    url = normalise_url(url)
+    path = sqlite_path(url)
+    lock = FileLock(path) if path else None
+    try:
+        with _connected(url) as connection:
+            if path is None:
+                connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            else:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+            config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+            command.upgrade(config, "head")
+    finally:
+        if lock:
+            lock.release()
+
+
+def is_current(url: str) -> bool:
+    """Whether the tables are those of this version. False, too, for an SQLite file that is not there; it is not made."""
+    url = normalise_url(url)
+    path = sqlite_path(url)
+    if path is not None:
+        if not path.exists():
+            return False
+        url = f"sqlite:///file:{path}?mode=ro&uri=true"
+    with _connected(url) as connection:
+        found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
+    return set(found) == set(ScriptDirectory(str(MIGRATIONS)).get_heads())
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    """A connection of its own, inside one transaction that is committed at the end."""
+    arguments = {} if url.startswith("sqlite") else {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+    engine = create_engine(url, poolclass=NullPool, connect_args=arguments)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except OperationalError as error:
+        raise Unavailable("the log's database") from error
+    finally:
+        engine.dispose()

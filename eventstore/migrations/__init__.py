@@ -1,0 +1,1 @@
+"""Alembic's folder: how the log's schema came to be, one revision at a time."""

@@ -1,0 +1,124 @@
+"""Every statement the log runs on PostgreSQL, each readable alone. The tables are in `migrations/versions`.
+
+Look-ups of many keys at once join the keys LATERALLY with a fenced subquery (ORDER BY or OFFSET 0 inside): the planner
+then has no choice but one index descent for each key, however the table grows and whatever its statistics say.
+"""
+
+from __future__ import annotations
+
+from eventstore.records import EVENT_COLUMNS, OUTCOME_COLUMNS, PARKED_COLUMNS
+
+TAKE_HEAD = """
+    UPDATE log_head
+    SET position = position + %(event_count)s, recorded_at = greatest(recorded_at, clock_timestamp())
+    RETURNING position - %(event_count)s AS base, recorded_at
+"""
+"""Locks the log until the end of the transaction: everything that can wait for anybody else has to be done before."""
+
+SEE_HEAD = "SELECT position AS base, greatest(recorded_at, clock_timestamp()) AS recorded_at FROM log_head"
+"""For decisions without events, which need no positions and so no lock."""
+
+GIVEN_HEAD = "SELECT %(base)s::bigint AS base, %(recorded_at)s::timestamptz AS recorded_at"
+"""For a transaction that has taken the head before."""
+
+_WRITE = """
+    WITH head AS ({head}),
+    new_events AS (
+        INSERT INTO events (position, stream, version, type, data, meta, recorded_at)
+        SELECT head.base + e.place, e.stream, e.version, e.type, e.data::json, e.meta::json, head.recorded_at
+        FROM head, unnest(
+            %(event_streams)b::text[], %(event_versions)b::bigint[], %(event_types)b::text[], %(event_data)b::text[],
+            %(event_metas)b::text[]
+        ) WITH ORDINALITY AS e (stream, version, type, data, meta, place)
+    ),
+    noted AS (
+        INSERT INTO inbox (
+            command_id, fingerprint, type, stream, status, attempt, version, position, events,
+            code, details, accepted_at, decided_at
+        )
+        SELECT
+            d.command_id, d.fingerprint, d.type, d.stream, d.status, d.attempt, d.version, head.base + d.place, d.events::json,
+            d.code, d.details::json, d.accepted_at, head.recorded_at
+        FROM head, unnest(
+            %(command_ids)b::text[], %(fingerprints)b::text[], %(types)b::text[], %(streams)b::text[], %(statuses)b::text[],
+            %(attempts)b::integer[], %(versions)b::bigint[], %(places)b::bigint[], %(events)b::text[], %(codes)b::text[],
+            %(details)b::text[], %(accepted_at)b::timestamptz[]
+        ) AS d (
+            command_id, fingerprint, type, stream, status, attempt, version, place, events, code, details, accepted_at
+        ){instead}
+    )
+    SELECT base, recorded_at{answer} FROM head
+"""
+
+_REPLACE_OLDER_PARKED = """
+        ON CONFLICT (command_id) DO UPDATE SET
+            fingerprint = excluded.fingerprint, type = excluded.type, stream = excluded.stream, status = excluded.status,
+            attempt = excluded.attempt, version = excluded.version, position = excluded.position, events = excluded.events,
+            code = excluded.code, details = excluded.details, accepted_at = excluded.accepted_at, decided_at = excluded.decided_at
+        WHERE inbox.status = 'parked' AND inbox.attempt < excluded.attempt
+        RETURNING 1"""
+
+
+def write_batch(head: str, retries: bool) -> str:
+    """Append events and outcomes in one statement, which answers with (base, recorded_at).
+
+    `retries`: let new attempts replace the outcomes of older, parked ones, and answer with the count of outcomes written too.
+    """
+    instead, answer = (_REPLACE_OLDER_PARKED, ", (SELECT count(*) FROM noted)") if retries else ("", "")
+    return _WRITE.format(head=head, instead=instead, answer=answer)
+
+
+APPEND = write_batch(TAKE_HEAD, retries=False)
+NOTE = write_batch(SEE_HEAD, retries=False)
+APPEND_LOCKED = write_batch(GIVEN_HEAD, retries=False)
+APPEND_RETRIED = write_batch(GIVEN_HEAD, retries=True)
+
+PARK = """
+    INSERT INTO parked_commands (command_id, fingerprint, envelope, reason, error, parked_at)
+    VALUES (%s, %s, %s, %s, %s, %s)
+    ON CONFLICT (command_id, fingerprint) DO UPDATE SET
+        envelope = excluded.envelope, reason = excluded.reason, error = excluded.error, parked_at = excluded.parked_at
+"""
+SETTLE = "DELETE FROM parked_commands WHERE command_id = %s AND fingerprint = %s"
+
+OUTCOMES = f"""
+    SELECT o.* FROM unnest(%b::text[]) AS asked (command_id)
+    CROSS JOIN LATERAL (
+        SELECT {OUTCOME_COLUMNS} FROM inbox WHERE inbox.command_id = asked.command_id OFFSET 0
+    ) AS o
+"""
+READ = f"""
+    SELECT e.* FROM unnest(%b::text[], %b::bigint[]) AS asked (stream, after)
+    CROSS JOIN LATERAL (
+        SELECT {EVENT_COLUMNS} FROM events
+        WHERE events.stream = asked.stream AND version > asked.after ORDER BY version
+    ) AS e
+"""
+PAGE = f"SELECT {EVENT_COLUMNS} FROM events WHERE position > %s::bigint ORDER BY position LIMIT %s"
+
+PAGE_OF_TYPES = f"""
+    SELECT head.position, e.* FROM log_head AS head
+    LEFT JOIN LATERAL (
+        SELECT {EVENT_COLUMNS} FROM events
+        WHERE events.position > %(after)s::bigint AND events.position <= %(through)s::bigint AND type = ANY(%(types)s)
+        ORDER BY events.position LIMIT %(limit)s
+    ) AS e ON true
+"""
+"""The head comes from the same snapshot as the events: up to there nothing was left out but what the filter left out."""
+
+STREAM = f"""
+    SELECT {EVENT_COLUMNS} FROM events
+    WHERE stream = %s AND version > %s::bigint AND version <= %s::bigint AND recorded_at <= %s::timestamptz
+    ORDER BY version LIMIT %s
+"""
+VERSION = "SELECT max(version) FROM events WHERE stream = %s"
+
+HEAD = "SELECT position, recorded_at FROM log_head"
+
+RECORDED_AT = """
+    SELECT asked.position, e.recorded_at FROM unnest(%b::bigint[]) AS asked (position)
+    CROSS JOIN LATERAL (SELECT recorded_at FROM events WHERE events.position = asked.position OFFSET 0) AS e
+"""
+PARKED = f"SELECT {PARKED_COLUMNS} FROM parked_commands WHERE id > %s::bigint ORDER BY id LIMIT %s"
+PARKED_COMMAND = f"SELECT {PARKED_COLUMNS} FROM parked_commands WHERE id = %s::bigint"
+DISCARD = "DELETE FROM parked_commands WHERE id = %s::bigint"

@@ -1,0 +1,74 @@
+"""Every statement the log runs on SQLite, each readable alone. The tables are in `migrations/versions`."""
+
+from __future__ import annotations
+
+from eventstore.records import OUTCOME_COLUMNS, PARKED_COLUMNS
+
+_EVENT = "e.position, e.stream, e.version, e.type, CAST(e.data AS BLOB), CAST(e.meta AS BLOB), e.recorded_at"
+"""JSON is kept as text, to be read by people, and comes and goes as bytes, not to be decoded on the way."""
+
+HEAD = "SELECT position, recorded_at FROM log_head"
+MOVE_HEAD = "UPDATE log_head SET position = ?, recorded_at = ?"
+
+INSERT_EVENT = """
+    INSERT INTO events (position, stream, version, type, data, meta, recorded_at)
+    VALUES (?, ?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?)
+"""
+NOTE = f"""
+    INSERT INTO inbox ({OUTCOME_COLUMNS})
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (command_id) DO UPDATE SET
+        fingerprint = excluded.fingerprint, type = excluded.type, stream = excluded.stream, status = excluded.status,
+        attempt = excluded.attempt, version = excluded.version, position = excluded.position, events = excluded.events,
+        code = excluded.code, details = excluded.details, accepted_at = excluded.accepted_at, decided_at = excluded.decided_at
+    WHERE inbox.status = 'parked' AND inbox.attempt < excluded.attempt
+"""
+"""Changes no row, and so counts none, when the command has an outcome that may not be replaced."""
+
+PARK = """
+    INSERT INTO parked_commands (command_id, fingerprint, envelope, reason, error, parked_at)
+    VALUES (?, ?, CAST(? AS TEXT), ?, ?, ?)
+    ON CONFLICT (command_id, fingerprint) DO UPDATE SET
+        envelope = excluded.envelope, reason = excluded.reason, error = excluded.error, parked_at = excluded.parked_at
+"""
+SETTLE = "DELETE FROM parked_commands WHERE command_id = ? AND fingerprint = ?"
+
+OUTCOMES = f"SELECT {OUTCOME_COLUMNS} FROM inbox WHERE command_id IN (SELECT value FROM json_each(?))"
+
+READ = f"""
+    SELECT {_EVENT} FROM json_each(?) AS asked
+    CROSS JOIN events AS e ON e.stream = asked.key AND e.version > asked.value
+    ORDER BY asked.id, e.version
+"""
+"""Asked with a JSON object of stream to version. CROSS JOIN fixes the order: one index descent for each stream."""
+
+PAGE = f"SELECT {_EVENT} FROM events AS e WHERE e.position > ? ORDER BY e.position LIMIT ?"
+
+PAGE_OF_TYPES = f"""
+    SELECT head.position, {_EVENT} FROM log_head AS head
+    LEFT JOIN (
+        SELECT * FROM events AS e
+        WHERE e.position > :after AND e.position <= :through AND e.type IN (SELECT value FROM json_each(:types))
+        ORDER BY e.position LIMIT :limit
+    ) AS e
+"""
+"""The head comes from the same snapshot as the events: up to there nothing was left out but what the filter left out."""
+
+STREAM = f"""
+    SELECT {_EVENT} FROM events AS e
+    WHERE e.stream = ? AND e.version > ? AND e.version <= ? AND e.recorded_at <= ?
+    ORDER BY e.version LIMIT ?
+"""
+VERSION = "SELECT max(version) FROM events WHERE stream = ?"
+
+RECORDED_AT = "SELECT position, recorded_at FROM events WHERE position IN (SELECT value FROM json_each(?))"
+
+PARKED = f"SELECT {PARKED_COLUMNS} FROM parked_commands WHERE id > ? ORDER BY id LIMIT ?"
+PARKED_COMMAND = f"SELECT {PARKED_COLUMNS} FROM parked_commands WHERE id = ?"
+DISCARD = "DELETE FROM parked_commands WHERE id = ?"
+
+PUT_BATCH = "INSERT INTO lanes (lane, body) VALUES (?, ?)"
+TAKE_BATCHES = "SELECT id, lane, body FROM lanes WHERE id > ? ORDER BY id LIMIT ?"
+REMOVE_BATCH = "DELETE FROM lanes WHERE id = ?"
+DEPTHS = "SELECT lane, count(*) FROM lanes GROUP BY lane"
+BURY = "INSERT INTO dead_letters (lane, body, reason, buried_at) SELECT lane, body, ?, ? FROM lanes WHERE id = ?"
