@@ -1,0 +1,10 @@
+"""The domain both sides run: the shop's order decider and its `orders` view alone, so that only the plumbing differs.
+
+The roof imports it by name (`TWOFOLD_DOMAIN=bench.domain`); the hand-made peer and the in-process rows import it directly.
+"""
+
+from shop.order import ORDER
+from shop.views.orders import ORDERS
+
+DECIDERS = (ORDER,)
+VIEWS = (ORDERS,)
