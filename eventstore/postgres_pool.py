@@ -54,7 +54,7 @@ def connect(url: str, pool_size: int) -> Engine:
             "keepalives_count": 3,
             "tcp_user_timeout": TCP_DEAD_AFTER_MS,
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS}"
-            f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC",
+            f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC -c jit=off",
         },
     )
     event.listen(engine, "connect", _json_as_bytes)
@@ -102,6 +102,6 @@ def _as_ours(error: psycopg.Error) -> Exception | None:
     return Unavailable(f"the log's database ({error.sqlstate})") if error.sqlstate.startswith(ANSWERED_NOT) else None
 
 
-def _json_as_bytes(connection: Any, _record: object) -> None:
+def _json_as_bytes(connection: PSYCOPG, _record: object) -> None:
     """JSON columns of binary results come as the bytes they are. Text results, which other rooms use, are as ever."""
-    connection.driver_connection.adapters.register_loader("json", ByteaBinaryLoader)
+    connection.adapters.register_loader("json", ByteaBinaryLoader)

@@ -1,0 +1,125 @@
+"""Event stores to test: one opener for each implementation, and decisions to append to them."""
+
+from __future__ import annotations
+
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+
+from eventstore.migrate import migrate
+from eventstore.postgres import PostgresEventStore, connect
+from eventstore.sqlite import SqliteEventStore, SqliteFile
+from kernel.envelope import Envelope, fingerprint_of
+from kernel.ids import new_command_id
+from kernel.log import Decision, Meta, NewEvent
+from kernel.outcome import Status
+from kernel.ports import EventStore
+from tests.servers.postgres import libpq
+
+POOL_SIZE = 12
+ACCEPTED_AT = datetime(2010, 12, 1, 8, 26, 0, 123456, tzinfo=UTC)
+
+
+class Place(ABC):
+    """A migrated database that outlives the stores opened on it."""
+
+    @abstractmethod
+    def open(self) -> EventStore:
+        """A store; what was opened before is closed first."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    @abstractmethod
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run SQL behind the store's back."""
+
+
+class PostgresPlace(Place):
+    def __init__(self, url: str) -> None:
+        migrate(url)
+        self.url = url
+        self.engine = connect(url, POOL_SIZE)
+
+    def open(self) -> EventStore:
+        self.engine.dispose()
+        return PostgresEventStore(self.engine)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(libpq(self.url), autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+class SqlitePlace(Place):
+    def __init__(self, path: Path) -> None:
+        migrate(f"sqlite:///{path}")
+        self.path = path
+        self.file: SqliteFile | None = None
+
+    def open(self) -> EventStore:
+        self.close()
+        self.file = SqliteFile(self.path)
+        return SqliteEventStore(self.file)
+
+    def close(self) -> None:
+        if self.file:
+            self.file.close()
+        self.file = None
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        if self.file:
+            return self.file.write(lambda writer: writer.execute(statement).fetchall())
+        with sqlite3.connect(self.path) as connection:
+            return connection.execute(statement).fetchall()
+
+
+@contextmanager
+def place(kind: str, request: Any) -> Iterator[Place]:
+    """A fresh place for one test; the fixtures it needs are asked for only where they are needed."""
+    opened: Place
+    if kind == "postgres":
+        opened = PostgresPlace(request.getfixturevalue("postgres_url"))
+    else:
+        opened = SqlitePlace(request.getfixturevalue("tmp_path") / "log.db")
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def envelope(stream: str = "order-1", command_id: str | None = None, attempt: int = 1, data: bytes = b'{"n":1}') -> Envelope:
+    return Envelope(
+        command_id=command_id or new_command_id(),
+        type="PlaceOrder",
+        stream=stream,
+        data=msgspec.Raw(data),
+        fingerprint=fingerprint_of("PlaceOrder", data),
+        accepted_at=ACCEPTED_AT,
+        attempt=attempt,
+    )
+
+
+def decided(
+    sent: Envelope, version: int = 0, count: int = 0, status: Status | None = None, data: bytes = b'{"n":1}', **more: Any
+) -> Decision:
+    """A decision with `count` events, the last of which makes the stream's version `version`."""
+    meta = Meta(sent.command_id, sent.command_id, sent.command_id, "anonymous")
+    versions = range(version - count + 1, version + 1)
+    events = tuple(NewEvent(sent.stream, each, "OrderPlaced", data, meta) for each in versions)
+    return Decision(sent, status or ("succeeded" if count else "ignored"), version, events, **more)
+
+
+def placed(stream: str, version: int = 1, count: int = 1, data: bytes = b'{"n":1}') -> Decision:
+    """A fresh command that succeeded with `count` events."""
+    return decided(envelope(stream), version, count, data=data)
