@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
         print(f"the tests need servers that are not installed: install {' '.join(packages)} (Debian's names)", file=sys.stderr)
         return 1
     print(f"installing {' '.join(packages)}", flush=True)
-    with services_kept_still():
+    with daemons_kept_still():
         if not apt_get("update") or not apt_get("install", "--yes", "--no-install-recommends", *packages):
             return 1
     still_missing = missing_packages()
@@ -53,7 +53,7 @@ def apt_get(*arguments: str) -> bool:
 
 
 @contextmanager
-def services_kept_still() -> Iterator[None]:
+def daemons_kept_still() -> Iterator[None]:
     """Debian starts a server when it installs one, unless this file forbids it: the tests start their own."""
     if POLICY.exists():
         yield
