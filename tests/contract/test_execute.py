@@ -1,0 +1,149 @@
+"""What `execute` promises, on both logs: one permanent outcome for each command, however it is repeated, raced or broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+from types import ModuleType
+
+import msgspec
+import pytest
+from bus.local import LocalBell, LocalOutcomes
+
+import examples.counter
+from eventstore.migrate import migrate
+from eventstore.postgres import PostgresEventStore, connect
+from eventstore.sqlite import SqliteEventStore, SqliteFile
+from kernel.codec import Codec
+from kernel.domain import domain_of
+from kernel.envelope import Envelope, fingerprint_of
+from kernel.errors import Rejected
+from kernel.ids import new_command_id
+from kernel.messages import Event
+from kernel.outcome import Outcome
+from kernel.ports import EventStore
+from workers.execute import Executor
+
+DOMAIN = domain_of(examples.counter)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def events(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStore]:
+    """An empty log."""
+    if request.param == "sqlite":
+        migrate(f"sqlite:///{tmp_path / 'log.db'}")
+        file = SqliteFile(tmp_path / "log.db")
+        yield SqliteEventStore(file)
+        file.close()
+    else:
+        url = request.getfixturevalue("postgres_url")
+        migrate(url)
+        engine = connect(url, 4)
+        yield PostgresEventStore(engine)
+        engine.dispose()
+
+
+def executor(events: EventStore, told: list[Outcome] | None = None) -> Executor:
+    outcomes = LocalOutcomes()
+    outcomes.listen(lambda news: told.extend(news) if told is not None else None)
+    return Executor(DOMAIN, Codec(DOMAIN), events, LocalBell(), outcomes)
+
+
+def wish(by: int = 1, counter: str = "a", command_id: str | None = None, attempt: int = 1) -> Envelope:
+    data = msgspec.json.encode({"counter_id": counter, "by": by})
+    identity = command_id or new_command_id()
+    stream = f"counter-{counter}"
+    now = datetime.now(UTC)
+    return Envelope(identity, "Count", stream, msgspec.Raw(data), fingerprint_of("Count", data), now, attempt=attempt)
+
+
+def statuses(outcomes: Sequence[Outcome]) -> list[str]:
+    return [outcome.status for outcome in outcomes]
+
+
+def test_a_command_delivered_twice_has_its_first_outcome_and_one_effect(events: EventStore) -> None:
+    """Brokers deliver again after every crash; nothing may be done twice."""
+    told: list[Outcome] = []
+    command = wish(by=5)
+    first = executor(events, told).execute([command])
+    again = executor(events, told).execute([command, command])
+    assert again == first and told == [*first, *again]
+    assert len(events.stream("counter-a")) == 1
+
+
+def test_outcomes_say_what_a_view_must_have_reached(events: EventStore) -> None:
+    """An ignored or rejected command's position is the last one it saw: waiting for it shows what made it so."""
+    one, ignored, rejected, two = executor(events).execute([wish(1), wish(0), wish(5_000), wish(2)])
+    assert statuses([one, ignored, rejected, two]) == ["succeeded", "ignored", "rejected", "succeeded"]
+    assert [o.position for o in (one, ignored, rejected, two)] == [1, 1, 1, 2]
+    assert (rejected.code, rejected.details) == ("out-of-range", {"count": 1, "limit": 1000})
+
+
+def test_a_state_another_worker_moved_is_seen_before_a_rejection(events: EventStore) -> None:
+    """A rejection appends nothing, so no version check would catch a stale state."""
+    here, there = executor(events), executor(events)
+    here.execute([wish(1)])
+    there.execute([wish(998)])
+    assert statuses(here.execute([wish(2)])) == ["rejected"]
+
+
+def test_an_idempotency_key_reused_in_the_same_instant_keeps_the_first_body_and_reports_the_second(events: EventStore) -> None:
+    """Neither dropped in silence, nor able to change what the first body did, nor reported again when delivered again."""
+    first = wish(1)
+    second = wish(2, command_id=first.command_id)
+    for _ in range(2):
+        outcomes = executor(events).execute([first, second])
+        assert statuses(outcomes) == ["succeeded"]
+    parked = events.parked()
+    assert [(p.reason, p.envelope.fingerprint) for p in parked] == [("key-reused", second.fingerprint)]
+    assert len(events.stream("counter-a")) == 1
+
+
+def test_a_command_the_log_cannot_store_is_parked_alone(events: EventStore) -> None:
+    """What breaks only while appending must not stop a lane for ever, nor hurt its neighbours."""
+
+    def refuse(count: int, command: examples.counter.Count) -> list[Event]:
+        if command.by == 13:
+            raise Rejected("unlucky", why=object())
+        return examples.counter.decide(count, command)
+
+    module = ModuleType("unlucky")
+    module.DECIDERS = (replace(examples.counter.COUNTER, decide=refuse),)  # type: ignore[attr-defined]
+    module.VIEWS = ()  # type: ignore[attr-defined]
+    domain = domain_of(module)
+    unlucky = Executor(domain, Codec(domain), events, LocalBell(), LocalOutcomes())
+    outcomes = unlucky.execute([wish(1), wish(13), wish(2)])
+    assert statuses(outcomes) == ["succeeded", "parked", "succeeded"]
+    assert "TypeError" in events.parked()[0].error
+
+
+def test_a_parked_command_is_decided_anew_by_a_later_attempt(events: EventStore) -> None:
+    """Its old delivery, coming again after the retry, finds the outcome and changes nothing."""
+    unreadable = msgspec.structs.replace(wish(3), data=msgspec.Raw(b'{"counter_id": "a", "by": "many"}'))
+    (parked,) = executor(events).execute([unreadable])
+    assert (parked.status, parked.code) == ("parked", "malformed")
+    (entry,) = events.parked()
+    assert "many" not in entry.error and entry.envelope.command_id == unreadable.command_id
+    mended = wish(3, command_id=unreadable.command_id, attempt=2)
+    assert statuses(executor(events).execute([mended])) == ["succeeded"]
+    assert statuses(executor(events).execute([unreadable, mended])) == ["succeeded"]
+    assert events.parked() == [] and len(events.stream("counter-a")) == 1
+
+
+def test_workers_that_race_for_the_same_commands_do_each_of_them_once(events: EventStore) -> None:
+    """A zombie and its successor: versions run 1..n and every command has one outcome."""
+    commands = [wish(1) for _ in range(40)]
+    threads = [
+        Thread(target=lambda: [executor(events).execute(commands[i : i + 4]) for i in range(0, 40, 4)]) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    recorded = events.stream("counter-a")
+    assert [event.version for event in recorded] == list(range(1, 41))
+    assert [event.meta.command_id for event in recorded] == [command.command_id for command in commands]
+    assert events.head()[0] == 40
