@@ -1,0 +1,181 @@
+"""The gateway's end of the lanes: commands that arrive together leave together, in order, and are accepted when durable.
+
+Each lane has one publish in flight, so a repeated publish can never overtake or be overtaken:
+
+    put ──> waiting ── gather ──> publish ── durable ──> futures done
+                                   │   ^
+                                   └───┘ not known to be durable: the same batch again, until ACCEPT_SECONDS_MAX
+
+The first command after a pause leaves at once. Under load a batch leaves one window after the last one left, or when
+that one is durable, whichever is later; the window follows the size of the batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from kernel.envelope import Envelope, encode_batch
+from kernel.errors import Unavailable
+from kernel.ids import lane_of
+
+BATCH_COMMANDS_MAX = 500
+BATCH_BYTES_MAX = 1024 * 1024
+PENDING_COMMANDS_MAX = 20_000
+PENDING_BYTES_MAX = 64 * 1024 * 1024
+ENVELOPE_BYTES = 400
+"""About what an envelope weighs beside its data."""
+ACCEPT_SECONDS_MAX = 10.0
+RETRY_SECONDS_MIN = 0.05
+RETRY_SECONDS_MAX = 0.5
+CLOSE_SECONDS_MAX = 5.0
+WINDOW_SECONDS_MIN = 0.002
+WINDOW_SECONDS_MAX = 0.016
+WINDOW_GROWS_AT = 8
+"""Commands in a batch from which gathering longer pays; below a quarter of it the window shrinks again. Measured."""
+
+
+class Publisher(Protocol):
+    """Makes one batch durable."""
+
+    async def start(self) -> None: ...
+
+    async def publish(self, lane: int, body: bytes) -> None:
+        """Return when the batch is durable in its lane; raise Unavailable when it may not be. Publishing it again is harmless."""
+
+    def is_ready(self) -> bool: ...
+
+    async def close(self) -> None: ...
+
+
+class _Waiting(NamedTuple):
+    envelope: Envelope
+    accepted: asyncio.Future[None]
+    size: int
+
+
+@dataclass(slots=True)
+class _Lane:
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    window_seconds: float = WINDOW_SECONDS_MIN
+
+
+class Outbox:
+    """Port CommandQueue, on the event loop that calls `start`."""
+
+    def __init__(self, publisher: Publisher, lanes: int) -> None:
+        self._publisher = publisher
+        self._lanes = [_Lane() for _ in range(lanes)]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pending_commands = 0
+        self._pending_bytes = 0
+        self._is_closing = False
+
+    async def start(self) -> None:
+        await self._publisher.start()
+        self._tasks = [asyncio.create_task(self._run(number, lane)) for number, lane in enumerate(self._lanes)]
+
+    def put(self, envelope: Envelope) -> asyncio.Future[None]:
+        accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        size = memoryview(envelope.data).nbytes + ENVELOPE_BYTES
+        if self._is_closing or not self._has_room(size):
+            accepted.set_exception(Unavailable("command queue"))
+            return accepted
+        self._pending_commands += 1
+        self._pending_bytes += size
+        lane = self._lanes[lane_of(envelope.stream, len(self._lanes))]
+        lane.waiting.append(_Waiting(envelope, accepted, size))
+        lane.arrived.set()
+        return accepted
+
+    def is_ready(self) -> bool:
+        return not self._is_closing and self._has_room(0) and self._publisher.is_ready()
+
+    async def close(self) -> None:
+        """Refuse new commands, give those that wait CLOSE_SECONDS_MAX to become durable, and fail the rest."""
+        self._is_closing = True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + CLOSE_SECONDS_MAX
+        while self._pending_commands and loop.time() < deadline:
+            await asyncio.sleep(WINDOW_SECONDS_MIN)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for lane in self._lanes:
+            self._settle(list(lane.waiting), Unavailable("command queue"))
+            lane.waiting.clear()
+        await self._publisher.close()
+
+    def _has_room(self, size: int) -> bool:
+        return self._pending_commands < PENDING_COMMANDS_MAX and self._pending_bytes + size <= PENDING_BYTES_MAX
+
+    async def _run(self, number: int, lane: _Lane) -> None:
+        loop = asyncio.get_running_loop()
+        left_at = 0.0
+        while True:
+            await lane.arrived.wait()
+            gather_seconds = left_at + lane.window_seconds - loop.time()
+            if gather_seconds > 0 and len(lane.waiting) < BATCH_COMMANDS_MAX:
+                await asyncio.sleep(gather_seconds)
+            batch = _take(lane)
+            left_at = loop.time()
+            try:
+                await self._publish(number, batch)
+            except Unavailable as error:
+                self._settle(batch, error)
+            except asyncio.CancelledError:
+                self._settle(batch, Unavailable("command queue"))
+                raise
+            except Exception as bug:
+                structlog.get_logger().error("publishing failed", lane=number, commands=len(batch), error=type(bug).__name__)
+                self._settle(batch, bug)
+            else:
+                self._settle(batch, None)
+
+    async def _publish(self, number: int, batch: list[_Waiting]) -> None:
+        """The same body, again and again, until it is durable or its time is up."""
+        body = encode_batch([waiting.envelope for waiting in batch])
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ACCEPT_SECONDS_MAX
+        pause_seconds = RETRY_SECONDS_MIN
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await self._publisher.publish(number, body)
+            except (Unavailable, TimeoutError) as error:
+                if loop.time() + pause_seconds >= deadline:
+                    raise Unavailable("command queue") from error
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(pause_seconds * 2, RETRY_SECONDS_MAX)
+
+    def _settle(self, batch: list[_Waiting], error: Exception | None) -> None:
+        for waiting in batch:
+            self._pending_commands -= 1
+            self._pending_bytes -= waiting.size
+            if waiting.accepted.done():
+                continue  # whoever asked has gone; the command has not
+            if error is None:
+                waiting.accepted.set_result(None)
+            else:
+                waiting.accepted.set_exception(Unavailable(error.what) if isinstance(error, Unavailable) else error)
+
+
+def _take(lane: _Lane) -> list[_Waiting]:
+    """The next batch, at least one command; adapts the lane's window to its size."""
+    batch: list[_Waiting] = []
+    size = 0
+    while lane.waiting and len(batch) < BATCH_COMMANDS_MAX and (not batch or size + lane.waiting[0].size <= BATCH_BYTES_MAX):
+        batch.append(lane.waiting.popleft())
+        size += batch[-1].size
+    if not lane.waiting:
+        lane.arrived.clear()
+    if len(batch) >= WINDOW_GROWS_AT:
+        lane.window_seconds = min(lane.window_seconds * 2, WINDOW_SECONDS_MAX)
+    elif len(batch) < WINDOW_GROWS_AT / 4:
+        lane.window_seconds = max(lane.window_seconds / 2, WINDOW_SECONDS_MIN)
+    return batch
