@@ -1,9 +1,9 @@
 """Given / when / then for deciders, and folds for views: what a domain's tests are written in.
 
-    given(ORDER, OrderPlaced(...)).when(CancelOrder("7", "late")).then(OrderCancelled(...))
-    given(ORDER, ...).when(PlaceOrder(...)).nothing_happened()
-    given(ORDER).when(CancelOrder("7", "late")).rejected("no-such-order")
-    rows(VIEW, event, event, ...) == {"7": Row(...)}
+given(ORDER, OrderPlaced(...)).when(CancelOrder("7", "late")).then(OrderCancelled(...))
+given(ORDER, ...).when(PlaceOrder(...)).nothing_happened()
+given(ORDER).when(CancelOrder("7", "late")).rejected("no-such-order")
+rows(VIEW, event, event, ...) == {"7": Row(...)}
 """
 
 from __future__ import annotations
@@ -77,5 +77,3 @@ def rows(
             else:
                 table[key] = row
     return table
-
-

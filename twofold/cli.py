@@ -1,4 +1,4 @@
-"""The command line. Errors are one line on stderr that names the setting and the fix; exit status 0 done, 1 failed, 2 wrong usage."""
+"""The command line. An error is one line on stderr that names the setting and the fix; status 0 done, 1 failed, 2 wrong usage."""
 
 from __future__ import annotations
 

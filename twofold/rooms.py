@@ -79,9 +79,7 @@ def run_up(settings: Settings, on_ready: OnReady) -> None:
             _serve(house, metrics, queue, reuse_port=False, on_ready=on_ready)
 
 
-def _serve(
-    house: House, metrics: Metrics, queue: bus.outbox.Outbox, reuse_port: bool, on_ready: OnReady | None = None
-) -> None:
+def _serve(house: House, metrics: Metrics, queue: bus.outbox.Outbox, reuse_port: bool, on_ready: OnReady | None = None) -> None:
     rooms = gateway.app.Rooms(
         domain=house.domain,
         codec=house.codec,

@@ -34,7 +34,9 @@ def show_parked(parked: Any) -> None:
     """Print parked commands and keys; each row begins with the reference that `retry` and `discard` take."""
     table = Table("ref", "what", "why", "error", title="parked")
     for command in parked["commands"]:
-        table.add_row(command["ref"], f"{command['type']} on {command['stream']}", command["reason"], _last_line(command["error"]))
+        table.add_row(
+            command["ref"], f"{command['type']} on {command['stream']}", command["reason"], _last_line(command["error"])
+        )
     for key in parked["keys"]:
         what = f"{key['view']} {key['key']}: {key['waiting']} waiting from {key['position']}"
         table.add_row(key["ref"], what, "evolve raised", _last_line(key["error"]))

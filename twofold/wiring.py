@@ -1,6 +1,6 @@
 """Which adapters stand behind the ports: embedded or served, by which URLs are set. The one place that knows both.
 
-    settings ─> House: domain, codec, events, views, leases, bell, outcomes, inline ─> rooms.py gives each room its own
+settings ─> House: domain, codec, events, views, leases, bell, outcomes, inline ─> rooms.py gives each room its own
 """
 
 from __future__ import annotations

@@ -136,9 +136,7 @@ def test_a_parked_command_is_decided_anew_by_a_later_attempt(events: EventStore)
 def test_workers_that_race_for_the_same_commands_do_each_of_them_once(events: EventStore) -> None:
     """A zombie and its successor: versions run 1..n and every command has one outcome."""
     commands = [wish(1) for _ in range(40)]
-    threads = [
-        Thread(target=lambda: [executor(events).execute(commands[i : i + 4]) for i in range(0, 40, 4)]) for _ in range(3)
-    ]
+    threads = [Thread(target=lambda: [executor(events).execute(commands[i : i + 4]) for i in range(0, 40, 4)]) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kernel.errors import Misconfigured
+from twofold.reference import page
 from twofold.settings import Settings, environment_of, read_settings, reference
 
 
@@ -57,3 +58,8 @@ def test_a_child_process_gets_the_very_same_settings() -> None:
 def test_every_setting_is_described() -> None:
     assert all(meaning for _, _, meaning in reference())
     assert len(reference()) == len(Settings.__struct_fields__)
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    """It is made by `python -m twofold.reference > docs/settings.md`."""
+    assert (Path(__file__).parents[2] / "docs" / "settings.md").read_text() == page()
