@@ -18,7 +18,7 @@ from eventsourcing.domain import Aggregate, event
 
 from bench import orders
 
-ROUND = 250
+ROUND = 256
 """So many orders are placed, then the same ones get another address, and so on: half of all saves are of a loaded aggregate."""
 CACHE_AGGREGATES = 1_000
 

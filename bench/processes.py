@@ -46,8 +46,16 @@ class Process:
         """Raises RuntimeError with the end of its log when it has ended."""
         status = self._child.poll()
         if status is not None:
-            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
-            raise RuntimeError(f"{self.name} ended with status {status}:\n{tail}")
+            raise RuntimeError(f"{self.name} ended with status {status}:\n{self._tail()}")
+
+    def finish(self, seconds_max: float) -> None:
+        """Wait until it ends by itself. Raises RuntimeError unless it does, with status 0."""
+        try:
+            status = self._child.wait(seconds_max)
+        except subprocess.TimeoutExpired:
+            status = None
+        if status != 0:
+            raise RuntimeError(f"{self.name}: {self._tail()}" if status else f"{self.name}: not within {seconds_max:.0f} s")
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL to the whole group when it does not end in time."""
@@ -58,6 +66,9 @@ class Process:
             except subprocess.TimeoutExpired:
                 os.killpg(self._child.pid, signal.SIGKILL)
                 self._child.wait(STOP_SECONDS_MAX)
+
+    def _tail(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
 
     def __enter__(self) -> Process:
         return self

@@ -60,7 +60,7 @@ class Actors:
         self.project = dramatiq.actor(actor_name="project", queue_name=f"{prefix}.events", **options)(self._project)
 
     def _decide(self, command_id: str, command_type: str, data: str) -> None:
-        """Decide one command and send its events on. One that was decided before sends them again; a taken version decides again."""
+        """Decide one command and send its events on. One decided before sends them again; a taken version decides again."""
         command = self._codec.command(command_type, data.encode())
         assert self._engine is not None
         for _ in range(DECISIONS_MAX):

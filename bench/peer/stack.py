@@ -27,7 +27,7 @@ class Peer:
     """A running peer."""
 
     port: int
-    processes: list[Process]
+    members: list[Process]
     database_url: str
 
     def shows(self, events: int) -> bool:

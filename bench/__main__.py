@@ -1,0 +1,74 @@
+"""`python -m bench`: measure, print one table, exit 1 when a floor is not met or a measurement failed.
+
+python -m bench                     everything but growth: some minutes on 2 cores
+python -m bench --growth            that, and the log grown to 500,000 commands
+python -m bench --only served peer  some sections
+python -m bench --scale 0.1         fewer commands: whether it works, not how fast
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import table
+from bench.results import Row
+from bench.run import Run
+from tests.servers import Servers
+
+SECTIONS = {
+    "served": "bench.endtoend:served_rows",
+    "peer": "bench.endtoend:peer_rows",
+    "embedded": "bench.endtoend:embedded_rows",
+    "shop": "bench.endtoend:whole_shop_rows",
+    "inprocess": "bench.inprocess:rows",
+    "replay": "bench.replay:rows",
+    "growth": "bench.growth:rows",
+}
+"""In the order of the table. Imported when measured: a section needs only what it measures."""
+
+
+def measure(name: str, run: Run) -> list[Row]:
+    module, _, function = SECTIONS[name].partition(":")
+    section: Callable[[Run], list[Row]] = getattr(importlib.import_module(module), function)
+    return section(run)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the house next to its peers.")
+    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="sections to measure")
+    parser.add_argument("--growth", action="store_true", help="also grow the log to 500,000 commands")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each number is measured (default 3)")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on the number of commands (default 1)")
+    chosen = parser.parse_args()
+    names = chosen.only or [name for name in SECTIONS if name != "growth" or chosen.growth]
+    machine = table.machine()
+    rows: list[Row] = []
+    failures: list[str] = []
+    servers = Servers()
+    try:
+        with tempfile.TemporaryDirectory(prefix="twofold-bench-") as folder:
+            run = Run(servers.postgres_url, servers.broker_url, Path(folder), chosen.repeats, chosen.scale)
+            for name in names:
+                begin = time.monotonic()
+                try:
+                    rows += measure(name, run)
+                except (RuntimeError, OSError, AssertionError) as error:
+                    failures.append(f"{name}: {error}")
+                print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+    finally:
+        servers.close()
+    all_met = table.show(rows, machine)
+    print(f"numbers: {table.save(rows, machine)}")
+    for failure in failures:
+        print(f"FAILED {failure}", file=sys.stderr)
+    return 0 if all_met and not failures else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

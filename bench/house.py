@@ -1,0 +1,100 @@
+"""Starts the house as its users do, with the command line: served (three rooms, three processes) or embedded (`up`)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pika
+
+from bench.processes import HOST, START_SECONDS_MAX, Process, answers, fetch, free_port, wait_until
+
+ROOMS = ("gateway", "workers", "readmodels")
+PAGE_ROWS = 1_000
+LANES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The house at work. `processes` by room, "up" when embedded."""
+
+    port: int
+    processes: dict[str, Process]
+
+    @property
+    def members(self) -> list[Process]:
+        return list(self.processes.values())
+
+    def shows(self, events: int) -> bool:
+        """Whether the log holds exactly so many events and every view shows them all."""
+        lag = fetch(self.port, "/lag")
+        return bool(lag["head"] == events and all(view["lag_events"] == 0 for view in lag["views"].values()))
+
+    def rows(self, prefix: str) -> tuple[int, int]:
+        """Count and total of the orders of one load, as the view shows them."""
+        count = total = 0
+        cursor = ""
+        while True:
+            page = fetch(self.port, f"/views/orders?limit={PAGE_ROWS}{cursor}")
+            for row in page["items"]:
+                if row["order_id"].startswith(f"{prefix}-"):
+                    count, total = count + 1, total + row["total"]
+            if page["next"] is None:
+                return count, total
+            cursor = f"&cursor={page['next']}"
+
+
+@contextmanager
+def served(domain: str, database_url: str, broker_url: str, folder: Path) -> Iterator[House]:
+    """One gateway, one process of workers, one projector. Its queues are deleted when the block ends."""
+    namespace = f"bench{uuid4().hex[:8]}"
+    port = free_port()
+    env = {
+        "TWOFOLD_DOMAIN": domain,
+        "TWOFOLD_DATABASE_URL": database_url,
+        "TWOFOLD_BROKER_URL": broker_url,
+        "TWOFOLD_NAMESPACE": namespace,
+        "TWOFOLD_HOST": HOST,
+        "TWOFOLD_PORT": str(port),
+        "TWOFOLD_LANES": str(LANES),
+        "TWOFOLD_METRICS_PORT": str(free_port()),
+    }
+    with ExitStack() as stack:
+        stack.callback(_delete_from_broker, broker_url, namespace)
+        with Process(f"migrate-{namespace}", _twofold("migrate"), env, folder) as migrate:
+            migrate.finish(START_SECONDS_MAX)
+        processes = {room: stack.enter_context(Process(f"{room}-{namespace}", _twofold(room), env, folder)) for room in ROOMS}
+        yield _ready(House(port, processes))
+
+
+@contextmanager
+def embedded(domain: str, data: Path, folder: Path) -> Iterator[House]:
+    """Everything in one process, on files in `data`."""
+    port = free_port()
+    command = _twofold("up", "--domain", domain, "--data", str(data), "--host", HOST, "--port", str(port))
+    with Process(f"up-{data.name}", command, {}, folder) as process:
+        yield _ready(House(port, {"up": process}))
+
+
+def _twofold(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "twofold", *arguments]
+
+
+def _ready(house: House) -> House:
+    wait_until("the gateway", answers(house.port, "/readyz"), START_SECONDS_MAX, house.members)
+    wait_until("the views", lambda: house.shows(0), START_SECONDS_MAX, house.members)
+    return house
+
+
+def _delete_from_broker(broker_url: str, namespace: str) -> None:
+    connection = pika.BlockingConnection(pika.URLParameters(broker_url))
+    channel = connection.channel()
+    for lane in range(LANES):
+        channel.queue_delete(f"{namespace}.lane.{lane}")
+    channel.queue_delete(f"{namespace}.dead")
+    channel.exchange_delete(f"{namespace}.rings")
+    connection.close()

@@ -1,0 +1,91 @@
+"""How fast views are built from an existing log: one projector, all slices, from position 0 to the head."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from readmodels.projector import Projector
+
+import bench.domain
+import eventstore.migrate
+import eventstore.postgres
+import eventstore.sqlite
+import readmodels.sql
+import shop
+from bench import inprocess
+from bench.databases import fresh_database
+from bench.processes import TICK_SECONDS
+from bench.results import Row
+from bench.run import Run
+from bus.local import LocalBell
+from kernel.codec import Codec
+from kernel.domain import Domain, domain_of
+from kernel.ports import EventStore
+
+EVENTS = 20_000
+SLICES = 4
+CONNECTIONS = 4
+SECONDS_MAX = 180.0
+
+
+def rows(run: Run) -> list[Row]:
+    """Events per second, of the orders view alone and of the whole shop's views, on PostgreSQL and on SQLite."""
+    events = run.count(EVENTS)
+    found = []
+    with fresh_database(run.postgres_url) as url:
+        eventstore.migrate.migrate(url)
+        engine = eventstore.postgres.connect(url, CONNECTIONS)
+        log = eventstore.postgres.PostgresEventStore(engine)
+        inprocess.fill(log, events)
+        for key, domain in _domains():
+            values = []
+            for _ in range(run.repeats):
+                with fresh_database(run.postgres_url) as rows_url:
+                    values.append(_events_per_second(log, rows_url, domain))
+            found.append(Row(f"replay-postgres-{key}", f"replay on PostgreSQL, {key}", "events/s", tuple(values)))
+        engine.dispose()
+    path = run.folder / "replay.db"
+    eventstore.migrate.migrate(f"sqlite:///{path}")
+    file = eventstore.sqlite.SqliteFile(path)
+    log_file = eventstore.sqlite.SqliteEventStore(file)
+    inprocess.fill(log_file, events)
+    for key, domain in _domains():
+        values = [_events_per_second(log_file, _rows_file(run.folder, key, number), domain) for number in range(run.repeats)]
+        found.append(Row(f"replay-sqlite-{key}", f"replay on SQLite, {key}", "events/s", tuple(values)))
+    file.close()
+    return found
+
+
+def _domains() -> list[tuple[str, Domain]]:
+    return [("1 view", domain_of(bench.domain)), ("the shop's 7 views", domain_of(shop))]
+
+
+def _rows_file(folder: Path, key: str, number: int) -> str:
+    return f"sqlite:///{folder / f'replay-{len(key)}-{number}.db'}"
+
+
+def _events_per_second(log: EventStore, rows_url: str, domain: Domain) -> float:
+    """Raises RuntimeError when the views do not reach the head in time."""
+    engine = readmodels.sql.connect(rows_url, CONNECTIONS)
+    store = readmodels.sql.SqlViewStore(engine)
+    views = list(domain.views.values())
+    slices = [slice_id for view in views for slice_id in store.prepare(view, SLICES).slice_ids()]
+    projector = Projector(log, store, views, Codec(domain), LocalBell())
+    projector.hold(slices)
+    stop = threading.Event()
+    thread = threading.Thread(target=projector.run, args=(stop,), name="replay")
+    head, _ = log.head()
+    begin = time.perf_counter()
+    thread.start()
+    try:
+        while min(store.positions().values()) < head:
+            if time.perf_counter() - begin > SECONDS_MAX:
+                raise RuntimeError(f"replay: not at {head} within {SECONDS_MAX:.0f} s, but at {store.positions()}")
+            time.sleep(TICK_SECONDS)
+        return head / (time.perf_counter() - begin)
+    finally:
+        stop.set()
+        thread.join(10.0)
+        engine.dispose()
