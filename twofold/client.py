@@ -39,9 +39,8 @@ class Gateway:
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise Unavailable(
-                f"no gateway at {self._host}:{self._port}; start one, or set TWOFOLD_HOST and TWOFOLD_PORT"
-            ) from error
+            where = f"{self._host}:{self._port}"
+            raise Unavailable(f"no gateway at {where}; start one, or set TWOFOLD_HOST and TWOFOLD_PORT") from error
         finally:
             connection.close()
         value = json.loads(text) if text else {}

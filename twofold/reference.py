@@ -17,9 +17,8 @@ everything is embedded. `twofold doctor` shows what is in force and checks it. M
 
 def page() -> str:
     """The page as Markdown."""
-    return HEAD + "".join(
-        f"| `{name}` | {f'`{default}`' if default else 'unset'} | {text} |\n" for name, default, text in reference()
-    )
+    shown = [(name, f"`{default}`" if default else "unset", text) for name, default, text in reference()]
+    return HEAD + "".join(f"| `{name}` | {default} | {text} |\n" for name, default, text in shown)
 
 
 if __name__ == "__main__":

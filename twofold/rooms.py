@@ -33,7 +33,7 @@ from workers.execute import Executor
 METRICS_PORTS_TRIED = 50
 DRAIN_SECONDS = 10.0
 SWITCH_SECONDS = 0.001
-"""Python's 5 ms turn is long for a loop that shares its process with worker threads; measured with `make bench`, embedded rows."""
+"""Python's 5 ms turn is long for a loop that shares its process with worker threads (`make bench`, embedded rows)."""
 
 OnReady = Callable[[], None]
 
@@ -46,9 +46,9 @@ def run_gateway(settings: Settings, reuse_port: bool) -> None:
 
 def run_workers(settings: Settings) -> None:
     metrics = Metrics()
-    with open_house(settings) as house, _metrics_port(settings, metrics):
-        with _working(house, metrics, bus.rabbit.RabbitBroker(settings.broker_url, settings.lanes, settings.namespace)):
-            _until_told()
+    broker = bus.rabbit.RabbitBroker(settings.broker_url, settings.lanes, settings.namespace)
+    with open_house(settings) as house, _metrics_port(settings, metrics), _working(house, metrics, broker):
+        _until_told()
 
 
 def run_readmodels(settings: Settings) -> None:
