@@ -36,7 +36,9 @@ chaos: servers ## hurt the served system under load, many times, and check what 
 	@.venv/bin/python -m tests.chaos $(ARGS)
 
 up: ## the served system in containers (docker compose); SCALE="--scale workers=2"
-	@docker compose up --build --detach --wait $(SCALE) $(ARGS)
+	@./setup secrets
+	@docker compose up --build --detach $(SCALE) $(ARGS)
+	@echo "console http://127.0.0.1:8080/console   Grafana http://127.0.0.1:3000 (admin, .secrets/grafana_password)"
 
 down: ## stop the containers; the data stays
 	@docker compose down $(ARGS)

@@ -1,0 +1,25 @@
+# One image for every room: `docker run twofold gateway`. Packages come from the lock, hashes checked.
+FROM python:3.13-slim AS build
+WORKDIR /build
+COPY requirements.lock ./
+RUN python -m venv /opt/twofold \
+    && /opt/twofold/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.lock
+COPY pyproject.toml README.md ./
+COPY kernel kernel
+COPY shop shop
+COPY eventstore eventstore
+COPY bus bus
+COPY monitoring monitoring
+COPY workers workers
+COPY readmodels readmodels
+COPY gateway gateway
+COPY twofold twofold
+RUN /opt/twofold/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --create-home twofold
+COPY --from=build /opt/twofold /opt/twofold
+ENV PATH=/opt/twofold/bin:$PATH PYTHONUNBUFFERED=1
+USER twofold
+WORKDIR /home/twofold
+ENTRYPOINT ["twofold"]
