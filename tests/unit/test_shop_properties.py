@@ -1,0 +1,206 @@
+"""Promises of every decider and view of the shop, tried on histories nobody thought of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+
+from kernel.codec import Codec, encode, encode_event
+from kernel.domain import load_domain
+from kernel.errors import Rejected
+from kernel.ids import slice_of
+from kernel.log import Meta, Recorded
+from kernel.messages import Command, Event, tag_of
+from kernel.testkit import NOON, rows
+from kernel.view import View
+from shop.order import CancelOrder, PlaceOrder, ReturnOrder, UpdateShippingAddress
+from shop.pieces import ReturnLine
+from shop.returns import RecordReturn
+from shop.stock import AdjustStock
+from shop.values import OrderLine, ShippingAddress
+
+DOMAIN = load_domain("shop")
+CODEC = Codec(DOMAIN)
+
+ids = st.sampled_from(["1", "€ 2"])
+skus = st.sampled_from(["mug", "Mug", "tea"])
+texts = st.sampled_from(["", "LANTERN", "damages"])
+countries = st.sampled_from(["France", "EIRE"])
+moments = st.none() | st.datetimes(datetime(1901, 1, 1), datetime(2999, 1, 1), timezones=st.just(UTC))
+lines = st.lists(st.builds(OrderLine, skus, texts, st.integers(1, 4), st.integers(0, 3)), min_size=1, max_size=4).map(tuple)
+addresses = st.builds(ShippingAddress, texts, texts, texts, texts, countries)
+return_lines = st.lists(st.builds(ReturnLine, skus, st.integers(1, 2)), min_size=1, max_size=2).map(tuple)
+placings = st.builds(PlaceOrder, ids, ids, lines, addresses, placed_at=moments)
+changes: st.SearchStrategy[Command] = st.one_of(
+    st.builds(UpdateShippingAddress, ids, addresses),
+    st.builds(ReturnOrder, ids, texts, return_lines),
+    st.builds(ReturnOrder, ids, texts),
+    st.builds(CancelOrder, ids, texts),
+)
+others: st.SearchStrategy[Command] = st.one_of(
+    st.builds(RecordReturn, ids, ids, lines, countries, texts, returned_at=moments),
+    st.builds(AdjustStock, skus, st.integers(-5, 5), texts, adjusted_at=moments),
+)
+commands = placings | changes | others
+histories: st.SearchStrategy[list[Command]] = st.tuples(
+    st.lists(placings, min_size=1, max_size=3), st.lists(changes | commands, min_size=2, max_size=15)
+).map(lambda parts: [*parts[0], *parts[1]])
+
+
+class House:
+    """The shop's deciders in memory, and the log they make."""
+
+    def __init__(self, history: Sequence[Command] = ()) -> None:
+        self.states: dict[str, Any] = {}
+        self.log: list[Event] = []
+        for command in history:
+            self.take(command)
+
+    def take(self, command: Command) -> list[Event] | None:
+        """The new facts; None when it is rejected."""
+        decider = DOMAIN.decider_of[tag_of(type(command))]
+        stream = decider.stream_of(command)
+        state = self.states.get(stream, decider.initial)
+        try:
+            events = list(decider.decide(state, command))
+        except Rejected:
+            return None
+        self.states[stream] = decider.fold(events, state)
+        self.log += events
+        return events
+
+
+def shown(view: View, log: Sequence[Event]) -> dict[str, dict[str, Any]]:
+    """A view's rows as their JSON says."""
+    as_json: dict[str, dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(rows(view, *log)))
+    return as_json
+
+
+def integers_in(value: Any) -> list[int]:
+    if isinstance(value, dict):
+        return [number for part in value.values() for number in integers_in(part)]
+    if isinstance(value, list):
+        return [number for part in value for number in integers_in(part)]
+    return [value] if isinstance(value, int) else []
+
+
+@pytest.mark.parametrize("fact", DOMAIN.events.values(), ids=tag_of)
+def test_the_histories_below_hold_every_fact(fact: type[Event]) -> None:
+    """A property that is tried on empty histories promises nothing."""
+    unshrunk = settings(phases=[Phase.generate])
+    find(histories, lambda history: any(isinstance(event, fact) for event in House(history).log), settings=unshrunk)
+
+
+@given(histories, commands)
+def test_the_same_wish_twice_is_silent(history: list[Command], wish: Command) -> None:
+    """Where the wish itself says which one it is: an adjustment and a partial return may be meant twice."""
+    house = House(history)
+    first = house.take(wish)
+    if isinstance(wish, AdjustStock) or (isinstance(wish, ReturnOrder) and wish.lines is not None):
+        return
+    assert house.take(wish) == (None if first is None else [])
+
+
+@given(histories, st.data())
+def test_a_wish_meant_as_the_last_return_is_silent_once_all_is_back(history: list[Command], data: st.DataObject) -> None:
+    """A fully returned order ignores the return that completed it."""
+    house = House(history)
+    wish = data.draw(st.builds(ReturnOrder, ids, texts, return_lines))
+    events = house.take(wish)
+    if events and house.states[f"order-{wish.order_id}"].status == "returned":
+        assert house.take(wish) == []
+
+
+@given(histories)
+def test_no_piece_comes_back_twice(history: list[Command]) -> None:
+    """What is left of a line lies between none and all of it."""
+    for stream, state in House(history).states.items():
+        if stream.startswith("order-") and state is not None:
+            for line, left in zip(state.placed.lines, state.left, strict=True):
+                assert 0 <= left <= line.quantity
+            if state.status == "returned":
+                assert not any(state.left)
+
+
+@given(histories)
+def test_facts_and_wishes_survive_json(history: list[Command]) -> None:
+    """What is read back from the log or the broker is what was meant."""
+    for command in history:
+        assert CODEC.command(tag_of(type(command)), encode(command)) == command
+    for event in House(history).log:
+        tag, schema_version, data = encode_event(event)
+        meta = Meta("id", "id", "id", "test", schema_version)
+        assert CODEC.event(Recorded(1, "s", 1, tag, data, meta, NOON)) == event
+
+
+@settings(max_examples=60)
+@given(histories, st.data())
+def test_a_fold_never_raises(history: list[Command], data: st.DataObject) -> None:
+    """Not even on facts in an order that no decider would make, or with their beginning lost."""
+    log = data.draw(st.permutations(House(history).log))
+    log = log[data.draw(st.integers(0, len(log))) :]
+    for decider in DOMAIN.deciders:
+        decider.fold([event for event in log if isinstance(event, decider.events)])
+    for view in DOMAIN.views.values():
+        rows(view, *log)
+
+
+@settings(max_examples=60)
+@given(histories, st.integers(1, 4), st.data())
+def test_a_view_built_in_one_go_equals_the_view_built_in_pieces(history: list[Command], slices: int, data: st.DataObject) -> None:
+    """Page by page and slice by slice, with rows that went through JSON in between, as every store does."""
+    log = House(history).log
+    cut = data.draw(st.integers(0, len(log)))
+    for view in DOMAIN.views.values():
+        begun = rows(view, *log[:cut])
+        stored = {key: msgspec.json.decode(msgspec.json.encode(row), type=view.row) for key, row in begun.items()}
+        pieces: dict[str, msgspec.Struct] = {}
+        for number in range(slices):
+            mine = {key: row for key, row in stored.items() if slice_of(key, slices) == number}
+            finished = rows(view, *log[cut:], start=mine, after=cut)
+            pieces |= {key: row for key, row in finished.items() if slice_of(key, slices) == number}
+        assert pieces == rows(view, *log)
+
+
+@settings(max_examples=60)
+@given(histories)
+def test_every_view_tells_the_same_story(history: list[Command]) -> None:
+    """Days, countries, products and customers are four sums of the same money; a row is found under its key and fits 64 bits."""
+    log = House(history).log
+    tables = {name: shown(view, log) for name, view in DOMAIN.views.items()}
+    for name, view in DOMAIN.views.items():
+        for key, row in tables[name].items():
+            assert row[view.key] == key
+        assert all(-(1 << 63) <= number < 1 << 63 for number in integers_in(tables[name]))
+
+    def total(view: str, field: str) -> int:
+        return sum(row[field] for row in tables[view].values())
+
+    gross, refunded = total("sales_by_day", "gross"), total("sales_by_day", "refunded")
+    assert (total("sales_by_country", "gross"), total("sales_by_country", "refunded")) == (gross, refunded)
+    assert (total("product_sales", "gross"), total("product_sales", "refunded")) == (gross, refunded)
+    assert (total("customer_orders", "spent"), total("customer_orders", "refunded")) == (gross, refunded)
+    assert total("orders", "total") == gross
+    assert total("sales_by_day", "net") == total("sales_by_country", "net") == gross - refunded
+    assert total("sales_by_day", "orders") == total("customer_orders", "orders") == len(tables["orders"])
+    assert total("sales_by_day", "units") == total("product_sales", "units_sold") == total("inventory", "sold")
+    assert total("product_sales", "units_returned") == total("inventory", "returned")
+    for customer, row in tables["recent_orders"].items():
+        assert [order["order_id"] for order in row["orders"]] == tables["customer_orders"][customer]["recent"]
+        assert all(order["status"] == tables["orders"][order["order_id"]]["status"] for order in row["orders"])
+
+
+def test_sums_of_the_largest_orders_fit_in_a_row() -> None:
+    """At the bounds of the door, with room for millions more."""
+    largest = OrderLine("mug", "d" * 1_000, 10_000_000, 100_000)
+    address = ShippingAddress("", "", "", "", "France")
+    log = House([PlaceOrder(str(number), "c", (largest,), address) for number in range(50)]).log
+    assert len(log) == 50
+    for view in DOMAIN.views.values():
+        assert max(integers_in(shown(view, log))) * 1_000 < 1 << 63
