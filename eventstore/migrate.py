@@ -6,6 +6,7 @@ databases; alembic runs them in one transaction and notes the last one in the ta
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from eventstore.file_lock import FileLock
 from eventstore.urls import normalise_url, sqlite_path
-from kernel.errors import Unavailable
+from kernel.errors import Misconfigured, Unavailable
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 VERSION_TABLE = "eventstore_version"
@@ -78,6 +79,10 @@ def _connected(url: str) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
     except OperationalError as error:
-        raise Unavailable("the log's database") from error
+        raise Unavailable(f"the log's database ({str(error.orig).splitlines()[0]})") from error
+    except DatabaseError as error:
+        if not isinstance(error.orig, sqlite3.DatabaseError):
+            raise
+        raise Misconfigured(f"TWOFOLD_DATABASE_URL: {url} is no SQLite database ({error.orig}); move it away") from error
     finally:
         engine.dispose()

@@ -104,11 +104,16 @@ class SqliteFile:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A read-only connection for the block; each statement sees one snapshot. At most READERS_MAX at a time."""
-        if not self._reader_slots.acquire(timeout=READER_WAIT_SECONDS):
-            raise Unavailable(f"{self.path.name} (too many readers)")
+        if self._is_closing or not self._reader_slots.acquire(timeout=READER_WAIT_SECONDS):
+            raise Unavailable(f"{self.path.name} (closed, or too many readers)")
         try:
             reader = self._reader()
-            yield reader
+            try:
+                yield reader
+            except BaseException:
+                # It may be amid a statement, and so hold a snapshot: not to be used again.
+                reader.close()
+                raise
             self._readers.append(reader)
         except sqlite3.Error as error:
             raise as_ours(error, self.path.name) from error
@@ -131,8 +136,6 @@ class SqliteFile:
         self._lock.release()
 
     def _reader(self) -> sqlite3.Connection:
-        if self._is_closing:
-            raise Unavailable(f"{self.path.name} (closed)")
         try:
             return self._readers.pop()
         except IndexError:
@@ -209,7 +212,7 @@ def _open_writer(path: Path) -> sqlite3.Connection:
 
 
 def _open_reader(path: Path) -> sqlite3.Connection:
-    """Opened read-only, a connection never checkpoints, not even when it is closed."""
+    """Opened read-only, a connection cannot checkpoint either, not even when it is closed."""
     return sqlite3.connect(
         f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, cached_statements=256
     )

@@ -1,0 +1,110 @@
+"""What the embedded queue's table promises."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eventstore.lanes import SqliteLaneTable
+from eventstore.migrate import migrate
+from eventstore.sqlite import SqliteFile
+from kernel.errors import Unavailable
+
+REMOVED_SECONDS_MAX = 5.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    migrate(f"sqlite:///{tmp_path / 'log.db'}")
+    return tmp_path / "log.db"
+
+
+@pytest.fixture
+def file(path: Path) -> Iterator[SqliteFile]:
+    opened = SqliteFile(path)
+    yield opened
+    opened.close()
+
+
+def wait_until_empty(lanes: SqliteLaneTable) -> None:
+    deadline = time.monotonic() + REMOVED_SECONDS_MAX
+    while lanes.depths():
+        assert time.monotonic() < deadline, f"not removed: {lanes.depths()}"
+        time.sleep(0.01)
+
+
+def test_batches_are_taken_in_the_order_they_were_put(file: SqliteFile) -> None:
+    """First in, first out: commands of one stream take effect in the order in which they were accepted."""
+    lanes = SqliteLaneTable(file)
+    lanes.put([(1, b"first"), (0, b"second"), (1, b"\0\xff")])
+    lanes.put([(1, b"fourth")])
+    first = lanes.take(0, 3)
+    assert [(lane, body) for _, lane, body in first] == [(1, b"first"), (0, b"second"), (1, b"\0\xff")]
+    assert [(lane, body) for _, lane, body in lanes.take(first[-1][0], 3)] == [(1, b"fourth")]
+    assert lanes.depths() == {0: 1, 1: 3}
+    assert lanes.take(0, 3) == first
+
+
+def test_what_is_done_is_removed_soon_and_its_id_never_used_again(file: SqliteFile) -> None:
+    """A consumer asks for "above the last one it took": a second batch under an old number would wait for ever."""
+    lanes = SqliteLaneTable(file)
+    lanes.put([(0, b"a"), (0, b"b")])
+    last = lanes.take(0, 10)[-1][0]
+    lanes.done([batch_id for batch_id, _, _ in lanes.take(0, 10)])
+    wait_until_empty(lanes)
+    lanes.put([(0, b"c")])
+    assert [body for _, _, body in lanes.take(last, 10)] == [b"c"]
+
+
+def test_what_was_put_and_not_done_is_there_after_a_restart(path: Path) -> None:
+    """An accepted command is as durable as an event; a finished one that comes again is only a duplicate."""
+    file = SqliteFile(path)
+    lanes = SqliteLaneTable(file)
+    lanes.put([(0, b"a"), (1, b"b"), (0, b"c")])
+    lanes.done([lanes.take(0, 1)[0][0]])
+    file.close()
+    file = SqliteFile(path)
+    assert [(lane, body) for _, lane, body in SqliteLaneTable(file).take(0, 10)] == [(1, b"b"), (0, b"c")]
+    file.close()
+
+
+def test_what_cannot_be_decoded_is_kept_apart(file: SqliteFile) -> None:
+    """It blocks nobody, and nobody has to guess what it was."""
+    lanes = SqliteLaneTable(file)
+    lanes.put([(3, b"not json"), (3, b"[]")])
+    bad = lanes.take(0, 1)[0][0]
+    lanes.bury(bad, "not JSON")
+    lanes.bury(bad, "twice")
+    assert [body for _, _, body in lanes.take(0, 10)] == [b"[]"]
+    with file.reading() as reader:
+        assert reader.execute("SELECT lane, body, reason FROM dead_letters").fetchall() == [(3, b"not json", "not JSON")]
+
+
+def test_a_removal_that_failed_is_made_up_for_by_the_next(file: SqliteFile) -> None:
+    """Nobody waits for `done`, so nobody would repeat it; the table must not keep what is finished for ever."""
+    lanes = SqliteLaneTable(file)
+    lanes.put([(0, b"a"), (0, b"b")])
+    first, second = (batch_id for batch_id, _, _ in lanes.take(0, 10))
+    file.write(lambda writer: writer.execute("ALTER TABLE lanes RENAME TO elsewhere").close())
+    lanes.done([first])
+    file.write(lambda writer: None)
+    file.write(lambda writer: writer.execute("ALTER TABLE elsewhere RENAME TO lanes").close())
+    assert lanes.depths() == {0: 2}
+    lanes.done([second])
+    wait_until_empty(lanes)
+
+
+def test_a_closed_file_accepts_nothing(path: Path) -> None:
+    """Better refused than believed."""
+    file = SqliteFile(path)
+    lanes = SqliteLaneTable(file)
+    file.close()
+    with pytest.raises(Unavailable):
+        lanes.put([(0, b"a")])
+    with pytest.raises(Unavailable):
+        lanes.done([1])
+    with pytest.raises(Unavailable):
+        lanes.take(0, 1)

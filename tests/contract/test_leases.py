@@ -1,0 +1,144 @@
+"""What leases promise, kept in PostgreSQL or in memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from eventstore.leases import MemoryLeases, PostgresLeases
+from eventstore.migrate import migrate
+from eventstore.postgres import connect
+from kernel.ports import Leases
+
+LANES = [f"lane-{number}" for number in range(7)]
+TERM_SECONDS = 1.2
+RENEW_SECONDS = 0.3
+MOVED_SECONDS_MAX = 2.0
+
+
+@pytest.fixture(params=["postgres", "memory"])
+def leases(request: pytest.FixtureRequest) -> Iterator[Leases]:
+    if request.param == "memory":
+        yield MemoryLeases()
+        return
+    url = request.getfixturevalue("postgres_url")
+    migrate(url)
+    engine = connect(url, pool_size=4)
+    yield PostgresLeases(engine)
+    engine.dispose()
+
+
+def renewed(leases: Leases, *members: str, rounds: int = 2, term: float = 30.0) -> dict[str, dict[str, int]]:
+    """What each member holds after every one of them has renewed so many times."""
+    held = {}
+    for _ in range(rounds):
+        for member in members:
+            held[member] = leases.renew("workers", member, LANES, term)
+    return held
+
+
+def test_a_lone_member_holds_everything(leases: Leases) -> None:
+    """One process is a whole deployment."""
+    assert renewed(leases, "a")["a"] == dict.fromkeys(LANES, 1)
+    assert renewed(leases, "a")["a"] == dict.fromkeys(LANES, 1)
+
+
+def test_members_share_fairly_and_nothing_is_held_twice(leases: Leases) -> None:
+    """A newcomer gets its share from those who have more than theirs, the rest stays where it is."""
+    renewed(leases, "a")
+    held = renewed(leases, "a", "b", "c")
+    assert [len(held[member]) for member in "abc"] == [3, 2, 2]
+    assert sorted(lane for lanes in held.values() for lane in lanes) == LANES
+    assert held["a"] == dict.fromkeys(held["a"], 1)
+    assert set(held["b"].values()) == {2}
+    assert leases.members() == {"workers": 3}
+
+
+def test_more_members_than_resources_leave_some_with_nothing(leases: Leases) -> None:
+    """The others stand by; that is not an error."""
+    members = [f"member-{number}" for number in range(9)]
+    held = renewed(leases, *members)
+    assert sorted(len(lanes) for lanes in held.values()) == [0, 0] + [1] * 7
+
+
+def test_who_leaves_frees_its_share_at_once(leases: Leases) -> None:
+    """A drained worker must not cost the others a term of waiting."""
+    renewed(leases, "a", "b")
+    leases.leave("workers", "a")
+    leases.leave("workers", "nobody")
+    assert sorted(renewed(leases, "b", rounds=1)["b"]) == LANES
+    assert leases.members() == {"workers": 1}
+
+
+def test_rooms_do_not_know_each_other(leases: Leases) -> None:
+    """Projectors and workers may lease things of the same name."""
+    renewed(leases, "a")
+    assert leases.renew("readmodels", "b", LANES, 30.0) == dict.fromkeys(LANES, 1)
+    assert leases.members() == {"workers": 1, "readmodels": 1}
+
+
+def test_the_share_of_a_killed_member_moves_within_two_seconds(leases: Leases) -> None:
+    """Commands of its lanes wait that long, no longer; and the epoch tells the new holder's word from the old one's."""
+    before = {member: leases.renew("workers", member, LANES, TERM_SECONDS) for member in ("a", "b", "a", "b")}
+    killed_at = time.monotonic()
+    while len(held := leases.renew("workers", "a", LANES, TERM_SECONDS)) < len(LANES):
+        assert time.monotonic() - killed_at < MOVED_SECONDS_MAX
+        time.sleep(RENEW_SECONDS)
+    assert time.monotonic() - killed_at > TERM_SECONDS / 2
+    assert all(held[lane] == epoch + 1 for lane, epoch in before["b"].items())
+    assert all(held[lane] == epoch for lane, epoch in before["a"].items())
+    assert leases.members() == {"workers": 1}
+
+
+def test_a_lease_that_ran_out_unnoticed_is_renewed_with_its_epoch(leases: Leases) -> None:
+    """Nobody else acted in between, so nothing that was prepared under it is out of date."""
+    renewed(leases, "a", term=0.05)
+    time.sleep(0.1)
+    assert leases.members() == {}
+    assert renewed(leases, "a", rounds=1)["a"] == dict.fromkeys(LANES, 1)
+
+
+def test_a_sleeper_that_comes_back_finds_its_lanes_taken(leases: Leases) -> None:
+    """A worker stopped past its term is told so by its next renewal, and gets a fair share anew."""
+    renewed(leases, "a", term=0.05)
+    time.sleep(0.1)
+    taken = renewed(leases, "b", rounds=1)["b"]
+    assert taken == dict.fromkeys(LANES, 2)
+    assert renewed(leases, "a", rounds=1)["a"] == {}
+    held = renewed(leases, "b", "a")
+    assert sorted(len(lanes) for lanes in held.values()) == [3, 4]
+    assert set(held["a"].values()) == {3}
+
+
+def test_resources_that_are_no_longer_asked_for_are_given_up(leases: Leases) -> None:
+    """Slices of a view's old generation; and when they are wanted again, their epochs have not started anew."""
+    renewed(leases, "a")
+    assert leases.renew("workers", "a", LANES[:2], 30.0) == {LANES[0]: 1, LANES[1]: 1}
+    assert leases.renew("workers", "b", LANES[2:4], 30.0) == {LANES[2]: 2}
+
+
+def test_renewing_at_the_same_time_never_gives_one_resource_to_two(leases: Leases) -> None:
+    """Ownership must be settled by the database, not by luck: claims of one instant are compared, not of the whole run."""
+    members = [f"member-{number}" for number in range(4)]
+    epochs_seen: dict[tuple[str, int], str] = {}
+    doubled: list[tuple[str, int]] = []
+    guard = threading.Lock()
+
+    def live(member: str) -> None:
+        for _ in range(25):
+            for lane, epoch in leases.renew("workers", member, LANES, 30.0).items():
+                with guard:
+                    if epochs_seen.setdefault((lane, epoch), member) != member:
+                        doubled.append((lane, epoch))
+
+    threads = [threading.Thread(target=live, args=(member,)) for member in members]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert doubled == []
+    assert {lane for lane, _ in epochs_seen} == set(LANES)
+    assert sorted(len(lanes) for lanes in renewed(leases, *members).values()) == [1, 2, 2, 2]
