@@ -1,0 +1,217 @@
+"""What a gateway remembers and waits for, and how it reads together what waits together."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import pytest
+
+import gateway.outcome_board
+import gateway.reads
+from gateway.outcome_board import OutcomeBoard
+from gateway.progress_board import ProgressBoard
+from gateway.reads import Threads, Together
+from kernel.envelope import Envelope
+from kernel.errors import Unavailable
+from kernel.outcome import Outcome
+from kernel.rows import Progress
+from kernel.view import SliceId
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def outcome(command_id: str, status: str = "succeeded", attempt: int = 1) -> Outcome:
+    return Outcome(command_id, "Count", "tally-a", status, 1, 1, "f", NOW, NOW, ("Counted",), attempt=attempt)  # type: ignore[arg-type]
+
+
+def envelope(command_id: str, attempt: int = 1) -> Envelope:
+    return Envelope(command_id, "Count", "tally-a", b"{}", "f", NOW, attempt=attempt)  # type: ignore[arg-type]
+
+
+class Inbox:
+    """What a look-up finds, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+        self.asked: list[str] = []
+
+    async def look_up(self, command_id: str) -> Outcome | None:
+        self.asked.append(command_id)
+        return self.outcomes.get(command_id)
+
+
+async def test_news_wake_everybody_who_waits_for_that_command() -> None:
+    board = OutcomeBoard(Inbox().look_up)
+    board.accept(envelope("a"))
+    waiting = [asyncio.create_task(board.wait("a", 5)) for _ in range(3)]
+    await asyncio.sleep(0)
+    board.hear([outcome("a")])
+    assert [found.command_id for found in await asyncio.gather(*waiting) if found] == ["a"] * 3
+    assert not board._waiters
+
+
+async def test_lost_news_are_found_in_the_inbox_within_a_tick() -> None:
+    """A ring may be lost; a command that was decided must not look undecided for longer than a tick."""
+    inbox = Inbox()
+    board = OutcomeBoard(inbox.look_up)
+    board.accept(envelope("a"))
+    inbox.outcomes["a"] = outcome("a")
+    started = asyncio.get_running_loop().time()
+    assert await board.wait("a", 5) == outcome("a")
+    assert asyncio.get_running_loop().time() - started < 2 * gateway.outcome_board.TICK_SECONDS
+    assert board.outcome("a") and not board.accepted("a")
+
+
+async def test_a_command_of_another_gateway_is_looked_up_at_once() -> None:
+    inbox = Inbox()
+    inbox.outcomes["b"] = outcome("b")
+    assert await OutcomeBoard(inbox.look_up).wait("b", 0) == outcome("b")
+
+
+async def test_waiting_ends_when_the_time_is_up() -> None:
+    board = OutcomeBoard(Inbox().look_up)
+    board.accept(envelope("a"))
+    assert await board.wait("a", 0.05) is None
+    assert not board._waiters
+
+
+async def test_an_outcome_that_is_faster_than_its_acceptance_is_not_forgotten() -> None:
+    board = OutcomeBoard(Inbox().look_up)
+    board.hear([outcome("a")])
+    board.accept(envelope("a"))
+    assert board.accepted("a") is None
+
+
+async def test_the_outcome_of_a_parked_attempt_does_not_answer_for_the_next_one() -> None:
+    """Whoever waits after a retry wants to know what became of the retry."""
+    inbox = Inbox()
+    board = OutcomeBoard(inbox.look_up)
+    board.hear([outcome("a", "parked")])
+    board.accept(envelope("a", attempt=2))
+    inbox.outcomes["a"] = outcome("a", "parked")
+    assert await board.wait("a", 0.4) is None
+    inbox.outcomes["a"] = outcome("a", attempt=2)
+    assert await board.wait("a", 5) == outcome("a", attempt=2)
+
+
+async def test_a_parked_outcome_in_memory_is_looked_up_again() -> None:
+    """Another gateway may have had it retried, and its news may have been lost."""
+    inbox = Inbox()
+    board = OutcomeBoard(inbox.look_up)
+    board.hear([outcome("a", "parked")])
+    inbox.outcomes["a"] = outcome("a", attempt=2)
+    assert await board.find("a") == outcome("a", attempt=2)
+
+
+async def test_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.outcome_board, "REMEMBERED_MAX", 3)
+    board = OutcomeBoard(Inbox().look_up)
+    board.hear([outcome(name) for name in "abcde"])
+    for name in "vwxyz":
+        board.accept(envelope(name))
+    assert [name for name in "abcde" if board.outcome(name)] == ["c", "d", "e"]
+    assert [name for name in "vwxyz" if board.accepted(name)] == ["x", "y", "z"]
+
+
+async def test_a_slice_that_is_heard_to_be_there_is_not_waited_for() -> None:
+    board = ProgressBoard()
+    board.lay_out({SliceId("v", 1, 0): 5, SliceId("v", 1, 1): 9})
+    async with asyncio.timeout(1):
+        await board.reached("v", 0, 5, 30)
+        await board.reached("v", 1, 9, 30)
+    assert board.position("v", None) == 5
+
+
+async def test_progress_wakes_only_who_waits_for_that_slice_and_position() -> None:
+    board = ProgressBoard()
+    board.lay_out({SliceId("v", 1, 0): 5, SliceId("v", 1, 1): 5})
+    early, late = (asyncio.create_task(board.reached("v", 0, position, 30)) for position in (6, 9))
+    await asyncio.sleep(0)
+    board.hear_progress([Progress("v", 1, 1, 100), Progress("v", 1, 0, 7)])
+    await asyncio.wait_for(early, 1)
+    assert not late.done()
+    board.hear_progress([Progress("v", 1, 0, 9)])
+    await asyncio.wait_for(late, 1)
+
+
+async def test_a_new_generation_starts_from_nothing_and_the_old_one_is_not_heard_any_more() -> None:
+    """After a rebuild, positions of the replaced rows would make hints out of nothing."""
+    board = ProgressBoard()
+    board.lay_out({SliceId("v", 1, 0): 50})
+    board.hear_progress([Progress("v", 2, 0, 3), Progress("v", 1, 0, 60)])
+    assert board.position("v", 0) == 3
+    assert board.slice_number("v", "key") is None
+
+
+class Store:
+    """Blocks its first call until told; remembers what each call asked for."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+        self.gate = threading.Event()
+
+    def read(self, keys: list[str]) -> Mapping[str, str]:
+        self.calls.append(sorted(keys))
+        assert self.gate.wait(5)
+        return {key: key.upper() for key in keys if key != "none"}
+
+
+async def test_what_waits_together_is_read_together_and_nothing_is_read_twice() -> None:
+    store, threads = Store(), Threads(4)
+    together = Together(threads, store.read)
+    first = [asyncio.create_task(together.get(key)) for key in ("a", "b", "a", "none")]
+    await asyncio.sleep(0.05)
+    later = [asyncio.create_task(together.get(key)) for key in ("c", "d")]
+    await asyncio.sleep(0.05)
+    last = [asyncio.create_task(together.get(key)) for key in ("e", "a", "f")]
+    await asyncio.sleep(0.05)
+    assert store.calls == [["a", "b", "none"], ["c", "d"]], "at most two calls at a time"
+    store.gate.set()
+    assert await asyncio.gather(*first) == ["A", "B", "A", None]
+    assert await asyncio.gather(*later, *last) == ["C", "D", "E", "A", "F"]
+    assert store.calls[2:] == [["a", "e", "f"]], "an answer that was under way already is too old for who came later"
+    threads.close()
+
+
+async def test_a_failed_read_fails_for_everybody_aboard_and_for_nobody_later() -> None:
+    class Broken:
+        is_broken = True
+
+        def read(self, keys: list[str]) -> Mapping[str, str]:
+            if self.is_broken:
+                raise Unavailable("the store")
+            return dict.fromkeys(keys, "fine")
+
+    store, threads = Broken(), Threads(2)
+    together = Together(threads, store.read)
+    answers = await asyncio.gather(together.get("a"), together.get("b"), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
+    store.is_broken = False
+    assert await together.get("a") == "fine"
+    threads.close()
+
+
+async def test_one_who_gives_up_does_not_take_the_others_along() -> None:
+    store, threads = Store(), Threads(2)
+    together = Together(threads, store.read)
+    impatient, patient = (asyncio.create_task(together.get("a")) for _ in range(2))
+    await asyncio.sleep(0.05)
+    impatient.cancel()
+    store.gate.set()
+    assert await patient == "A"
+    threads.close()
+
+
+async def test_too_many_waiting_reads_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.reads, "PENDING_MAX", 2)
+    store, threads = Store(), Threads(1)
+    waiting = [asyncio.create_task(threads.run(lambda: store.read(["a"]))) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        await threads.run(lambda: store.read(["b"]))
+    store.gate.set()
+    await asyncio.gather(*waiting)
+    threads.close()
