@@ -87,7 +87,8 @@ def _detail_and_pointer(text: str) -> tuple[str, str]:
     """msgspec says "Expected `int` - at `$.lines[0].quantity`"; the contract says pointer "/lines/0/quantity"."""
     place = _PLACE.search(text)
     steps = [name or index for name, index in _STEP.findall(place.group(1))] if place else []
-    pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
     detail = text[: place.start()] if place else text
     named = re.search(r"(?:unknown|required) field `([^`]+)`", detail)
-    return detail, f"{pointer}/{named.group(1)}" if named else pointer
+    if named:
+        steps.append(named.group(1))
+    return detail, "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)

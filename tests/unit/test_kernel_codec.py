@@ -1,0 +1,172 @@
+"""Strict for commands, tolerant for events, and nothing through the door that a store cannot hold."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel.codec import DEPTH_MAX, Codec, encode, encode_event, refuse_unstorable
+from kernel.decider import Decider, Upcaster
+from kernel.domain import Domain, domain_of
+from kernel.envelope import Envelope, decode_batch, encode_batch, fingerprint_of
+from kernel.errors import Malformed
+from kernel.log import Meta, Recorded
+from kernel.messages import Command, Event, tag_of
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Part(msgspec.Struct, forbid_unknown_fields=True):
+    size: int
+
+
+class Write(Command, frozen=True):
+    page: str
+    text: str = ""
+    parts: tuple[Part, ...] = ()
+    weight: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    rest: Any = None
+
+
+class Written(Event, frozen=True):
+    tag: ClassVar[str] = "PageWritten"
+    schema_version: ClassVar[int] = 3
+    page: str
+    letters: int
+    language: str = "en"
+
+
+UPCASTERS = (
+    Upcaster("PageWritten", 1, lambda data: {**data, "letters": len(data["text"])}),
+    Upcaster("PageWritten", 2, lambda data: {**data, "language": "de"}),
+)
+
+
+def domain() -> Domain:
+    module = ModuleType("pages")
+    decider = Decider("page", "page", (Write,), (Written,), None, lambda state, command: [], lambda state, event: None)
+    module.__dict__.update(DECIDERS=(decider,), VIEWS=(), UPCASTERS=UPCASTERS)
+    return domain_of(module)
+
+
+CODEC = Codec(domain())
+
+
+def recorded(data: bytes, schema_version: int, type_: str = "PageWritten") -> Recorded:
+    return Recorded(1, "page-1", 1, type_, data, Meta("id", "id", "id", "test", schema_version), NOW)
+
+
+@pytest.mark.parametrize(
+    ("data", "pointer"),
+    [
+        (b"", ""),
+        (b"{", ""),
+        (b"[]", ""),
+        (b"null", ""),
+        (b"{}", "/page"),
+        (b'{"page":1}', "/page"),
+        (b'{"page":"1","colour":2}', "/colour"),
+        (b'{"page":"1","parts":[{"size":1},{"size":"x"}]}', "/parts/1/size"),
+        (b'{"page":"1","parts":[{"size":1,"a/b~c":2}]}', "/parts/0/a~1b~0c"),
+        (b'{"page":"1","weight":-1}', "/weight"),
+        (b'{"page":"1","weight":NaN}', ""),
+        (b'{"page":"1","weight":Infinity}', ""),
+        (b'{"page":"\xff"}', ""),
+        (b'{"page":"\\ud800"}', ""),
+        (b'{"page":"a\\u0000b"}', ""),
+        (b'{"page":"a\\\\\\u0000b"}', ""),
+        (b'{"page":"1"} x', ""),
+    ],
+)
+def test_a_command_that_is_not_exactly_one_is_malformed_and_the_pointer_says_where(data: bytes, pointer: str) -> None:
+    """The gateway turns this into a 400 with `errors: [{pointer, detail}]`."""
+    with pytest.raises(Malformed) as malformed:
+        CODEC.command("Write", data)
+    assert malformed.value.pointer == pointer
+    assert malformed.value.detail
+
+
+def test_an_unknown_command_is_malformed() -> None:
+    with pytest.raises(Malformed, match="Erase"):
+        CODEC.command("Erase", b"{}")
+
+
+@pytest.mark.parametrize("data", [b'{"page":"a\\\\u0000b"}', b'{"page":"\\u0001 \\ud83d\\ude00"}', '{"page":"é\u2028"}'.encode()])
+def test_text_that_stores_can_hold_passes(data: bytes) -> None:
+    """An escaped backslash before `u0000` is no NUL, and other control characters are the domain's business."""
+    assert isinstance(CODEC.command("Write", data), Write)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_nesting_is_bounded(opening: bytes, closing: bytes) -> None:
+    """Readers in other languages recurse. Brackets inside strings do not count."""
+
+    def nested(depth: int) -> bytes:
+        return b'{"page":"1","rest":' + opening * (depth - 1) + b"0" + closing * (depth - 1) + b"}"
+
+    assert isinstance(CODEC.command("Write", nested(DEPTH_MAX)), Write)
+    for depth in (DEPTH_MAX + 1, 100_000):
+        with pytest.raises(Malformed, match="deep"):
+            CODEC.command("Write", nested(depth))
+    assert isinstance(CODEC.command("Write", b'{"page":"' + b'[{\\"' * 50 + b'"}'), Write)
+
+
+@given(st.text())
+def test_a_string_is_refused_exactly_when_it_holds_nul(text: str) -> None:
+    """Whatever stands around it, escapes included."""
+    data = msgspec.json.encode([text])
+    if "\0" in text:
+        with pytest.raises(Malformed):
+            refuse_unstorable(data)
+    else:
+        refuse_unstorable(data)
+
+
+def test_an_event_of_today_ignores_fields_it_does_not_know() -> None:
+    """An older reader survives a newer writer."""
+    assert CODEC.event(recorded(b'{"page":"1","letters":2,"colour":"red"}', 3)) == Written("1", 2)
+
+
+def test_an_older_event_is_brought_up_step_by_step() -> None:
+    """Version 1 held the text, version 2 its length, version 3 the language too."""
+    assert CODEC.event(recorded(b'{"page":"1","text":"abc"}', 1)) == Written("1", 3, "de")
+    assert CODEC.event(recorded(b'{"page":"1","letters":4}', 2)) == Written("1", 4, "de")
+
+
+def test_a_fact_that_the_domain_does_not_know_is_a_bug() -> None:
+    """Reading on without it would give wrong rows."""
+    with pytest.raises(KeyError):
+        CODEC.event(recorded(b"{}", 1, "Unheard"))
+
+
+def test_an_event_is_written_under_its_stable_name() -> None:
+    """The class may be renamed, the tag never."""
+    assert tag_of(Written) == "PageWritten"
+    assert tag_of(Write) == "Write"
+    assert encode_event(Written("1", 2)) == ("PageWritten", 3, b'{"page":"1","letters":2,"language":"en"}')
+
+
+def test_equal_wishes_have_one_fingerprint_however_they_were_written() -> None:
+    """White space, field order and defaults do not make another wish; a value and the type do."""
+    one = encode(CODEC.command("Write", b'{"page":"1","text":"a"}'))
+    same = encode(CODEC.command("Write", b'{ "text": "\\u0061", "parts": [], "page": "1" }'))
+    other = encode(CODEC.command("Write", b'{"page":"1","text":"b"}'))
+    assert fingerprint_of("Write", one) == fingerprint_of("Write", same)
+    assert len({fingerprint_of("Write", one), fingerprint_of("Write", other), fingerprint_of("Wr", b"ite" + one)}) == 3
+
+
+def test_envelopes_survive_the_broker() -> None:
+    """And what is no JSON array of envelopes is malformed, so that the bus can bury it."""
+    envelope = Envelope("id", "Write", "page-1", msgspec.Raw(b'{"page":"1"}'), "f", NOW, expected_version=0)
+    (again,) = decode_batch(encode_batch([envelope]))
+    assert bytes(again.data) == b'{"page":"1"}'
+    assert (again.command_id, again.expected_version, again.attempt, again.principal) == ("id", 0, 1, "anonymous")
+    for body in (b"", b"{}", b"[1]", b'[{"command_id":"x"}]', b"[" * 100_000, b"\xff"):
+        with pytest.raises(Malformed):
+            decode_batch(body)

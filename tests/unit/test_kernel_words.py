@@ -1,0 +1,196 @@
+"""Ids and hashes that are on disk for ever, the checks of a domain module, and the kit that tests are written in."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+
+from kernel.decider import Decider
+from kernel.domain import domain_of, load_domain
+from kernel.errors import Misconfigured, Rejected
+from kernel.ids import command_id_for, is_possible_command_id, lane_of, new_command_id, slice_of
+from kernel.messages import Command, Event
+from kernel.testkit import NOON, given, rows
+from kernel.view import About, View
+
+
+def test_new_command_ids_sort_by_time_and_never_meet() -> None:
+    """The inbox index grows at its end."""
+    ids = []
+    for _ in range(5):
+        ids.append(new_command_id())
+        time.sleep(0.002)
+    assert ids == sorted(ids)
+    assert len({new_command_id() for _ in range(1_000)}) == 1_000
+    value = uuid.UUID(ids[0])
+    assert (value.version, value.variant) == (7, uuid.RFC_4122)
+
+
+def test_an_idempotency_key_always_stands_for_the_same_id() -> None:
+    """This very value: stored inboxes depend on it."""
+    assert command_id_for("anonymous", "k") == "7014cd9e-b199-55c7-8992-8bff065f8bb6"
+    assert command_id_for("a", "bc") != command_id_for("ab", "c")
+    assert uuid.UUID(command_id_for("a", "b")).version == 5
+
+
+@pytest.mark.parametrize(
+    "text", ["", "7", "not-an-id", str(uuid.UUID(int=0)), str(uuid.uuid4()), "F" * 36, "{" + str(uuid.uuid4()) + "}", "\0"]
+)
+def test_what_no_gateway_can_have_minted_is_no_command_id(text: str) -> None:
+    """So a look-up of it is a 404 and not an endless `pending`."""
+    assert not is_possible_command_id(text)
+
+
+def test_minted_ids_are_possible_and_those_of_the_future_are_not() -> None:
+    minted = new_command_id()
+    assert is_possible_command_id(minted)
+    assert not is_possible_command_id(minted.upper())
+    assert is_possible_command_id(command_id_for("a", "b"))
+    tomorrow = int((time.time() + 86_400) * 1_000) << 80 | uuid.UUID(minted).int & (1 << 80) - 1
+    assert not is_possible_command_id(str(uuid.UUID(int=tomorrow)))
+
+
+def test_lanes_and_slices_are_stable_for_ever() -> None:
+    """A stream that changed its lane would be worked on twice at once."""
+    assert [lane_of(f"order-{number}", 8) for number in range(6)] == [1, 7, 5, 3, 0, 6]
+    assert [slice_of(f"é{number}", 4) for number in range(6)] == [3, 1, 3, 1, 2, 0]
+    assert {lane_of(f"order-{number}", 4) for number in range(100)} == {0, 1, 2, 3}
+
+
+class Open(Command, frozen=True):
+    door: str
+
+
+class Opened(Event, frozen=True):
+    door: str
+
+
+class OpenedToo(Event, frozen=True):
+    tag: ClassVar[str] = "Opened"
+    door: str
+
+
+class Door(msgspec.Struct):
+    door: str
+    times: int = 1
+
+
+def decide(state: bool, command: Open) -> list[Event]:
+    if command.door == "wall":
+        raise Rejected("no-door", door=command.door)
+    return [] if state else [Opened(command.door)]
+
+
+def show(row: Door | None, event: Opened, about: About) -> Door | None:
+    if event.door == "trap" and row:
+        return None
+    return Door(event.door, (row.times if row else 0) + 1)
+
+
+DOOR = Decider("door", "door", (Open,), (Opened,), False, decide, lambda state, event: True)
+DOORS = View("doors", "door", Door, (Opened,), lambda event, about: (event.door,), show)
+
+
+def module(**exported: Any) -> ModuleType:
+    made = ModuleType("made")
+    made.__dict__.update({"DECIDERS": (DOOR,), "VIEWS": (DOORS,)} | exported)
+    return made
+
+
+def other(thing: Any, **changes: Any) -> Any:
+    fields = {name: getattr(thing, name) for name in thing.__dataclass_fields__}
+    return type(thing)(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("exported", "said"),
+    [
+        ({"DECIDERS": [DOOR]}, "no tuple DECIDERS"),
+        ({"VIEWS": None}, "no tuple VIEWS"),
+        ({"DECIDERS": (DOOR, DOOR)}, "two deciders are called 'door'"),
+        ({"DECIDERS": (DOOR, other(DOOR, name="gate"))}, "two commands are called Open"),
+        ({"DECIDERS": (DOOR, other(DOOR, name="gate", commands=(), events=(OpenedToo,)))}, "two events are called Opened"),
+        ({"DECIDERS": (other(DOOR, key="window"),)}, "no field 'window'"),
+        ({"DECIDERS": (other(DOOR, name="the door"),)}, "name 'the door'"),
+        ({"VIEWS": (DOORS, DOORS)}, "two views are called 'doors'"),
+        ({"VIEWS": (other(DOORS, name="d" * 41),)}, "at most 40"),
+        ({"VIEWS": (other(DOORS, key="window"),)}, "no field 'window'"),
+        ({"VIEWS": (other(DOORS, indexes=("colour",)),)}, "no field 'colour'"),
+        ({"VIEWS": (other(DOORS, orders=("height",)),)}, "no field 'height'"),
+        ({"VIEWS": (other(DOORS, on=(OpenedToo,)),)}, "no decider makes"),
+        ({"VIEWS": (other(DOORS, sync="inline", store="redis"),)}, "inline"),
+    ],
+)
+def test_a_domain_that_contradicts_itself_is_refused_at_start_up(exported: dict[str, Any], said: str) -> None:
+    """In one line that says what is wrong, before anything is opened."""
+    with pytest.raises(Misconfigured) as refused:
+        domain_of(module(**exported))
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_domain_is_found_by_the_name_of_its_module() -> None:
+    assert load_domain("shop").name == "shop"
+    with pytest.raises(Misconfigured, match="TWOFOLD_DOMAIN=no_such_shop"):
+        load_domain("no_such_shop")
+
+
+def test_a_stream_belongs_to_the_decider_with_the_longest_fitting_name() -> None:
+    """`door-bell-1` is a bell, not the door called `bell-1`."""
+    bell = Decider("doorbell", "door", (), (), None, decide, lambda state, event: state)
+    domain = domain_of(module(DECIDERS=(DOOR, bell)))
+    assert domain.decider_of_stream("door-7") is DOOR
+    assert domain.decider_of_stream("doorbell-7") is bell
+    assert domain.decider_of_stream("window-7") is None
+    assert DOOR.stream_of(Open("7")) == "door-7"
+
+
+def test_the_kit_says_yes_only_to_what_happened() -> None:
+    """Each of its words fails when it should."""
+    given(DOOR).when(Open("7")).then(Opened("7"))
+    given(DOOR, Opened("7")).when(Open("7")).nothing_happened()
+    given(DOOR).when(Open("wall")).rejected("no-door", door="wall")
+    wrong_words: list[Callable[[], None]] = [
+        lambda: given(DOOR).when(Open("7")).nothing_happened(),
+        lambda: given(DOOR).when(Open("7")).then(Opened("8")),
+        lambda: given(DOOR).when(Open("7")).then(Opened("7"), Opened("7")),
+        lambda: given(DOOR).when(Open("7")).rejected("no-door"),
+        lambda: given(DOOR).when(Open("wall")).rejected("locked"),
+        lambda: given(DOOR).when(Open("wall")).rejected("no-door", door="roof"),
+        lambda: given(DOOR).when(Open("wall")).then(),
+    ]
+    for wrong in wrong_words:
+        with pytest.raises(AssertionError):
+            wrong()
+
+
+def test_the_kit_folds_rows_as_a_projector_does() -> None:
+    """From nothing or from rows that are there; a row that becomes None is gone; other events are passed over."""
+    assert rows(DOORS, Opened("7"), Opened("8"), Opened("7")) == {"7": Door("7", 2), "8": Door("8", 1)}
+    assert rows(DOORS, Opened("trap"), Opened("trap")) == {}
+    assert rows(DOORS, OpenedToo("7")) == {}
+    assert rows(DOORS, Opened("7"), start={"7": Door("7", 5)}, after=9) == {"7": Door("7", 6)}
+    positions: list[int] = []
+
+    def watch(event: Opened, about: About) -> tuple[str, ...]:
+        positions.append(about.position)
+        return ()
+
+    rows(other(DOORS, keys=watch), Opened("7"), OpenedToo("7"), Opened("8"), after=5)
+    assert positions == [6, 8]
+
+
+def test_a_view_may_hand_each_row_its_part_of_the_event() -> None:
+    """So an event with many keys is walked once; keys without parts are named once each."""
+    about = About(1, "s", 1, NOON)
+    assert DOORS.parts(Opened("7"), about) == {"7": None}
+    doubled = other(DOORS, keys=lambda event, about: ["b", "a", "b"])
+    assert list(doubled.parts(Opened("7"), about)) == ["b", "a"]
+    split = other(DOORS, keys=lambda event, about: {"a": 1, "b": 2})
+    assert split.parts(Opened("7"), about) == {"a": 1, "b": 2}
