@@ -45,6 +45,7 @@ def connect(url: str, pool_size: int) -> Engine:
         max_overflow=0,
         pool_timeout=POOL_WAIT_SECONDS,
         pool_use_lifo=True,
+        pool_reset_on_return=None,  # `borrowed` never gives back an open transaction
         connect_args={
             "application_name": "twofold",
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,

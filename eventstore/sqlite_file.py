@@ -158,6 +158,7 @@ class SqliteFile:
 
     def _commit(self, group: list[_Waiting]) -> None:
         """One transaction; only when it is durable, or can no longer become so, does anybody hear of it."""
+        group = [waiting for waiting in group if waiting.future.set_running_or_notify_cancel()]
         failures: dict[int, Exception] = {}
         results: dict[int, Any] = {}
         try:
@@ -185,14 +186,16 @@ class SqliteFile:
                 waiting.future.set_result(results[number])
 
     def _keep_wal_small(self) -> None:
-        try:
-            size = self._wal_path.stat().st_size
-        except FileNotFoundError:
+        size = self._wal_path.stat().st_size if self._wal_path.exists() else 0
+        if size <= self._wal_bytes_max:
             return
-        if size > self._wal_bytes_max:
+        try:
             busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            # A reader that would not let go for BUSY_SECONDS is not waited for again until as much has been written anew.
-            self._wal_bytes_max = size + WAL_BYTES_MAX if busy else WAL_BYTES_MAX
+        except sqlite3.Error:
+            # No harm: what is in the WAL is durable there. The next commit will say what is wrong with the disk.
+            busy = True
+        # A reader that would not let go for BUSY_SECONDS is not waited for again until as much has been written anew.
+        self._wal_bytes_max = size + WAL_BYTES_MAX if busy else WAL_BYTES_MAX
 
 
 def _explained(error: Exception, name: str) -> Exception:

@@ -116,6 +116,17 @@ def test_a_lazy_job_rides_on_the_next_group_or_goes_alone(file: SqliteFile) -> N
     assert notes(file) == ["lazy", "urgent", "alone"]
 
 
+def test_a_job_that_was_cancelled_while_it_waited_is_not_run(file: SqliteFile) -> None:
+    """Who has given up must not stop the writer, nor be surprised later."""
+    held = Held(file)
+    given_up = note(file, "given up")
+    assert given_up.cancel()
+    last = note(file, "last")
+    held.release()
+    assert last.result(WAIT_SECONDS) == 1
+    assert notes(file) == ["last"]
+
+
 def test_too_much_waiting_is_refused(file: SqliteFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full queue tells its callers, instead of growing until memory ends."""
     monkeypatch.setattr(eventstore.sqlite_file, "WAITING_JOBS_MAX", 2)
