@@ -1,4 +1,4 @@
-"""Where the servers' programs are, and which Debian package brings them. Looked up on the disk when asked, never remembered."""
+"""Where the programs are that the tests start, and which Debian package brings them. Looked up on the disk when asked, never remembered."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ PACKAGES = {
     "epmd": "rabbitmq-server",
     "redis-server": "redis-server",
     "chromium": "chromium",
+    "curl": "curl",
 }
 FOLDERS = {
     # The start script itself: the wrapper in /usr/sbin insists on a user of its own choice.

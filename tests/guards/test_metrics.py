@@ -1,0 +1,98 @@
+"""The metrics are the contract's: every one it names, with its labels, and no label whose values could grow without bound."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.guards.house import ROOT
+from tests.guards.instance import Instance, running
+
+CONTRACT = {
+    "twofold_commands_accepted": {"command"},
+    "twofold_commands_decided": {"command", "outcome"},
+    "twofold_command_seconds": {"stage"},
+    "twofold_batch_commands": set(),
+    "twofold_append_conflicts": set(),
+    "twofold_events_appended": {"type"},
+    "twofold_log_head": set(),
+    "twofold_lane_depth": {"lane"},
+    "twofold_view_position": {"view"},
+    "twofold_view_lag_events": {"view"},
+    "twofold_view_lag_seconds": {"view"},
+    "twofold_view_visibility_seconds": {"view"},
+    "twofold_view_events": {"view"},
+    "twofold_view_parked_keys": {"view"},
+    "twofold_queries": {"view", "status"},
+    "twofold_query_seconds": {"view"},
+    "twofold_members": {"room"},
+}
+"""Family names: counters end in `_total` where they are scraped."""
+BEYOND = {"twofold_facts_up": set[str](), "twofold_parked_commands": set[str]()}
+"""Ours, beyond the contract."""
+KINDS = {"twofold_view_visibility_seconds": "histogram"}
+ORDER_SECONDS_MAX = 30
+
+
+@pytest.fixture(scope="module")
+def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """/metrics after one command was decided, shown and asked for."""
+    with running(tmp_path_factory.mktemp("metrics")) as instance:
+        sent = instance.run("""twofold send AdjustStock '{"sku": "A", "quantity": 1, "reason": "found"}' --wait 10""")
+        assert sent.returncode == 0, sent.stderr
+        shown = instance.run(f"twofold get inventory A --after {json.loads(sent.stdout)['command_id']}")
+        assert shown.returncode == 0, shown.stderr
+        yield wait_for_lanes(instance)
+
+
+def wait_for_lanes(instance: Instance) -> str:
+    """The scrape once a lane's depth is known, which may be read a moment late."""
+    deadline = time.monotonic() + ORDER_SECONDS_MAX
+    while "twofold_lane_depth{" not in (text := instance.get("/metrics")):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.2)
+    return text
+
+
+def labels_of(text: str) -> dict[str, set[str]]:
+    """Family to label names, of our families that have a sample."""
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if family.name.startswith("twofold_"):
+                found.setdefault(family.name, set()).update(set(sample.labels) - {"le"})
+    return found
+
+
+def test_every_metric_of_the_contract_is_there_with_its_labels_and_no_other(scraped: str) -> None:
+    assert labels_of(scraped) == CONTRACT | BEYOND
+
+
+def test_durations_are_histograms_and_have_units_in_their_names(scraped: str) -> None:
+    for family in text_string_to_metric_families(scraped):
+        if family.name in KINDS:
+            assert family.type == KINDS[family.name]
+        if family.name.startswith("twofold_") and family.type == "histogram":
+            assert family.name.endswith(("_seconds", "_commands")), family.name
+
+
+def test_the_dashboard_asks_only_for_metrics_that_exist() -> None:
+    panels = json.loads((Path(ROOT) / "monitoring/grafana/dashboards/twofold.json").read_text())["panels"]
+    asked = [target["expr"] for panel in panels for target in panel["targets"]]
+    names = [word for expression in asked for word in expression.replace("(", " ").replace("{", " ").replace("[", " ").split()]
+    families = {name.removesuffix("_total").removesuffix("_bucket") for name in names if name.startswith("twofold_")}
+    assert families and {family.rstrip(")") for family in families} <= set(CONTRACT | BEYOND)
+
+
+def test_the_guard_sees_a_missing_metric_and_a_label_too_many(scraped: str) -> None:
+    planted = scraped.replace('twofold_members{room="', 'twofold_members{pid="7",room="').replace(
+        "twofold_log_head", "twofold_head"
+    )
+    found = labels_of(planted)
+    assert found["twofold_members"] == {"pid", "room"}
+    assert "twofold_log_head" not in found

@@ -1,0 +1,103 @@
+"""What the README and the printed welcome tell people to type works as it stands there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.guards.blocks import Block, blocks, shell_lines
+from tests.guards.house import ROOT
+from tests.guards.instance import LINE_SECONDS_MAX, Instance, running
+
+README = (ROOT / "README.md").read_text()
+SHELL = ("sh", "bash", "shell", "console")
+FIRST_ORDERS_SECONDS_MAX = 30
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """`make run`, as far as a reader sees it: the embedded system with the sample month flowing in."""
+    with running(tmp_path_factory.mktemp("readme"), "--sample") as instance:
+        yield instance
+
+
+def answer_to(instance: Instance, line: str, **variables: str) -> dict[str, object]:
+    """The JSON a line prints ({} when it prints none). Fails when the line fails or is answered with a problem."""
+    ended = instance.run(line.replace("localhost:8080", f"127.0.0.1:{instance.port}"), **variables)
+    assert ended.returncode == 0, f"{line}\n{ended.stdout}{ended.stderr}"
+    try:
+        answer = json.loads(ended.stdout)
+    except json.JSONDecodeError:
+        return {}
+    assert isinstance(answer, dict)
+    assert not ("title" in answer and int(str(answer.get("status", 0))) >= 400), f"{line}\n{ended.stdout}"
+    return answer
+
+
+def test_the_readmes_shell_lines_work_as_written(sample: Instance) -> None:
+    """In order, each with the id of the last command sent as $COMMAND_ID. `make` lines must name a target."""
+    variables: dict[str, str] = {}
+    ran = 0
+    for line in (line for block in blocks(README) if block.language in SHELL for line in shell_lines(block)):
+        if line.startswith("make "):
+            assert re.search(rf"^{line.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
+        elif not line.startswith("twofold up"):
+            answer = answer_to(sample, line, **variables)
+            if "command_id" in answer:
+                variables["COMMAND_ID"] = str(answer["command_id"])
+            ran += 1
+    assert ran >= 3, "the README shows how to use it"
+
+
+def test_the_welcomes_curl_lines_work_as_printed(sample: Instance) -> None:
+    lines = [line.strip() for line in sample.said.read_text().splitlines() if line.strip().startswith("curl ")]
+    assert len(lines) == 3
+    deadline = time.monotonic() + FIRST_ORDERS_SECONDS_MAX
+    while "2010-12-01" not in sample.get("/views/sales_by_day"):
+        assert time.monotonic() < deadline, "no order became visible"
+        time.sleep(0.2)
+    for line in lines:
+        assert answer_to(sample, line) != {}, line
+
+
+def test_the_readmes_python_runs(tmp_path: Path) -> None:
+    """A block with tests in it is run by pytest."""
+    found = [block.text for block in blocks(README) if block.language in ("python", "py")]
+    assert found, "the README shows a domain"
+    for number, text in enumerate(found):
+        file = tmp_path / f"test_block_{number}.py"
+        file.write_text(text)
+        runner = ["-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}"] if "def test_" in text else []
+        command = [sys.executable, *runner, str(file)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        ended = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LINE_SECONDS_MAX, check=False
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_the_domain_on_the_first_page_is_the_one_in_examples() -> None:
+    assert (ROOT / "examples" / "counter.py").read_text().strip() in README
+
+
+def test_the_readmes_links_lead_somewhere() -> None:
+    targets = {target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", README) if "://" not in target}
+    assert [target for target in sorted(targets) if target and not (ROOT / target).exists()] == []
+
+
+def test_the_guard_reads_blocks_and_sees_a_line_that_fails(sample: Instance) -> None:
+    page = "text\n```sh\n# a comment\n$ echo one   # said\nfalse \\\n  && true\n```\n```python\nx = 1\n```\n"
+    assert blocks(page)[1] == Block("python", "x = 1\n")
+    assert shell_lines(blocks(page)[0]) == ["echo one", "false    && true"]
+    with pytest.raises(AssertionError):
+        answer_to(sample, "false && true")
+    with pytest.raises(AssertionError):
+        answer_to(sample, "curl -s localhost:8080/views/no_such_view/1")
