@@ -1,0 +1,141 @@
+"""Twofold with one thing changed: `python -m tests.chaos.planted WHAT[,WHAT…] gateway|workers|readmodels|up …`.
+
+Four are bugs that the checker has to catch; the others make faults likelier and must do no harm. Each replaces one method
+of one class in this process, before the room starts.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+SLOW_SECONDS = 0.15
+"""Execution takes this much longer: long enough that a kill or a cut finds work under way every time."""
+TORN_SECONDS = 0.05
+NEWEST_EVENTS = 5
+
+
+def ack_before_commit() -> None:
+    """Bug: the broker is told that a delivery is done before it is executed."""
+    from bus.consumer import LaneConsumer
+    from bus.delivery import Batch, Delivery
+    from bus.lanes import Lanes
+
+    hand_out, finish = LaneConsumer.__next__, Lanes.finish
+
+    def settled_when_handed_out(self: LaneConsumer) -> Any:
+        message = hand_out(self)
+        if message is not None:
+            self._transport.settle(message.args[0].batches)
+        return message
+
+    def nothing_left_to_settle(self: Lanes, delivery: Delivery) -> list[Batch]:
+        finish(self, delivery)
+        return []
+
+    _replace(LaneConsumer, "__next__", settled_when_handed_out)
+    _replace(Lanes, "finish", nothing_left_to_settle)
+
+
+def stale_tag() -> None:
+    """Bug: a delivery is settled by its bare tag, on whichever channel the lane has by now."""
+    from bus.delivery import Batch, Delivery
+    from bus.lanes import Lanes
+
+    finish = Lanes.finish
+
+    def settled_on_any_channel(self: Lanes, delivery: Delivery) -> list[Batch]:
+        finish(self, delivery)
+        open_lanes = [lane for lane, state in self._lanes.items() if state.session is not None]
+        return [batch for batch in delivery.batches if delivery.is_committed and batch.lane in open_lanes]
+
+    _replace(Lanes, "finish", settled_on_any_channel)
+
+
+def checkpoint_before_rows() -> None:
+    """Bug: the checkpoint is committed first, the rows in a transaction of their own."""
+    from kernel.rows import Advance
+    from kernel.view import SliceId
+    from readmodels.sql.store import SqlViewStore
+
+    def torn(self: SqlViewStore, advances: Sequence[Advance]) -> set[SliceId]:
+        with self._transaction() as session:
+            moved = self._checkpoints.move(session, advances)
+        time.sleep(TORN_SECONDS)
+        with self._transaction() as session:
+            self._write_rows(session, [advance for advance in advances if advance.slice in moved])
+        return moved
+
+    _replace(SqlViewStore, "commit", torn)
+
+
+def skipping_tailer() -> None:
+    """Bug: a tailer that has fallen behind goes on from the newest events, not from its checkpoint."""
+    from eventstore.postgres import PostgresEventStore
+    from kernel.log import Page
+
+    page = PostgresEventStore.page
+
+    def newest(self: PostgresEventStore, after: int, limit: int, types: Collection[str] | None = None) -> Page:
+        return page(self, max(after, self.head()[0] - NEWEST_EVENTS), limit, types)
+
+    _replace(PostgresEventStore, "page", newest)
+
+
+def publish_twice() -> None:
+    """Hostile, not a bug: every batch of commands is published a second time once it is confirmed."""
+    from bus.rabbit_queue import RabbitPublisher
+
+    publish = RabbitPublisher.publish
+
+    async def twice(self: RabbitPublisher, lane: int, body: bytes) -> None:
+        await publish(self, lane, body)
+        await publish(self, lane, body)
+        print(f"published twice: lane {lane}", flush=True)
+
+    _replace(RabbitPublisher, "publish", twice)
+
+
+def slow_execution() -> None:
+    """Hostile, not a bug: executing takes its time."""
+    from workers.execute import Executor
+
+    execute = Executor.execute
+
+    def slow(self: Executor, envelopes: Sequence[Any]) -> Any:
+        time.sleep(SLOW_SECONDS)
+        return execute(self, envelopes)
+
+    _replace(Executor, "execute", slow)
+
+
+PLANTED: dict[str, Callable[[], None]] = {
+    "ack-before-commit": ack_before_commit,
+    "stale-tag": stale_tag,
+    "checkpoint-before-rows": checkpoint_before_rows,
+    "skipping-tailer": skipping_tailer,
+    "publish-twice": publish_twice,
+    "slow-execution": slow_execution,
+}
+
+
+def _replace(cls: type, name: str, method: Any) -> None:
+    """A method that is not there can no longer be replaced: the plant would be no plant."""
+    if name not in vars(cls):
+        raise AttributeError(f"{cls.__name__} has no {name} of its own any more")
+    setattr(cls, name, method)
+
+
+def main() -> None:
+    from twofold.cli import main as run
+
+    names = sys.argv.pop(1)
+    for name in names.split(","):
+        PLANTED[name]()
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""One round: load, a fault in the middle, silence, and then the checker.
+
+Load (asyncio) ────────────────────────────┐ every command 202
+  └─ a second later: hurt (a thread) ──────┤ whole again
+Standstills (a thread) samples checkpoints │
+                                           └──> settled? ──> Checker
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+from threading import Event, Thread
+
+import psycopg
+
+from kernel.ids import lane_of
+from tests.chaos.checker import Violation
+from tests.chaos.client import Load
+from tests.chaos.record import Record
+from tests.chaos.rooms import wait_until
+from tests.chaos.scenarios import Scenario, gateways_of
+from tests.chaos.served import LANES, Served
+
+BEFORE_SECONDS = 1.0
+AFTER_SECONDS = 1.0
+"""Load goes on for so long after the system is whole again: the standstill of every lane has an end."""
+SETTLE_SECONDS_MAX = 60.0
+SAMPLE_SECONDS = 0.05
+
+
+@dataclass
+class Round:
+    """What happened. `recovery_seconds` is the longest standstill of a lane or slice from the fault on."""
+
+    scenario: str
+    did: str
+    accepted: int
+    rate: float
+    retries: int
+    settle_seconds: float
+    recovery_seconds: float
+    violations: list[Violation]
+
+    def __str__(self) -> str:
+        verdict = f"{len(self.violations)} VIOLATIONS" if self.violations else "ok"
+        return (
+            f"{self.scenario}: {self.did}; {self.accepted} accepted ({self.rate:.0f}/s), {self.retries} retries,"
+            f" recovery {self.recovery_seconds:.2f} s, settled in {self.settle_seconds:.1f} s: {verdict}"
+        )
+
+
+def run_round(
+    served: Served, scenario: Scenario, name: str, random: Random, settle_seconds_max: float = SETTLE_SECONDS_MAX
+) -> Round:
+    """Raises nothing for a broken law: that is in `violations`, also when the system does not come to rest."""
+    record = Record()
+    start = time.monotonic()
+    with gateways_of(scenario, served) as urls, Standstills(served) as standstills:
+        did, fault_at = asyncio.run(_load_and_hurt(served, scenario, Load(urls, record, name, random), random))
+        load_seconds = time.monotonic() - start
+        violations, settle_seconds = _settle(served, record, settle_seconds_max)
+    violations += served.checker.check(record)
+    violations += [Violation("every process lives", room.name) for room in served.rooms if not room.is_alive()]
+    lanes = _lane_standstill(served, record, fault_at)
+    return Round(
+        scenario=scenario.name,
+        did=did,
+        accepted=len(record.accepted),
+        rate=len(record.accepted) / load_seconds,
+        retries=record.retries.total(),
+        settle_seconds=settle_seconds,
+        recovery_seconds=standstills.longest_seconds if scenario.hurts == "slices" else lanes,
+        violations=violations,
+    )
+
+
+async def _load_and_hurt(served: Served, scenario: Scenario, load: Load, random: Random) -> tuple[str, datetime]:
+    """What was done, and when it began."""
+    loading = asyncio.create_task(load.run(3600.0))
+    try:
+        await asyncio.sleep(random.uniform(0.5, 1.5) * BEFORE_SECONDS)
+        fault_at = datetime.now(UTC)
+        did = await asyncio.to_thread(scenario.hurt, served, random)
+        left = scenario.load_seconds - (datetime.now(UTC) - fault_at).total_seconds() - BEFORE_SECONDS
+        await asyncio.sleep(max(AFTER_SECONDS, left))
+        load.end()
+        await loading
+    finally:
+        loading.cancel()
+    return did, fault_at
+
+
+def _settle(served: Served, record: Record, seconds_max: float) -> tuple[list[Violation], float]:
+    try:
+        return [], wait_until("settled", lambda: served.checker.is_settled(record), seconds_max)
+    except RuntimeError:
+        return [Violation("the system comes to rest", f"not within {seconds_max:.0f} s")], seconds_max
+
+
+def _lane_standstill(served: Served, record: Record, fault_at: datetime) -> float:
+    """Seconds between two outcomes of one lane, from the fault on: the longest, over all lanes. By the inbox's own times."""
+    decided: dict[int, list[datetime]] = defaultdict(list)
+    for one in served.stores.inbox(record.accepted).values():
+        decided[lane_of(one.stream, LANES)].append(one.decided_at)
+    longest = timedelta()
+    for times in decided.values():
+        after = [fault_at, *sorted(moment for moment in times if moment > fault_at)]
+        longest = max([longest, *(later - earlier for earlier, later in zip(after, after[1:], strict=False))])
+    return longest.total_seconds()
+
+
+class Standstills:
+    """Samples checkpoints while the block runs: how long did a slice stand still although the log went on?"""
+
+    def __init__(self, served: Served) -> None:
+        self._stores = served.new_stores()
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="standstills", daemon=True)
+        self.longest_seconds = 0.0
+
+    def __enter__(self) -> Standstills:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._stores.close()
+
+    def _run(self) -> None:
+        seen: dict[tuple[str, int], tuple[int, float]] = {}
+        while not self._stop.wait(SAMPLE_SECONDS):
+            try:
+                head, checkpoints = self._stores.head(), self._stores.checkpoints()
+            except (psycopg.Error, OSError):
+                seen.clear()
+                continue
+            now = time.monotonic()
+            for view, positions in checkpoints.items():
+                for number, position in enumerate(positions):
+                    last, since = seen.get((view, number), (-1, now))
+                    if position == last and position < head:
+                        self.longest_seconds = max(self.longest_seconds, now - since)
+                    else:
+                        seen[view, number] = (position, now)

@@ -1,0 +1,138 @@
+"""The faults. Each hurts a running system in the middle of its load and leaves it whole again; what it did is one line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+
+from tests.chaos.rooms import Room, wait_until
+from tests.chaos.served import TWICE, Served
+
+ABSENT_SECONDS = 2.5
+"""How long a killed process stays away: longer than a lease, so that its share has to move."""
+PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 2.0, 6.0
+"""A paused process is past its lease (1.2 s), and in the longer pauses past its transactions' time limits too."""
+CUTS_MAX = 6
+CUT_SECONDS_MAX = 10.0
+
+Hurt = Callable[[Served, Random], str]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`hurts` names what recovers: "lanes" or "slices"; the longest standstill of any of them is what a round reports."""
+
+    name: str
+    hurt: Hurt
+    hurts: str = "lanes"
+    load_seconds: float = 3.0
+
+
+def kill_gateway(served: Served, random: Random) -> str:
+    return _kill(random.choice(served.gateways), random.uniform(0, 1))
+
+
+def kill_worker(served: Served, random: Random) -> str:
+    return _kill(random.choice(served.workers), ABSENT_SECONDS)
+
+
+def kill_projector(served: Served, random: Random) -> str:
+    return _kill(random.choice(served.projectors), ABSENT_SECONDS)
+
+
+def stop_worker(served: Served, random: Random) -> str:
+    return _pause(random.choice(served.workers), random)
+
+
+def stop_projector(served: Served, random: Random) -> str:
+    return _pause(random.choice(served.projectors), random)
+
+
+def restart_rabbitmq(served: Served, random: Random) -> str:
+    return _restart(served.backends.rabbitmq, random)
+
+
+def restart_postgresql(served: Served, random: Random) -> str:
+    return _restart(served.backends.postgres, random)
+
+
+def cut_after_commit(served: Served, random: Random) -> str:
+    """The append is on its way; its answer never comes."""
+    before = served.database_proxy.cut_count
+    wanted = served.cut_appends = random.randint(2, CUTS_MAX)
+    wait_until("appends are cut", lambda: served.database_proxy.cut_count >= before + wanted, CUT_SECONDS_MAX)
+    return f"{wanted} appends cut after the commit was sent"
+
+
+def cut_broker(served: Served, random: Random) -> str:
+    cuts = random.randint(1, 3)
+    for _ in range(cuts):
+        served.broker_proxy.cut_all()
+        time.sleep(random.uniform(0.1, 0.8))
+    return f"workers' broker connections cut {cuts} times"
+
+
+def deliver_twice(served: Served, random: Random) -> str:
+    """The load goes through gateways that publish everything twice: see `gateways_of`."""
+    return "every batch published twice"
+
+
+SCENARIOS = (
+    Scenario("kill-gateway", kill_gateway),
+    Scenario("kill-worker", kill_worker),
+    Scenario("kill-projector", kill_projector, "slices"),
+    Scenario("restart-rabbitmq", restart_rabbitmq),
+    Scenario("restart-postgresql", restart_postgresql),
+    Scenario("cut-after-commit", cut_after_commit),
+    Scenario("cut-broker", cut_broker),
+    Scenario("deliver-twice", deliver_twice),
+    Scenario("stop-worker", stop_worker),
+    Scenario("stop-projector", stop_projector, "slices"),
+)
+
+
+@contextmanager
+def gateways_of(scenario: Scenario, served: Served) -> Iterator[list[str]]:
+    """Where a scenario's load is posted. Fails when the double publishing it stands for did not happen."""
+    if scenario.hurt is not deliver_twice:
+        yield served.urls
+        return
+    room = served.room("gateway", len(served.gateways), TWICE)
+    room.start()
+    try:
+        room.wait_ready()
+        yield [room.url]
+        assert "published twice" in room.tail(), "nothing was published twice"
+    finally:
+        room.stop()
+
+
+def _kill(room: Room, absent_seconds: float) -> str:
+    room.kill()
+    time.sleep(absent_seconds)
+    room.start()
+    room.wait_ready()
+    return f"{room.name} killed, away for {absent_seconds:.1f} s"
+
+
+def _pause(room: Room, random: Random) -> str:
+    seconds = random.uniform(PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX)
+    room.pause()
+    time.sleep(seconds)
+    room.resume()
+    return f"{room.name} stopped for {seconds:.1f} s and continued"
+
+
+def _restart(server: object, random: Random) -> str:
+    from tests.servers import Server
+
+    assert isinstance(server, Server)
+    how = "killed" if random.random() < 0.5 else "stopped"
+    start = time.monotonic()
+    (server.kill if how == "killed" else server.stop)()
+    time.sleep(random.uniform(0, 1))
+    server.start()
+    return f"{server.name} {how}, back after {time.monotonic() - start:.1f} s"

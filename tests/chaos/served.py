@@ -1,0 +1,177 @@
+"""The served system to be hurt: private servers, two gateways, two workers, two projectors, four slices a view.
+
+Workers reach PostgreSQL and RabbitMQ through proxies, so that their connections can be cut without hurting anybody else's.
+Every system has a database and a namespace of its own, so that several may use the same servers one after the other.
+"""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+
+from kernel.domain import load_domain
+from tests.chaos.checker import Checker
+from tests.chaos.proxy import AppendWatch, Proxy
+from tests.chaos.rooms import ROOT, Room, wait_until
+from tests.chaos.served_stores import ServedStores
+from tests.servers import Servers
+from tests.servers.postgres import Postgres, libpq
+from tests.servers.rabbitmq import RabbitMQ
+from tests.servers.redis import Redis
+from tests.servers.server import free_port
+
+LANES = SLICES = 4
+MEMBERS_SECONDS_MAX = 60.0
+MIGRATE_SECONDS_MAX = 60.0
+PLAIN = ("twofold",)
+TWICE = ("tests.chaos.planted", "publish-twice")
+
+
+@dataclass(frozen=True)
+class Backends:
+    """Servers of one's own, which may be killed."""
+
+    postgres: Postgres
+    rabbitmq: RabbitMQ
+    redis: Redis
+
+
+@contextmanager
+def private_backends(servers: Servers) -> Iterator[Backends]:
+    with servers.private_postgres() as postgres, servers.private_rabbitmq() as rabbitmq, servers.private_redis() as redis:
+        yield Backends(postgres, rabbitmq, redis)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many of each room. `modules` runs a room by another entry point than `python -m twofold`."""
+
+    domain: str = "shop"
+    gateways: int = 2
+    workers: int = 2
+    projectors: int = 2
+    modules: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Served:
+    """A context manager. `cut_appends` is how many of the workers' next appends lose their connection after the commit."""
+
+    def __init__(self, backends: Backends, folder: Path, plan: Plan | None = None) -> None:
+        self.backends = backends
+        self.plan = plan or Plan()
+        self.name = f"chaos{secrets.token_hex(3)}"
+        self.folder = folder / self.name
+        self.cut_appends = 0
+        self.database_url = backends.postgres.url.rpartition("/")[0] + f"/{self.name}"
+        self._closing = ExitStack()
+
+    broker_proxy: Proxy
+    database_proxy: Proxy
+    stores: ServedStores
+    checker: Checker
+
+    def __enter__(self) -> Served:
+        with ExitStack() as opening:
+            self._open(opening)
+            self._closing = opening.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def _open(self, opening: ExitStack) -> None:
+        self.folder.mkdir(parents=True)
+        self._make_database()
+        watch = Proxy("127.0.0.1", self.backends.postgres.port, lambda: AppendWatch(self._is_to_be_cut))
+        self.database_proxy = opening.enter_context(watch)
+        self.broker_proxy = opening.enter_context(Proxy("127.0.0.1", self.backends.rabbitmq.port))
+        plan = self.plan
+        self.gateways = [self.room("gateway", number) for number in range(plan.gateways)]
+        self.workers = [self.room("workers", number) for number in range(plan.workers)]
+        self.projectors = [self.room("readmodels", number) for number in range(plan.projectors)]
+        self.stores = self.new_stores()
+        opening.callback(self.stores.close)
+        self.checker = Checker(load_domain(plan.domain), self.stores)
+        for room in self.rooms:
+            opening.callback(room.stop)
+            room.start()
+        for room in self.rooms:
+            room.wait_ready()
+        wait_until("every room has its members", self._is_complete, MEMBERS_SECONDS_MAX, self.tails)
+
+    @property
+    def rooms(self) -> list[Room]:
+        return [*self.gateways, *self.workers, *self.projectors]
+
+    @property
+    def urls(self) -> list[str]:
+        return [room.url for room in self.gateways]
+
+    def room(self, room: str, number: int, module: Sequence[str] | None = None) -> Room:
+        """One process of this system, not started."""
+        environment = self._environment(room)
+        port = free_port() if room == "gateway" else None
+        if port is not None:
+            environment["TWOFOLD_PORT"] = str(port)
+        return Room(f"{room}-{number}", [room], environment, self.folder, port, module or self.plan.modules.get(room, PLAIN))
+
+    def new_stores(self) -> ServedStores:
+        return ServedStores(libpq(self.database_url), self.backends.redis.url, load_domain(self.plan.domain), self.name)
+
+    def tails(self) -> str:
+        return "\n".join(f"--- {room.name}\n{room.tail()}" for room in self.rooms)
+
+    def _environment(self, room: str) -> dict[str, str]:
+        """Settings of a room; for workers by way of the proxies."""
+        database, broker = self.database_url, self.backends.rabbitmq.url
+        if room == "workers":
+            database = _by_way_of(database, self.database_proxy.port)
+            broker = _by_way_of(broker, self.broker_proxy.port)
+        return {
+            "TWOFOLD_DOMAIN": self.plan.domain,
+            "TWOFOLD_DATABASE_URL": database,
+            "TWOFOLD_READ_DATABASE_URL": self.database_url,
+            "TWOFOLD_BROKER_URL": broker,
+            "TWOFOLD_REDIS_URL": self.backends.redis.url,
+            "TWOFOLD_LANES": str(LANES),
+            "TWOFOLD_SLICES": str(SLICES),
+            "TWOFOLD_METRICS_PORT": str(free_port()),
+            "TWOFOLD_NAMESPACE": self.name,
+            **self.plan.environment,
+        }
+
+    def _make_database(self) -> None:
+        with psycopg.connect(libpq(self.backends.postgres.url), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{self.name}"')
+        environment = Room("migrate", [], self._environment(""), self.folder).environment
+        command = [sys.executable, "-m", "twofold", "migrate"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=MIGRATE_SECONDS_MAX, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"migrate failed\n{done.stderr.decode(errors='replace')}")
+
+    def _is_complete(self) -> bool:
+        members = dict(self.stores.select("SELECT room, count(*) FROM members GROUP BY room"))
+        plan = self.plan
+        return members == {"gateway": plan.gateways, "workers": plan.workers, "readmodels": plan.projectors}
+
+    def _is_to_be_cut(self) -> bool:
+        if self.cut_appends <= 0:
+            return False
+        self.cut_appends -= 1
+        return True
+
+
+def _by_way_of(url: str, port: int) -> str:
+    """The same URL at another port of this machine."""
+    parts = urlsplit(url)
+    assert parts.port is not None
+    return parts._replace(netloc=parts.netloc.removesuffix(f":{parts.port}") + f":{port}").geturl()

@@ -1,0 +1,87 @@
+"""PostgreSQL and Redis as evidence: one plain connection each, opened anew when a server was restarted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import psycopg
+import redis
+
+from kernel.domain import Domain
+from kernel.log import Recorded
+from kernel.view import View
+from tests.chaos.redis_rows import RedisRows
+from tests.chaos.stores import Decided, inbox_of, positions_of, recorded, row_of
+
+TRIES_MAX = 60
+TRY_AGAIN_SECONDS = 0.25
+"""How long a restarted server is waited for, all together: longer than any of a scenario's takes."""
+
+
+class ServedStores:
+    """Port Stores of the chaos checker. `postgres` is a libpq URL; views that ask for Redis are read there."""
+
+    def __init__(self, postgres: str, redis_url: str, domain: Domain, namespace: str) -> None:
+        self._url = postgres
+        self._redis = RedisRows(redis.Redis.from_url(redis_url, decode_responses=True), namespace)
+        self._in_redis = {name: view for name, view in domain.views.items() if view.store == "redis"}
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def select(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of one statement, asked again while the server is coming back."""
+        for attempt in range(TRIES_MAX):
+            try:
+                if self._connection is None or self._connection.closed:
+                    self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3)
+                return self._connection.execute(sql, parameters).fetchall()
+            except psycopg.OperationalError:
+                if self._connection is not None:
+                    self._connection.close()
+                if attempt == TRIES_MAX - 1:
+                    raise
+                time.sleep(TRY_AGAIN_SECONDS)
+        raise AssertionError("unreachable")
+
+    def events(self, after: int) -> list[Recorded]:
+        columns = "position, stream, version, type, data::text, meta::text, recorded_at"
+        rows = self.select(f"SELECT {columns} FROM events WHERE position > %s ORDER BY position", (after,))
+        return [recorded(row, row[6]) for row in rows]
+
+    def head(self) -> int:
+        return int(self.select("SELECT coalesce(max(position), 0) FROM events")[0][0])
+
+    def inbox(self, command_ids: Collection[str]) -> dict[str, Decided]:
+        columns = "command_id, stream, status, version, position, events::text, decided_at"
+        return inbox_of(self.select(f"SELECT {columns} FROM inbox WHERE command_id = ANY(%s)", (list(command_ids),)))
+
+    def has_outcomes(self, command_ids: Collection[str]) -> bool:
+        ids = list(command_ids)
+        decided = self.select("SELECT count(DISTINCT command_id) FROM inbox WHERE command_id = ANY(%s)", (ids,))
+        return bool(decided[0][0] == len(ids))
+
+    def checkpoints(self) -> dict[str, list[int]]:
+        slices = dict(self.select("SELECT view, slices FROM read.generations WHERE state = 'live'"))
+        live = "read.checkpoints JOIN read.generations USING (view, generation) WHERE state = 'live'"
+        positions = positions_of(slices, self.select(f"SELECT view, slice, position FROM {live}"))
+        return positions | {name: self._redis.checkpoints(name) for name in self._in_redis}
+
+    def parked(self) -> list[str]:
+        found = [f"command {row}" for row in self.select("SELECT command_id, reason, error FROM parked_commands LIMIT 5")]
+        found += [f"key {row}" for row in self.select("SELECT view, key, error FROM read.parked_keys LIMIT 5")]
+        return found + [f"key {line}" for name in self._in_redis for line in self._redis.parked(name)]
+
+    def rows(self, view: View, keys: Collection[str] | None) -> dict[str, Any]:
+        if view.name in self._in_redis:
+            return self._redis.rows(view, keys)
+        live = self.select("SELECT generation FROM read.generations WHERE view = %s AND state = 'live'", (view.name,))
+        statement = f'SELECT to_jsonb(rows) FROM read."{view.name}__g{live[0][0]}" AS rows'
+        if keys is not None:
+            statement += f' WHERE "{view.key}" = ANY(%s)'
+        rows = self.select(statement, () if keys is None else (list(keys),))
+        return {columns[view.key]: row_of(view, columns) for (columns,) in rows}
