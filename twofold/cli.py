@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -56,7 +57,7 @@ def up(
     from twofold.welcome import Welcome
 
     settings = _settings(domain=domain, data=data, host=host, port=port)
-    logs.set_up("up")
+    logs.set_up("up", logging.WARNING)
     with Welcome(settings, sample) as welcome:
         run_up(settings, welcome.show)
 

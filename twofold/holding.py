@@ -69,5 +69,5 @@ class Holding:
         held = self._leases.renew(self._room, self._member, self._resources, self._term_seconds)
         if held != self._held:
             self._held = held
-            self._log.info("holds", resources=sorted(held))
+            self._log.info("holds", count=len(held), of=len(self._resources))
             self._on_held(frozenset(held))

@@ -8,8 +8,8 @@ import sys
 import structlog
 
 
-def set_up(room: str) -> None:
-    """Called once by the process that is about to be a room."""
+def set_up(room: str, level: int = logging.INFO) -> None:
+    """Called once by the process that is about to be a room. Lines below `level` are not written."""
     renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
@@ -19,7 +19,7 @@ def set_up(room: str) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     structlog.contextvars.bind_contextvars(process=room)
