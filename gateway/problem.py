@@ -102,10 +102,13 @@ def problem_of(error: Exception) -> Problem | None:
 
 
 @web.middleware
-async def answer_problems(request: web.Request, answer: Answer) -> web.StreamResponse:
-    """Every exception below becomes a problem; a bug becomes one without inner detail, and is loud in the log."""
+async def answer_problems(request: web.Request, **following: Answer) -> web.StreamResponse:
+    """Every exception below becomes a problem; a bug becomes one without inner detail, and is loud in the log.
+
+    aiohttp passes what follows under a name of its own.
+    """
     try:
-        return await answer(request)
+        return await following["handler"](request)
     except web.HTTPException as error:
         if error.status < 400:
             raise
