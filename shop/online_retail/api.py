@@ -33,12 +33,7 @@ class Api:
     """A context manager; one for each thread. `stop`, once set, ends every waiting with Unavailable."""
 
     def __init__(self, url: str, stop: Event) -> None:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Misconfigured(f"--url {url}: not an http:// or https:// address")
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_SECONDS)
-        self._prefix = parts.path.rstrip("/")
+        self._connection, self._prefix = _connection_to(url)
         self._url = url
         self._stop = stop
 
@@ -81,6 +76,19 @@ class Api:
         except (msgspec.DecodeError, UnicodeDecodeError):
             decoded = None
         return Answer(response.status, decoded, _seconds(response.getheader("Retry-After")))
+
+
+def _connection_to(url: str) -> tuple[http.client.HTTPConnection, str]:
+    """A connection that is not opened yet, and the path that stands before every call."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise Misconfigured(f"--url {url}: {error}") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise Misconfigured(f"--url {url}: not an address like http://127.0.0.1:8080")
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(host, port, timeout=TIMEOUT_SECONDS), parts.path.rstrip("/")
 
 
 def _seconds(text: str | None) -> float | None:

@@ -15,7 +15,7 @@ import gzip
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -133,12 +133,12 @@ def _line_of(row: Row) -> OrderLine:
 def minor_units(row: Row) -> int:
     """The price of one piece in pence, half a penny rounded up. Raises Malformed."""
     try:
-        pence = (Decimal(row.price) * 100).quantize(Decimal(1), ROUND_HALF_UP)
-    except InvalidOperation as error:
+        pence = int((Decimal(row.price) * 100).quantize(Decimal(1), ROUND_HALF_UP))
+    except (ArithmeticError, ValueError) as error:
         raise Malformed(f"line {row.line}: UnitPrice {row.price!r} is not a price") from error
     if pence < 0:
         raise Malformed(f"line {row.line}: UnitPrice {row.price!r} is negative")
-    return int(pence)
+    return pence
 
 
 def _time_of(row: Row) -> datetime:
