@@ -35,8 +35,9 @@ class Advance(msgspec.Struct, frozen=True):
 
     `rows` holds the touched rows, None for deleted ones; `waiting` events (key to positions, ascending) that stand in
     line behind a parked key, the poison event itself first; `errors` says why a key is parked, or still is. `drained` tells
-    of each line that was worked off the first and the last position now gone from it (in `rows`, or discarded), and is
-    refused when the line no longer begins there; `unparked` are the keys whose line has nothing left.
+    of each line that was worked off the last position now gone from it (in `rows`, or discarded); `unparked` are the keys
+    whose line has nothing left. `lines` says where parked keys' lines begin, as far as the projector knows: it is refused,
+    too, when one of them does not, because draining a line changes rows and may leave the checkpoint where it is.
     `recorded_at` has one entry for each event folded, for measuring visibility.
     """
 
@@ -46,8 +47,9 @@ class Advance(msgspec.Struct, frozen=True):
     rows: Mapping[str, Row | None]
     waiting: Mapping[str, list[int]] = {}
     errors: Mapping[str, str] = {}
-    drained: Mapping[str, tuple[int, int]] = {}
+    drained: Mapping[str, int] = {}
     unparked: frozenset[str] = frozenset()
+    lines: Mapping[str, int] = {}
     recorded_at: tuple[datetime, ...] = ()
 
 

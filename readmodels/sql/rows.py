@@ -1,0 +1,213 @@
+"""The SQL of one generation of a view's rows: load, write, delete, get by key.
+
+The text is made once, when the view is prepared. A row travels as its plain values in column order, `_position` last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Dialect
+
+from kernel.ids import slice_of
+from kernel.rows import Generation, Row
+from kernel.view import View
+from readmodels.columns import Columns
+from readmodels.kinds import Kind
+from readmodels.sql.session import Session
+from readmodels.sql.tables import qualified, row_table_name
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ARRAYS: dict[Kind, str] = {
+    "integer": "bigint",
+    "truth": "boolean",
+    "number": "double precision",
+    "text": "text",
+    "time": "timestamptz",
+    "json": "jsonb",
+}
+
+
+class RowTable:
+    """What both dialects share."""
+
+    mark = "?"
+    places_nulls = False
+
+    def __init__(self, view: View, generation: Generation, dialect: Dialect, head: str | None = None) -> None:
+        """`head` is the table whose `position` counts for inline views, instead of the checkpoints."""
+        self.view = view
+        self.generation = generation
+        self.columns = Columns(view)
+        self.table = qualified(row_table_name(generation), dialect)
+        self.key = quoted(view.key)
+        self.selected = ", ".join(self.read(column.name, column.kind) for column in self.columns.all) + ", _position"
+        checkpoints = qualified("checkpoints", dialect)
+        mine = f"c.view = '{view.name}' AND c.generation = {generation.number}"
+        self.lowest = f"SELECT min(position) AS position FROM {head or f'{checkpoints} c WHERE {mine}'}"
+        self._load = f"SELECT {self.selected} FROM {self.table} WHERE {self.any_key()}"
+        self._get = f"""
+            SELECT w.key, c.position, r.* FROM {self.wanted()}
+            {f"CROSS JOIN {head} c" if head else f"LEFT JOIN {checkpoints} c ON {mine} AND c.slice = w.slice"}
+            LEFT JOIN (SELECT {self.selected} FROM {self.table}) r ON r.{self.key} = w.key
+        """
+        self._delete = f"DELETE FROM {self.table} WHERE {self.any_key()}"
+        names = [quoted(column.name) for column in self.columns.all] + ["_position"]
+        changes = ", ".join(f"{name} = excluded.{name}" for name in names if name != self.key)
+        self._write = (
+            f"INSERT INTO {self.table} ({', '.join(names)}) {self.values()} ON CONFLICT ({self.key}) DO UPDATE SET {changes}"
+        )
+
+    def load(self, session: Session, keys: Collection[str], locking: bool = False) -> dict[str, Row]:
+        """Those of these rows that exist; locked in key order until the transaction ends, if asked for."""
+        sql = self._load + (f" ORDER BY {self.key} {self.lock()}" if locking else "")
+        return {row.key: row for row in map(self.row, session.rows(sql, (self.keys(keys),)))}
+
+    def get(self, session: Session, keys: Collection[str]) -> dict[str, tuple[Row | None, int]]:
+        """Row and checkpoint of each of these keys, in one statement and so in one snapshot."""
+        wanted = [(key, slice_of(key, self.generation.slices)) for key in keys]
+        found = session.rows(self._get, self.wanted_values(wanted))
+        return {key: (None if rest[-1] is None else self.row(rest), position or 0) for key, position, *rest in found}
+
+    def write(self, session: Session, rows: Sequence[Row]) -> None:
+        if rows:
+            self.insert(
+                session, self._write, [(*self.plain(self.columns.keep(row.key, row.value)), row.position) for row in rows]
+            )
+
+    def delete(self, session: Session, keys: Collection[str]) -> None:
+        if keys:
+            session.count(self._delete, (self.keys(keys),))
+
+    def row(self, stored: Sequence[Any]) -> Row:
+        value = self.columns.restore(self.unplain(stored[:-1]))
+        return Row(getattr(value, self.view.key), value, stored[-1])
+
+    def read(self, name: str, kind: Kind) -> str:
+        return quoted(name)
+
+    def any_key(self) -> str:
+        raise NotImplementedError
+
+    def keys(self, keys: Collection[str]) -> Any:
+        raise NotImplementedError
+
+    def wanted(self) -> str:
+        raise NotImplementedError
+
+    def wanted_values(self, wanted: Sequence[tuple[str, int]]) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def values(self) -> str:
+        raise NotImplementedError
+
+    def insert(self, session: Session, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        raise NotImplementedError
+
+    def lock(self) -> str:
+        raise NotImplementedError
+
+    def plain(self, kept: tuple[Any, ...]) -> tuple[Any, ...]:
+        return kept
+
+    def unplain(self, stored: Sequence[Any]) -> Sequence[Any]:
+        return stored
+
+    def plain_one(self, kind: Kind, value: Any) -> Any:
+        return value
+
+
+class PostgresRows(RowTable):
+    """Many rows travel as arrays, one for each column."""
+
+    mark = "%s"
+    places_nulls = True
+
+    def read(self, name: str, kind: Kind) -> str:
+        return f"{quoted(name)}::text AS {quoted(name)}" if kind == "json" else quoted(name)
+
+    def any_key(self) -> str:
+        return f"{self.key} = ANY(%s)"
+
+    def keys(self, keys: Collection[str]) -> Any:
+        return list(keys)
+
+    def wanted(self) -> str:
+        return "unnest(%s::text[], %s::int[]) AS w(key, slice)"
+
+    def wanted_values(self, wanted: Sequence[tuple[str, int]]) -> tuple[Any, ...]:
+        return [key for key, _ in wanted], [slice for _, slice in wanted]
+
+    def values(self) -> str:
+        arrays = ", ".join(f"%s::{ARRAYS[column.kind]}[]" for column in self.columns.all)
+        return f"SELECT * FROM unnest({arrays}, %s::bigint[])"
+
+    def insert(self, session: Session, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        session.count(sql, [list(column) for column in zip(*rows, strict=True)])
+
+    def lock(self) -> str:
+        return "FOR UPDATE"
+
+
+class SqliteRows(RowTable):
+    """Many keys travel as one JSON array; times are kept as microseconds since 1970, UTC."""
+
+    def __init__(self, view: View, generation: Generation, dialect: Dialect, head: str | None = None) -> None:
+        super().__init__(view, generation, dialect, head)
+        self._times = tuple(place for place, column in enumerate(self.columns.all) if column.kind == "time")
+
+    def any_key(self) -> str:
+        return f"{self.key} IN (SELECT value FROM json_each(?))"
+
+    def keys(self, keys: Collection[str]) -> Any:
+        return msgspec.json.encode(list(keys)).decode()
+
+    def wanted(self) -> str:
+        return "(SELECT value ->> 0 AS key, value ->> 1 AS slice FROM json_each(?)) w"
+
+    def wanted_values(self, wanted: Sequence[tuple[str, int]]) -> tuple[Any, ...]:
+        return (msgspec.json.encode(wanted).decode(),)
+
+    def values(self) -> str:
+        return f"VALUES ({', '.join('?' * (len(self.columns.all) + 1))})"
+
+    def insert(self, session: Session, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        session.each(sql, rows)
+
+    def lock(self) -> str:
+        return ""
+
+    def plain(self, kept: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not self._times:
+            return kept
+        values = list(kept)
+        for place in self._times:
+            values[place] = _micros(values[place])
+        return tuple(values)
+
+    def unplain(self, stored: Sequence[Any]) -> Sequence[Any]:
+        if not self._times:
+            return stored
+        values = list(stored)
+        for place in self._times:
+            if values[place] is not None:
+                values[place] = EPOCH + timedelta(microseconds=values[place])
+        return values
+
+    def plain_one(self, kind: Kind, value: Any) -> Any:
+        return _micros(value) if kind == "time" else value
+
+
+def row_table(view: View, generation: Generation, dialect: Dialect, head: str | None = None) -> RowTable:
+    return (PostgresRows if dialect.name == "postgresql" else SqliteRows)(view, generation, dialect, head)
+
+
+def quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _micros(value: datetime | None) -> int | None:
+    return None if value is None else (value - EPOCH) // timedelta(microseconds=1)
