@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from gateway.headers import Token
-from gateway.lag import LagReports
+from gateway.lag import FRESH_SECONDS, LagReports
 from gateway.outcome_board import OutcomeBoard
 from gateway.progress_board import ProgressBoard
 from gateway.reads import Threads, Together
@@ -59,12 +59,17 @@ class ConsistentReads:
 
         if token is None:
             return Reading(await read(), None, True)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_seconds
         number = self._progress.slice_number(view.name, key)
-        reading = await self._reach(view, number, token, wait_seconds, read)
-        parked = await self._parked_since(view, key) if reading.is_reached else None
-        if parked is not None and reading.required is not None and parked <= reading.required:
-            return reading._replace(is_reached=False, state="parked")
-        return reading
+        while True:
+            reading = await self._reach(view, number, token, deadline, read)
+            if not reading.is_reached or not await self._is_in_line(view, key, reading.required):
+                return reading
+            # The checkpoint has passed an event of this key, the row has not: a retry or a discard may drain its line yet.
+            if (left := deadline - loop.time()) <= 0:
+                return reading._replace(is_reached=False, state="parked")
+            await asyncio.sleep(min(FRESH_SECONDS, left))
 
     async def page(self, view: View, query: Query, token: Token | None = None, wait_seconds: float = 0.0) -> Reading[RowPage]:
         """A page of rows; the slowest slice of the view must have reached the token."""
@@ -74,14 +79,14 @@ class ConsistentReads:
 
         if token is None:
             return Reading(await read(), None, True)
-        return await self._reach(view, None, token, wait_seconds, read)
+        deadline = asyncio.get_running_loop().time() + wait_seconds
+        return await self._reach(view, None, token, deadline, read)
 
     async def _reach(
-        self, view: View, number: int | None, token: Token, wait_seconds: float, read: Callable[[], Awaitable[AnswerT]]
+        self, view: View, number: int | None, token: Token, deadline: float, read: Callable[[], Awaitable[AnswerT]]
     ) -> Reading[AnswerT]:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait_seconds
-        required = await self._position(token, wait_seconds)
+        required = await self._position(token, deadline - loop.time())
         if required is None:
             return Reading(await read(), None, False, "pending")
         # An inline view moves with the log itself and tells nobody; its last hint says nothing.
@@ -104,10 +109,10 @@ class ConsistentReads:
         outcome = await self._board.wait(token.command_id, wait_seconds)
         return None if outcome is None else outcome.position
 
-    async def _parked_since(self, view: View, key: str) -> int | None:
-        """The first position that stands in line behind this key: the checkpoint has passed it, the row has not."""
+    async def _is_in_line(self, view: View, key: str, required: int | None) -> bool:
+        """Whether an event that should be shown stands in line behind this key, as far as was seen half a second ago."""
         parked = (await self._lag.current()).parked.get((view.name, key))
-        return None if parked is None else parked.position
+        return parked is not None and required is not None and parked.position <= required
 
     def _together(self, name: str) -> Together[str, Found]:
         together = self._rows.get(name)

@@ -140,8 +140,8 @@ def query_of(request: web.Request, view: View) -> Query:
     return Query(
         index=asked[0] if asked else None,
         value=params.text(asked[0]) if asked else None,
-        order=order.removeprefix("-") if order else None,
-        descending=bool(order) and str(order).startswith("-"),
+        order=None if order is None else order.removeprefix("-"),
+        descending=order is not None and order.startswith("-"),
         limit=params.number("limit", LIMIT_DEFAULT, 1, LIMIT_MAX),
         cursor=params.text("cursor"),
     )

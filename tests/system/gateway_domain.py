@@ -1,0 +1,69 @@
+"""A domain for the gateway's tests: tallies that count, refuse, explode, and poison their own row, when told to."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kernel.decider import Decider
+from kernel.errors import Rejected
+from kernel.messages import Command, Event
+from kernel.view import About, View
+
+LIMIT = 1_000
+EXPLOSIVE = 13
+POISON = 666
+
+
+class Count(Command, frozen=True):
+    """Add to a tally."""
+
+    tally_id: str
+    by: int = 1
+    colour: str = "blue"
+
+
+class Counted(Event, frozen=True):
+    tally_id: str
+    by: int
+    colour: str
+
+
+class Tally(msgspec.Struct, frozen=True):
+    tally_id: str
+    count: int
+    colour: str
+
+
+class Bug(Exception):
+    """What a domain's own mistake looks like."""
+
+
+def decide(count: int, wish: Count) -> list[Event]:
+    if wish.by == EXPLOSIVE:
+        raise Bug("a decider with a bug")
+    if count + wish.by > LIMIT and wish.by != POISON:
+        raise Rejected("too-many", count=count, limit=LIMIT)
+    return [Counted(wish.tally_id, wish.by, wish.colour)] if wish.by else []
+
+
+def show(row: Tally | None, event: Counted, about: About) -> Tally | None:
+    if event.by == POISON:
+        raise Bug("a view with a bug")
+    if event.colour == "gone":
+        return None
+    return Tally(event.tally_id, (row.count if row else 0) + event.by, event.colour)
+
+
+TALLY = Decider("tally", "tally_id", (Count,), (Counted,), 0, decide, lambda count, event: count + event.by)
+TALLIES = View(
+    "tallies",
+    "tally_id",
+    Tally,
+    (Counted,),
+    lambda event, about: (event.tally_id,),
+    show,
+    indexes=("colour",),
+    orders=("count",),
+)
+
+DECIDERS, VIEWS = (TALLY,), (TALLIES,)

@@ -1,0 +1,228 @@
+"""The read side of the contract, over HTTP, on a whole embedded system."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kernel.ids import new_command_id
+from tests.system.gateway_domain import POISON
+from tests.system.gateway_rig import Rig, rig
+from tests.system.test_gateway_commands import is_problem
+
+
+@pytest.fixture
+async def running(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with rig(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def unseen(tmp_path: Path) -> AsyncIterator[Rig]:
+    """Nobody folds: rows stay as they are until `project` is called."""
+    async with rig(tmp_path, projecting=False) as made:
+        yield made
+
+
+async def test_a_row_says_how_fresh_it_is(running: Rig) -> None:
+    token = (await running.count("a", 2)).json["command_id"]
+    answer = await running.call("GET", "/views/tallies/a", Consistency_Token=token)
+    assert answer.json == {"tally_id": "a", "count": 2, "colour": "blue"}
+    assert (answer.headers["View-Position"], answer.headers["ETag"]) == ("1", '"1"')
+    assert float(answer.headers["View-Lag"]) >= 0
+    assert ("tallies", 200) in running.queries
+
+
+async def test_a_row_that_did_not_change_is_304(running: Rig) -> None:
+    token = (await running.count("a")).json["command_id"]
+    await running.call("GET", "/views/tallies/a", Consistency_Token=token)
+    for sent in ('"1"', '"7", W/"1"', "*"):
+        answer = await running.call("GET", "/views/tallies/a", If_None_Match=sent)
+        assert (answer.status, answer.json) == (304, b"")
+        assert answer.headers["ETag"] == '"1"'
+    assert (await running.call("GET", "/views/tallies/a", If_None_Match='"2"')).status == 200
+
+
+async def test_the_token_works_while_the_command_is_still_in_its_lane(tmp_path: Path) -> None:
+    """Nothing has been decided yet, and the answer already waits for it."""
+    async with rig(tmp_path, working=False) as idle:
+        token = (await idle.count("a", 5)).json["command_id"]
+        asked = asyncio.create_task(idle.call("GET", "/views/tallies/a", Consistency_Token=token, Prefer="wait=10"))
+        await asyncio.sleep(0.3)
+        assert not asked.done()
+        idle.parts.work()
+        answer = await asked
+        assert (answer.status, answer.json["count"]) == (200, 5)
+        assert answer.headers["Preference-Applied"] == "wait=10"
+
+
+async def test_a_view_that_does_not_get_there_in_time_says_so(unseen: Rig) -> None:
+    token = (await unseen.count("a", Prefer="wait=5")).json["command_id"]
+    for sent in (token, "1"):
+        answer = await unseen.call("GET", "/views/tallies/a", Consistency_Token=sent, Prefer="wait=0.2")
+        problem = is_problem(answer, 503, "view-behind")
+        assert {name: problem[name] for name in ("view", "required", "position", "state")} == {
+            "view": "tallies",
+            "required": 1,
+            "position": 0,
+            "state": "behind",
+        }
+        assert answer.headers["Retry-After"] == "1"
+    page = await unseen.call("GET", "/views/tallies?colour=blue", Consistency_Token=token, Prefer="wait=0.2")
+    is_problem(page, 503, "view-behind")
+    assert {("tallies", 503)} == set(unseen.queries)
+
+
+async def test_a_stale_answer_is_given_to_whoever_prefers_one(unseen: Rig) -> None:
+    unseen.parts.project()
+    seen = (await unseen.count("a", 1)).json["command_id"]
+    await unseen.call("GET", "/views/tallies/a", Consistency_Token=seen, Prefer="wait=10")
+    unseen.parts.projector.hold(())
+    token = (await unseen.count("a", 1, Prefer="wait=5")).json["command_id"]
+    asked = {"Consistency_Token": token, "Prefer": "wait=0.2, handling=lenient"}
+    answer = await unseen.call("GET", "/views/tallies/a", **asked)
+    assert (answer.status, answer.json["count"]) == (200, 1)
+    assert answer.headers["Preference-Applied"] == "wait=0.2, handling=lenient"
+    page = await unseen.call("GET", "/views/tallies", **asked)
+    assert [item["count"] for item in page.json["items"]] == [1]
+
+
+async def test_the_token_of_a_command_nobody_ever_sent_waits_and_then_says_pending(running: Rig) -> None:
+    answer = await running.call("GET", "/views/tallies/a", Consistency_Token=new_command_id(), Prefer="wait=0.2")
+    problem = is_problem(answer, 503, "view-behind")
+    assert (problem["required"], problem["state"]) == (None, "pending")
+
+
+async def test_the_token_of_a_refused_command_is_as_good_as_any(running: Rig) -> None:
+    """What it saw is what has been shown; it added nothing."""
+    await running.count("a", 1)
+    refused = await running.count("a", 1_001, Prefer="wait=5")
+    answer = await running.call("GET", "/views/tallies/a", Consistency_Token=refused.json["command_id"])
+    assert (answer.status, answer.json["count"]) == (200, 1)
+
+
+async def test_an_absent_row_is_404_also_for_whoever_waited_for_it_to_go(running: Rig) -> None:
+    is_problem(await running.call("GET", "/views/tallies/a"), 404, "no-such-row")
+    await running.count("a", 1)
+    token = (await running.count("a", 1, colour="gone")).json["command_id"]
+    answer = await running.call("GET", "/views/tallies/a", Consistency_Token=token)
+    is_problem(answer, 404, "no-such-row")
+    assert answer.headers["View-Position"] == "2"
+
+
+async def test_nobody_ever_reads_from_before_their_own_write(running: Rig) -> None:
+    """Many writers and readers at once, each of whom must find at least what it wrote."""
+    random.seed(11)
+    written: dict[str, int] = {}
+
+    async def pair(tally_id: str) -> None:
+        for _ in range(25):
+            by = random.randint(1, 3)
+            written[tally_id] = written.get(tally_id, 0) + by
+            expected = written[tally_id]
+            token = (await running.count(tally_id, by)).json["command_id"]
+            answer = await running.call("GET", f"/views/tallies/{tally_id}", Consistency_Token=token, Prefer="wait=20")
+            assert (answer.status, answer.json["count"]) == (200, expected)
+
+    await asyncio.gather(*(pair(f"t{number}") for number in range(16)))
+
+
+async def test_keys_of_any_text_are_found_again(running: Rig) -> None:
+    for key, path in (("a/b", "a%2Fb"), ("50%", "50%25"), ("BANK CHARGES", "BANK%20CHARGES"), ("ü💡", "ü💡"), ("a+b?c#d", "a+b%3Fc%23d")):
+        token = (await running.count(key)).json["command_id"]
+        answer = await running.call("GET", f"/views/tallies/{path}", Consistency_Token=token, Prefer="wait=5")
+        assert (answer.status, answer.json["tally_id"]) == (200, key)
+        assert (await running.call("GET", f"/streams/tally-{path}")).json["stream"] == f"tally-{key}"
+
+
+async def test_pages_are_filtered_ordered_and_linked(running: Rig) -> None:
+    for number in range(7):
+        answer = await running.count(f"t{number}", number + 1, "red" if number % 2 else "blue")
+    token = answer.json["command_id"]
+    first = await running.call("GET", "/views/tallies?colour=blue&order=-count&limit=3", Consistency_Token=token)
+    assert [item["count"] for item in first.json["items"]] == [7, 5, 3]
+    assert first.headers["Link"].endswith('>; rel="next"')
+    following = first.headers["Link"][1:].partition(">")[0]
+    second = await running.call("GET", following)
+    assert ([item["count"] for item in second.json["items"]], second.json["next"]) == ([1], None)
+    assert "Link" not in second.headers
+    assert float(second.headers["View-Lag"]) >= 0 and int(second.headers["View-Position"]) >= 7
+    everything = await running.call("GET", "/views/tallies")
+    assert [item["tally_id"] for item in everything.json["items"]] == [f"t{number}" for number in range(7)]
+    one = await running.call("GET", "/views/tallies?tally_id=t3")
+    assert [item["count"] for item in one.json["items"]] == [4]
+
+
+async def test_a_question_that_was_not_declared_is_400_and_names_those_that_are(running: Rig) -> None:
+    problem = is_problem(await running.call("GET", "/views/tallies?size=3"), 400, "malformed")
+    assert "colour" in problem["detail"]
+    for query in (
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "limit=1&limit=2",
+        "order=size",
+        "order=",
+        "cursor=nonsense",
+        "colour=blue&tally_id=a",
+        "colour=blue&colour=red",
+        "colour=%00",
+        "%00=1",
+    ):
+        is_problem(await running.call("GET", f"/views/tallies?{query}"), 400, "malformed")
+    for token in ("nonsense", "-1", "99999999999999999999"):
+        is_problem(await running.call("GET", "/views/tallies/a", Consistency_Token=token), 400, "malformed")
+    is_problem(await running.call("GET", "/views/nope/a"), 404, "unknown-view")
+    is_problem(await running.call("GET", "/views/nope"), 404, "unknown-view")
+
+
+async def test_every_view_says_what_may_be_asked_and_how_far_it_is(running: Rig) -> None:
+    token = (await running.count("a")).json["command_id"]
+    await running.call("GET", "/views/tallies?colour=blue", Consistency_Token=token, Prefer="wait=5")
+    await asyncio.sleep(0.6)
+    (view,) = (await running.call("GET", "/views")).json["views"]
+    assert (view["name"], view["key"], view["indexes"], view["orders"]) == ("tallies", "tally_id", ["colour"], ["count"])
+    assert (view["store"], view["sync"], view["slices"], view["position"], view["state"]) == ("sql", "async", 2, 1, "live")
+    lag = (await running.call("GET", "/lag")).json
+    assert lag == {"head": 1, "views": {"tallies": {"position": 1, "lag_events": 0, "lag_seconds": 0.0, "state": "live"}}}
+
+
+async def test_lag_is_honest_about_a_view_that_never_started(unseen: Rig) -> None:
+    await unseen.count("a", Prefer="wait=5")
+    await asyncio.sleep(1.2)
+    tallies = (await unseen.call("GET", "/lag")).json["views"]["tallies"]
+    assert (tallies["position"], tallies["lag_events"], tallies["state"]) == (0, 1, "behind")
+    assert 1.0 < tallies["lag_seconds"] < 20
+
+
+async def test_a_poisoned_key_is_parked_and_its_reader_is_told(running: Rig) -> None:
+    await running.count("a", 1)
+    token = (await running.count("a", POISON)).json["command_id"]
+    other = (await running.count("b", 1)).json["command_id"]
+    assert (await running.call("GET", "/views/tallies/b", Consistency_Token=other, Prefer="wait=5")).status == 200
+    for _ in range(50):
+        parked = (await running.call("GET", "/parked")).json["keys"]
+        if parked:
+            break
+        await asyncio.sleep(0.1)
+    (key,) = parked
+    assert (key["ref"], key["view"], key["key"], key["waiting"]) == ("key-tallies-a", "tallies", "a", 1)
+    await asyncio.sleep(0.6)
+    problem = is_problem(await running.call("GET", "/views/tallies/a", Consistency_Token=token, Prefer="wait=1"), 503, "view-behind")
+    assert problem["state"] == "parked"
+    shown = await running.call("GET", "/parked/key-tallies-a")
+    assert shown.json["waiting_positions"] == [2] and "a view with a bug" in shown.json["error"]
+    assert (await running.call("POST", "/parked/key-tallies-a/discard")).status == 202
+    later = (await running.count("a", 1)).json["command_id"]
+    for _ in range(50):
+        answer = await running.call("GET", "/views/tallies/a", Consistency_Token=later, Prefer="wait=1")
+        if answer.status == 200:
+            break
+    assert answer.json["count"] == 2, "the poison was skipped, the rest was folded"
+    is_problem(await running.call("POST", "/parked/key-tallies-a/retry"), 404, "not-parked")
+    is_problem(await running.call("POST", "/parked/key-nope-a/retry"), 404, "not-parked")
+    is_problem(await running.call("POST", "/parked/nonsense/retry"), 404, "not-parked")
