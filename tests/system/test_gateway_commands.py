@@ -181,7 +181,9 @@ async def test_a_retry_with_its_key_is_not_refused_for_having_moved_the_stream_i
         (b"[" * 100_000, ""),
     ],
 )
-async def test_a_malformed_body_is_refused_with_the_place_and_nothing_else_happens(running: Rig, body: bytes, pointer: str) -> None:
+async def test_a_malformed_body_is_refused_with_the_place_and_nothing_else_happens(
+    running: Rig, body: bytes, pointer: str
+) -> None:
     problem = is_problem(await running.call("POST", "/commands/Count", body), 400, "malformed")
     assert problem["errors"][0]["pointer"] == pointer
     assert running.parts.queue.put_count == 0
@@ -208,7 +210,9 @@ async def test_bodies_of_other_kinds_are_415(running: Rig) -> None:
     ):
         body = gzip.compress(b"{}") if headers.get("Content_Encoding") == "gzip" else b"{}"
         is_problem(await running.call("POST", "/commands/Count", body, **headers), 415, "unsupported-media-type")
-    assert (await running.call("POST", "/commands/Count", b'{"tally_id":"a"}', Content_Type="Application/JSON; charset=UTF-8")).status == 202
+    assert (
+        await running.call("POST", "/commands/Count", b'{"tally_id":"a"}', Content_Type="Application/JSON; charset=UTF-8")
+    ).status == 202
 
 
 async def test_large_bodies_are_413_declared_or_not(running: Rig) -> None:
@@ -219,7 +223,9 @@ async def test_large_bodies_are_413_declared_or_not(running: Rig) -> None:
         for _ in range(100):
             yield b"x" * 8_192
 
-    async with running.session.post(f"{running.url}/commands/Count", data=chunks(), headers={"Content-Type": "application/json"}) as answer:
+    async with running.session.post(
+        f"{running.url}/commands/Count", data=chunks(), headers={"Content-Type": "application/json"}
+    ) as answer:
         assert answer.status == 413
     is_problem(await running.call("POST", "/commands", b"[" + b" " * 4_200_000 + b"]"), 413, "too-large")
 
@@ -251,7 +257,9 @@ async def test_a_correlation_id_is_written_into_the_events(running: Rig) -> None
 
 
 async def test_a_bug_in_a_decider_parks_that_command_and_a_retry_decides_it_anew(running: Rig) -> None:
-    answers = await asyncio.gather(*(running.count(name, by, Prefer="wait=5") for name, by in (("a", 1), ("b", EXPLOSIVE), ("c", 1))))
+    answers = await asyncio.gather(
+        *(running.count(name, by, Prefer="wait=5") for name, by in (("a", 1), ("b", EXPLOSIVE), ("c", 1)))
+    )
     assert [answer.json["status"] for answer in answers] == ["succeeded", "parked", "succeeded"]
     assert answers[1].json["reason"] == "bug"
     (parked,) = (await running.call("GET", "/parked")).json["commands"]

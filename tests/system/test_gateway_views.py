@@ -132,7 +132,13 @@ async def test_nobody_ever_reads_from_before_their_own_write(running: Rig) -> No
 
 
 async def test_keys_of_any_text_are_found_again(running: Rig) -> None:
-    for key, path in (("a/b", "a%2Fb"), ("50%", "50%25"), ("BANK CHARGES", "BANK%20CHARGES"), ("ü💡", "ü💡"), ("a+b?c#d", "a+b%3Fc%23d")):
+    for key, path in (
+        ("a/b", "a%2Fb"),
+        ("50%", "50%25"),
+        ("BANK CHARGES", "BANK%20CHARGES"),
+        ("ü💡", "ü💡"),
+        ("a+b?c#d", "a+b%3Fc%23d"),
+    ):
         token = (await running.count(key)).json["command_id"]
         answer = await running.call("GET", f"/views/tallies/{path}", Consistency_Token=token, Prefer="wait=5")
         assert (answer.status, answer.json["tally_id"]) == (200, key)
@@ -212,7 +218,9 @@ async def test_a_poisoned_key_is_parked_and_its_reader_is_told(running: Rig) -> 
     (key,) = parked
     assert (key["ref"], key["view"], key["key"], key["waiting"]) == ("key-tallies-a", "tallies", "a", 1)
     await asyncio.sleep(0.6)
-    problem = is_problem(await running.call("GET", "/views/tallies/a", Consistency_Token=token, Prefer="wait=1"), 503, "view-behind")
+    problem = is_problem(
+        await running.call("GET", "/views/tallies/a", Consistency_Token=token, Prefer="wait=1"), 503, "view-behind"
+    )
     assert problem["state"] == "parked"
     shown = await running.call("GET", "/parked/key-tallies-a")
     assert shown.json["waiting_positions"] == [2] and "a view with a bug" in shown.json["error"]
