@@ -165,12 +165,12 @@ def _leave(channel: Any) -> None:
 
 
 def _abort(connection: Any) -> None:
-    """Close the socket, not the connection; then let pika notice and free what it holds."""
+    """`connection.close()` without the cancels: end the stream, then let pika notice and free what it holds."""
     try:
-        connection._impl._transport.abort()
+        connection._impl._terminate_stream(pika.exceptions.StreamLostError("given up"))
         connection.process_data_events(0.0)
-    except (*TROUBLE, AttributeError):
-        return  # AttributeError: there is no transport any more, it was lost in this moment
+    except TROUBLE:
+        return  # what was to happen
 
 
 def _nothing() -> None:

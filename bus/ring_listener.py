@@ -54,8 +54,10 @@ class RingListener:
                 subscribed.add(key)
             changed = asyncio.create_task(self._changed.wait())
             waited_for: list[asyncio.Future[Any]] = [changed, channel.closed]
-            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
-            changed.cancel()
+            try:
+                await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                changed.cancel()
 
     def _want(self, key: str) -> None:
         self._wanted.add(key)

@@ -63,6 +63,8 @@ def queues(prefix: str, lanes: int) -> dict[str, dict[str, Any]]:
 def parameters(url: str, purpose: str) -> pika.URLParameters:
     """Connection parameters; the management console shows `purpose`. Raises Misconfigured for what is not an AMQP URL."""
     try:
+        if not url.startswith(("amqp://", "amqps://")):
+            raise ValueError("scheme")
         found = pika.URLParameters(url)
     except (ValueError, TypeError) as error:
         raise Misconfigured("TWOFOLD_BROKER_URL: is not an AMQP URL; write amqp://user:password@host:5672/") from error

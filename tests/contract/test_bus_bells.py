@@ -1,0 +1,158 @@
+"""What every bell promises, in one process and through RabbitMQ: hints that arrive soon, never block and never raise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+import pytest
+
+from bus.local import LocalBell, LocalOutcomes
+from bus.rabbit_bell import RabbitBell
+from kernel.outcome import Outcome
+from kernel.ports import Bell, Outcomes
+from kernel.rows import Progress
+from tests.contract.buses import Proxy, until
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+RING_SECONDS_MAX = 0.05
+
+
+@dataclass
+class Bells:
+    """`speaker` and `hearer` are those of two processes; `has_broker` is False where they are one."""
+
+    speaker: Bell
+    teller: Outcomes
+    hearer: Bell
+    reader: Outcomes
+    has_broker: bool
+
+
+@pytest.fixture(params=["local", "rabbit"])
+def bells(request: pytest.FixtureRequest, unique: str) -> Iterator[Bells]:
+    if request.param == "local":
+        bell, outcomes = LocalBell(), LocalOutcomes()
+        yield Bells(bell, outcomes, bell, outcomes, False)
+        return
+    url = request.getfixturevalue("broker_url")
+    one, two = RabbitBell(url, unique), RabbitBell(url, unique)
+    yield Bells(one.bell, one.outcomes, two.bell, two.outcomes, True)
+    one.close()
+    two.close()
+
+
+def outcome(command_id: str, position: int = 1) -> Outcome:
+    return Outcome(command_id, "Note", "note-1", "succeeded", 1, position, "f" * 32, NOW, NOW, ("Noted",))
+
+
+def ring_until_heard(bell: Bell, heard: list[Any]) -> None:
+    """A subscription takes a moment to stand; what is rung before that is lost, as a ring may be."""
+
+    def ring() -> bool:
+        bell.ring(1)
+        time.sleep(0.02)
+        return bool(heard)
+
+    until(ring, "the first ring")
+    time.sleep(0.1)
+
+
+def test_a_ring_brings_the_latest_position(bells: Bells) -> None:
+    """Rings may be merged; the last one is what counts."""
+    heard: list[int] = []
+    stop = bells.hearer.listen(on_ring=heard.append)
+    ring_until_heard(bells.speaker, heard)
+    for position in range(2, 500):
+        bells.speaker.ring(position)
+    until(lambda: heard[-1] == 499, "the latest position", seconds=5)
+    assert heard == sorted(heard)
+    stop()
+    stop()
+    bells.speaker.ring(500)
+    time.sleep(0.1)
+    assert heard[-1] == 499
+
+
+def test_a_ring_is_heard_soon(bells: Bells) -> None:
+    """A view is as fresh as the ring is quick."""
+    heard: list[tuple[int, float]] = []
+    bells.hearer.listen(on_ring=lambda position: heard.append((position, time.perf_counter())))
+    ring_until_heard(bells.speaker, heard)
+    seconds = []
+    for position in range(1_000, 1_030):
+        rung_at = time.perf_counter()
+        bells.speaker.ring(position)
+        until(lambda: heard[-1][0] == position, "the ring", seconds=5)  # noqa: B023
+        seconds.append(heard[-1][1] - rung_at)
+    assert median(seconds) < RING_SECONDS_MAX
+
+
+def test_progress_and_outcomes_arrive_whole(bells: Bells) -> None:
+    """A gateway that waits for a command learns what became of it, and then that its row is there."""
+    progress: list[Progress] = []
+    outcomes: list[Outcome] = []
+    heard: list[int] = []
+    bells.hearer.listen(on_ring=heard.append, on_advanced=progress.extend)
+    bells.reader.listen(outcomes.extend)
+    ring_until_heard(bells.speaker, heard)
+
+    def tell() -> bool:
+        bells.teller.tell([outcome("probe")])
+        bells.speaker.advanced([Progress("probe", 1, 0, 1)])
+        time.sleep(0.02)
+        return bool(outcomes and progress)
+
+    until(tell, "the first news of each kind")
+    bells.teller.tell([outcome(f"{n:04}", n) for n in range(1_200)])
+    bells.speaker.advanced([Progress("orders", 1, slice, 7) for slice in range(4)])
+    bells.speaker.advanced([Progress("orders", 1, 2, 9)])
+    until(lambda: outcomes[-1] == outcome("1199", 1199), "the outcomes", seconds=5)
+    until(lambda: Progress("orders", 1, 2, 9) in progress, "the progress", seconds=5)
+    assert {each for each in progress if each.view == "orders"} >= {Progress("orders", 1, slice, 7) for slice in (0, 1, 3)}
+    assert [each.command_id for each in outcomes if each.command_id != "probe"] == [f"{n:04}" for n in range(1_200)]
+
+
+def test_a_listener_that_fails_harms_nobody(bells: Bells) -> None:
+    """A bug in one callback is loud, and neither reaches the sender nor the other listeners."""
+    heard: list[int] = []
+
+    def fail(position: int) -> None:
+        raise RuntimeError(position)
+
+    bells.hearer.listen(on_ring=fail)
+    bells.hearer.listen(on_ring=heard.append)
+    ring_until_heard(bells.speaker, heard)
+    bells.speaker.ring(77)
+    until(lambda: heard[-1] == 77, "the ring", seconds=5)
+
+
+def test_a_bell_without_a_broker_neither_blocks_nor_raises(unique: str) -> None:
+    """The write path must not feel that rings cannot be heard."""
+    bell = RabbitBell("amqp://guest:guest@127.0.0.1:1/", unique)
+    started_at = time.perf_counter()
+    for position in range(5_000):
+        bell.bell.ring(position)
+        bell.outcomes.tell([outcome("x")])
+    assert time.perf_counter() - started_at < 2.0
+    bell.close()
+    bell.bell.ring(5_001)
+
+
+def test_a_bell_comes_back_after_a_cut(broker_url: str, unique: str) -> None:
+    """Both ends reconnect by themselves, and what was rung last meanwhile is rung then."""
+    proxy = Proxy(broker_url)
+    one, two = RabbitBell(proxy.url, unique), RabbitBell(proxy.url, unique)
+    heard: list[int] = []
+    two.bell.listen(on_ring=heard.append)
+    ring_until_heard(one.bell, heard)
+    proxy.cut()
+    heard.clear()
+    ring_until_heard(one.bell, heard)
+    one.close()
+    two.close()
+    proxy.close()

@@ -1,0 +1,229 @@
+"""What the bus promises on RabbitMQ beyond the common suite: settles bound to a channel, take-overs, a broker that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator, Sequence
+from threading import Event
+
+import pytest
+
+import bus.outbox
+import bus.rabbit
+from bus.lanes import Lanes
+from bus.rabbit_consumer import RabbitTransport
+from kernel.envelope import Envelope, encode_batch
+from kernel.errors import Misconfigured, Unavailable
+from tests.contract.buses import LANES, Proxy, RabbitBus, Seen, envelope, put_all, stream_on, until, working
+from tests.servers import Servers
+
+
+@pytest.fixture
+def lanes(broker_url: str, unique: str) -> Iterator[RabbitBus]:
+    found = RabbitBus(broker_url, unique)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def proxy(broker_url: str) -> Iterator[Proxy]:
+    found = Proxy(broker_url)
+    yield found
+    found.close()
+
+
+async def test_a_settle_for_a_lost_connection_is_dropped(lanes: RabbitBus, proxy: Proxy, unique: str) -> None:
+    """After a reconnect the same delivery tag names another delivery: an old ack would remove what was never executed."""
+    queue, entered, leave = lanes.queue(), [Event() for _ in range(3)], [Event() for _ in range(3)]
+    calls: list[list[str]] = []
+
+    def execute(envelopes: Sequence[Envelope]) -> None:
+        turn = len(calls)
+        calls.append([each.command_id for each in envelopes])
+        if turn < 3:
+            entered[turn].set()
+            assert leave[turn].wait(30)
+
+    await queue.start()
+    await queue.put(envelope("one", stream_on(0)))
+    await queue.close()
+    with working(bus.rabbit.RabbitBroker(proxy.url, LANES, unique), execute, lanes=[0]):
+        assert await asyncio.to_thread(entered[0].wait, 10)
+        before = proxy.accepted
+        proxy.cut()
+        await asyncio.to_thread(until, lambda: proxy.accepted > before, "the reconnect")
+        await asyncio.sleep(0.3)  # redelivered by now, with the same tag, and waiting for the lane
+        leave[0].set()
+        assert await asyncio.to_thread(entered[1].wait, 10)
+        assert calls == [["one"], ["one"]]
+        proxy.cut()  # the second try dies unsettled, after the first one's ack would have counted
+        leave[1].set()
+        assert await asyncio.to_thread(entered[2].wait, 10), "the old ack removed the command"
+        leave[2].set()
+    assert calls[2] == ["one"]
+    await asyncio.to_thread(until, lambda: lanes.depth(0) == 0, "the settled lane")
+
+
+def test_a_lane_keeps_its_order_through_many_take_overs(lanes: RabbitBus, broker_url: str, unique: str) -> None:
+    """The single active consumer with several messages in its hands, some settled, is closed, cut off or left to its
+    successor, which waits already: what it held comes first, in order. 60 take-overs of every kind."""
+    total, settled, dice = 300, 0, random.Random(11)
+    one = RabbitTransport(broker_url, LANES, unique, Lanes())
+    one.receive(0.0)
+    for number in range(total):
+        lanes.put_raw(0, encode_batch([envelope(f"{number:04}", stream_on(0))]))
+    one.open(0)
+    for _ in range(60):
+        two = RabbitTransport(broker_url, LANES, unique, Lanes())
+        two.receive(0.0)
+        two.open(0)
+        take = dice.randint(0, 6)
+        got: list[str] = []
+        deadline = time.monotonic() + 10
+        while len(got) < min(take, total - settled) and time.monotonic() < deadline:
+            one.receive(0.02)
+            delivery = one.lanes.next([0])
+            if delivery is None:
+                continue
+            ids = [each.command_id for each in delivery.envelopes]
+            got += ids
+            assert got == [f"{settled + n:04}" for n in range(len(got))]
+            delivery.batches = delivery.batches[:take]
+            delivery.is_committed = True
+            one.settle(one.lanes.finish(delivery))
+        settled += min(len(got), take)
+        match dice.choice(["close", "shut", "cut"]):
+            case "close":
+                one.close(0)
+                one.receive(0.0)
+            case "shut":
+                one.shut()
+            case "cut":
+                one._cut(ConnectionResetError())
+        one = two
+    one.shut()
+    assert settled > 100
+
+
+async def test_a_publish_through_a_cut_connection_is_accepted_only_when_durable(
+    lanes: RabbitBus, proxy: Proxy, unique: str
+) -> None:
+    """A lost confirm says nothing: the same batch is published again, and no later one passes it."""
+    queue = bus.rabbit.command_queue(proxy.url, LANES, unique)
+    await queue.start()
+    accepted: list[str] = []
+
+    async def one_after_another(client: int) -> None:
+        for number in range(60):
+            await queue.put(envelope(f"{client}-{number:03}", stream_on(client)))
+            accepted.append(f"{client}-{number:03}")
+
+    clients = [asyncio.create_task(one_after_another(client)) for client in range(LANES)]
+    for _ in range(5):
+        await asyncio.sleep(0.15)
+        proxy.cut()
+    await asyncio.gather(*clients)
+    await queue.close()
+    seen = Seen()
+    with working(lanes.broker(), seen):
+        await asyncio.to_thread(until, lambda: set(seen.ids) >= set(accepted), "every accepted command")
+    for client in range(LANES):
+        assert seen.on(stream_on(client)) == [f"{client}-{number:03}" for number in range(60)]
+
+
+async def test_a_broker_that_stays_away_is_said_so(
+    lanes: RabbitBus, proxy: Proxy, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not accepted within its time is a 503, the door is shut meanwhile, and it opens again by itself."""
+    monkeypatch.setattr(bus.outbox, "ACCEPT_SECONDS_MAX", 3.0)
+    queue = bus.rabbit.command_queue(proxy.url, LANES, unique)
+    await queue.start()
+    await queue.put(envelope("one", stream_on(0)))
+    assert queue.is_ready()
+    proxy.is_open = False
+    proxy.cut()
+    with pytest.raises(Unavailable):
+        await queue.put(envelope("two", stream_on(0)))
+    assert not queue.is_ready()
+    proxy.is_open = True
+    deadline = time.monotonic() + 10
+    while not queue.is_ready():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    await queue.put(envelope("three", stream_on(0)))
+    await queue.close()
+    seen = Seen()
+    with working(lanes.broker(), seen):
+        await asyncio.to_thread(until, lambda: "three" in seen.ids, "the command after it")
+    assert [each for each in seen.ids if each != "two"] == ["one", "three"]
+
+
+async def test_a_message_without_a_queue_is_not_accepted(lanes: RabbitBus, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker confirms a message it could not route; `mandatory` returns it first, and that counts."""
+    monkeypatch.setattr(bus.outbox, "ACCEPT_SECONDS_MAX", 0.5)
+    queue = lanes.queue()
+    await queue.start()
+    await queue.put(envelope("one", stream_on(0)))
+    lanes.close()
+    with pytest.raises(Unavailable):
+        await queue.put(envelope("two", stream_on(0)))
+    await queue.close()
+
+
+async def test_a_restart_of_the_broker_under_load_loses_nothing(servers: Servers, unique: str) -> None:
+    """Stopped in order once, killed once, with commands arriving and being executed all the while."""
+    with servers.private_rabbitmq() as server:
+        lanes, seen, accepted = RabbitBus(server.url, unique), Seen(), list[str]()
+        queue = lanes.queue()
+        await queue.start()
+        is_over = asyncio.Event()
+
+        async def client(lane: int) -> None:
+            number = 0
+            while not is_over.is_set():
+                command_id = f"{lane}-{number:05}"
+                try:
+                    await queue.put(envelope(command_id, stream_on(lane)))
+                    accepted.append(command_id)
+                except Unavailable:
+                    await asyncio.sleep(0.2)
+                number += 1
+
+        with working(lanes.broker(), seen):
+            clients = [asyncio.create_task(client(lane)) for lane in range(LANES)]
+            await asyncio.to_thread(until, lambda: len(seen.ids) > 50, "the first commands")
+            for end in (server.stop, server.kill):
+                await asyncio.to_thread(end)
+                await asyncio.to_thread(server.start)
+                before = len(accepted)
+                await asyncio.to_thread(until, lambda: len(accepted) > before + 50, "commands after it")  # noqa: B023
+            is_over.set()
+            await asyncio.gather(*clients)
+            await asyncio.to_thread(until, lambda: set(seen.ids) >= set(accepted), "every accepted command")
+        await queue.close()
+        for lane in range(LANES):
+            ids = [each for each in seen.on(stream_on(lane)) if each in set(accepted)]
+            assert ids == sorted(ids)
+
+
+def test_depths_count_what_waits(lanes: RabbitBus) -> None:
+    """Monitoring asks before anything was ever declared, too."""
+    assert bus.rabbit.lane_depths(lanes.url, lanes.prefix, LANES) == {"0": 0, "1": 0, "2": 0, "3": 0, "dead": 0}
+
+    async def put() -> None:
+        queue = lanes.queue()
+        await queue.start()
+        await put_all(queue, [envelope("one", stream_on(3))])
+        await queue.close()
+
+    asyncio.run(put())
+    until(lambda: lanes.depth(3) == 1, "the command", seconds=5)
+
+
+def test_a_bad_url_is_misconfigured() -> None:
+    with pytest.raises(Misconfigured):
+        bus.rabbit.command_queue("http://127.0.0.1:5672", 1, "x")
+    with pytest.raises(Unavailable):
+        bus.rabbit.lane_depths("amqp://guest:guest@127.0.0.1:1/", "x", 1)

@@ -1,0 +1,172 @@
+"""How commands gather and leave: at once after a pause, together under load, never overtaking. A publisher in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+import bus.outbox
+from bus.outbox import Outbox
+from kernel.envelope import Envelope, decode_batch
+from kernel.errors import Unavailable
+from kernel.ids import lane_of
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Published:
+    """A Publisher: a batch is durable when `durable` is set; the first `failures` attempts fail."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.batches: list[tuple[int, list[str]]] = []
+        self.attempts: list[bytes] = []
+        self.durable = asyncio.Event()
+        self.durable.set()
+        self.failures = failures
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def is_ready(self) -> bool:
+        return True
+
+    async def publish(self, lane: int, body: bytes) -> None:
+        self.attempts.append(body)
+        if len(self.attempts) <= self.failures:
+            raise Unavailable("broker")
+        self.batches.append((lane, [each.command_id for each in decode_batch(body)]))
+        await self.durable.wait()
+
+
+def envelope(command_id: str, stream: str = "note-1", data: bytes = b"{}") -> Envelope:
+    return Envelope(command_id, "Note", stream, msgspec.Raw(data), "f" * 32, NOW)
+
+
+async def started(published: Published, lanes: int = 1) -> Outbox:
+    outbox = Outbox(published, lanes)
+    await outbox.start()
+    await asyncio.sleep(0.05)
+    return outbox
+
+
+def ids(published: Published) -> list[str]:
+    return [command_id for _, batch in published.batches for command_id in batch]
+
+
+async def test_the_first_command_after_a_pause_leaves_at_once() -> None:
+    """Latency is paid under load only."""
+    published = Published()
+    outbox = await started(published)
+    for number in range(3):
+        outbox.put(envelope(str(number)))
+        for _ in range(3):
+            await asyncio.sleep(0)  # a few turns of the loop, and no time
+        assert ids(published)[-1:] == [str(number)]
+        await asyncio.sleep(0.05)
+    await outbox.close()
+
+
+async def test_what_gathers_while_a_publish_is_unconfirmed_leaves_as_one() -> None:
+    published = Published()
+    outbox = await started(published)
+    published.durable.clear()
+    futures = [outbox.put(envelope("first"))]
+    await asyncio.sleep(0.03)
+    futures += [outbox.put(envelope(f"{n}")) for n in range(50)]
+    await asyncio.sleep(0.05)
+    assert [len(batch) for _, batch in published.batches] == [1], "a second publish overtook an unconfirmed one"
+    assert not any(future.done() for future in futures), "accepted before it was durable"
+    published.durable.set()
+    await asyncio.gather(*futures)
+    assert [len(batch) for _, batch in published.batches] == [1, 50]
+    await outbox.close()
+
+
+async def test_batches_are_bounded_in_count_and_bytes() -> None:
+    published = Published()
+    outbox = await started(published)
+    many = [outbox.put(envelope(f"{n}")) for n in range(1_200)]
+    large = [outbox.put(envelope(f"large {n}", data=b'"' + b"x" * 400_000 + b'"')) for n in range(4)]
+    await asyncio.gather(*many, *large)
+    sizes = [len(batch) for _, batch in published.batches]
+    assert max(sizes) <= bus.outbox.BATCH_COMMANDS_MAX
+    assert sum(sizes) == 1_204
+    assert max(len(body) for body in published.attempts) <= bus.outbox.BATCH_BYTES_MAX
+    await outbox.close()
+
+
+async def test_a_failed_publish_is_repeated_with_the_same_body() -> None:
+    """Same ids: what was durable after all is a duplicate, which the inbox knows."""
+    published = Published(failures=3)
+    outbox = await started(published)
+    first = outbox.put(envelope("one"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    second = outbox.put(envelope("two"))
+    await asyncio.gather(first, second)
+    assert published.attempts[0] == published.attempts[3]
+    assert ids(published) == ["one", "two"]
+    await outbox.close()
+
+
+async def test_what_does_not_become_durable_in_time_fails_and_the_next_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus.outbox, "ACCEPT_SECONDS_MAX", 0.2)
+    published = Published()
+    outbox = await started(published)
+    published.durable.clear()
+    first = outbox.put(envelope("one"))
+    with pytest.raises(Unavailable):
+        await first
+    published.durable.set()
+    await outbox.put(envelope("two"))
+    await outbox.close()
+
+
+async def test_a_full_outbox_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Better a 503 now than a promise nobody can keep."""
+    monkeypatch.setattr(bus.outbox, "PENDING_COMMANDS_MAX", 3)
+    published = Published()
+    outbox = await started(published)
+    published.durable.clear()
+    kept = [outbox.put(envelope(f"{n}")) for n in range(3)]
+    assert not outbox.is_ready()
+    with pytest.raises(Unavailable):
+        await outbox.put(envelope("one too many"))
+    published.durable.set()
+    await asyncio.gather(*kept)
+    assert outbox.is_ready()
+    await outbox.close()
+
+
+async def test_a_command_nobody_waits_for_any_more_is_published_all_the_same() -> None:
+    published = Published()
+    outbox = await started(published)
+    outbox.put(envelope("one")).cancel()
+    await outbox.put(envelope("two"))
+    assert ids(published) == ["one", "two"]
+    await outbox.close()
+
+
+async def test_closing_publishes_what_waits() -> None:
+    published = Published()
+    outbox = await started(published)
+    futures = [outbox.put(envelope(f"{n}")) for n in range(20)]
+    await outbox.close()
+    await asyncio.gather(*futures)
+    assert len(ids(published)) == 20
+
+
+async def test_a_stream_keeps_to_its_lane_and_its_order() -> None:
+    published = Published()
+    outbox = await started(published, lanes=4)
+    streams: Sequence[str] = [f"note-{n}" for n in range(12)]
+    await asyncio.gather(*[outbox.put(envelope(f"{stream}/{n:02}", stream)) for n in range(20) for stream in streams])
+    for stream in streams:
+        found = [(lane, each) for lane, batch in published.batches for each in batch if each.startswith(f"{stream}/")]
+        assert found == [(lane_of(stream, 4), f"{stream}/{n:02}") for n in range(20)]
+    await outbox.close()
