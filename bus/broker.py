@@ -29,7 +29,7 @@ WORKER_TIMEOUT_MILLISECONDS = 250
 LOG_SECONDS = 1.0
 """At most one line about failing deliveries in this time."""
 
-Execute = Callable[[Sequence[Envelope]], None]
+Execute = Callable[[Sequence[Envelope]], object]
 
 
 class LaneBroker(dramatiq.Broker):

@@ -22,6 +22,7 @@ from bus.local import LocalBell, LocalOutcomes
 from bus.rabbit_bell import RabbitBell
 from eventstore.lanes import SqliteLaneTable
 from eventstore.leases import MemoryLeases, PostgresLeases
+from eventstore.postgres_pool import borrowed
 from kernel.codec import Codec
 from kernel.domain import Domain, load_domain
 from kernel.errors import Misconfigured
@@ -29,6 +30,7 @@ from kernel.ports import Bell, EventStore, InlineRows, LaneTable, Leases, Outcom
 from kernel.rows import Generation
 from kernel.view import View
 from readmodels.inline import PostgresInlineRows, SqliteInlineRows
+from readmodels.sql import InlineViewStore, SqlViewStore
 from readmodels.stores import RoutedViewStore
 from twofold.settings import Settings
 
@@ -102,20 +104,23 @@ def _embedded(settings: Settings, domain: Domain, codec: Codec, closing: ExitSta
     eventstore.migrate.migrate(log_url(settings))
     file = eventstore.sqlite.SqliteFile(_folder(settings) / "log.db")
     closing.callback(file.close)
+    events = eventstore.sqlite.SqliteEventStore(file)
     lane_table = SqliteLaneTable(file)
-    inline_views = _inline(domain)
+    inline = SqliteInlineRows(_inline(domain), codec) if _inline(domain) else None
+    if inline is not None:
+        file.write(lambda writer: inline.prepare(writer, events))
     views, generations = _prepared(settings, domain, closing)
     return House(
         settings=settings,
         domain=domain,
         codec=codec,
         clock=SystemClock(),
-        events=eventstore.sqlite.SqliteEventStore(file),
+        events=events,
         views=views,
         leases=MemoryLeases(),
         bell=LocalBell(),
         outcomes=LocalOutcomes(),
-        inline=SqliteInlineRows(inline_views, codec) if inline_views else None,
+        inline=inline,
         generations=generations,
         depths=lambda: {str(lane): depth for lane, depth in lane_table.depths().items()},
         lane_table=lane_table,
@@ -127,21 +132,25 @@ def _served(settings: Settings, domain: Domain, codec: Codec, closing: ExitStack
         raise Misconfigured("TWOFOLD_DATABASE_URL: the schema is not up to date; run `twofold migrate`")
     engine = eventstore.postgres.connect(settings.database_url, DATABASE_CONNECTIONS)
     closing.callback(engine.dispose)
+    events = eventstore.postgres.PostgresEventStore(engine)
+    inline = PostgresInlineRows(_inline(domain), codec) if _inline(domain) else None
+    if inline is not None:
+        with borrowed(engine) as connection, connection.transaction():
+            inline.prepare(connection, events)
+    views, generations = _prepared(settings, domain, closing)
     rings = RabbitBell(settings.broker_url, settings.namespace)
     closing.callback(rings.close)
-    inline_views = _inline(domain)
-    views, generations = _prepared(settings, domain, closing)
     return House(
         settings=settings,
         domain=domain,
         codec=codec,
         clock=SystemClock(),
-        events=eventstore.postgres.PostgresEventStore(engine),
+        events=events,
         views=views,
         leases=PostgresLeases(engine),
         bell=rings.bell,
         outcomes=rings.outcomes,
-        inline=PostgresInlineRows(inline_views, codec) if inline_views else None,
+        inline=inline,
         generations=generations,
         depths=lambda: bus.rabbit.lane_depths(settings.broker_url, settings.namespace, settings.lanes),
         lane_table=None,
@@ -153,15 +162,17 @@ def _inline(domain: Domain) -> list[View]:
 
 
 def _prepared(settings: Settings, domain: Domain, closing: ExitStack) -> tuple[ViewStore, dict[str, Generation]]:
-    """The views' stores behind one port, every view's rows ready to be folded."""
-    rows = readmodels.sql.connect(rows_url(settings), DATABASE_CONNECTIONS)
-    closing.callback(rows.dispose)
-    sql = readmodels.sql.SqlViewStore(rows)
+    """The views' stores behind one port, every view's rows ready to be folded. Inline rows stand beside the log."""
+    sql = SqlViewStore(readmodels.sql.connect(rows_url(settings), DATABASE_CONNECTIONS))
+    closing.callback(sql.close)
     stores: dict[str, ViewStore] = dict.fromkeys(domain.views, sql)
     if settings.redis_url:
         redis = readmodels.redis_store.connect(settings.redis_url, settings.namespace)
+        closing.callback(redis.close)
         stores |= {view.name: redis for view in domain.views.values() if view.store == "redis"}
-    inline = readmodels.sql.SqlViewStore(rows)
-    stores |= {view.name: inline for view in _inline(domain)}
+    if _inline(domain):
+        beside_the_log = readmodels.sql.connect(log_url(settings), DATABASE_CONNECTIONS)
+        closing.callback(beside_the_log.dispose)
+        stores |= dict.fromkeys([view.name for view in _inline(domain)], InlineViewStore(beside_the_log))
     routed = RoutedViewStore(stores)
     return routed, {view.name: routed.prepare(view, settings.slices) for view in domain.views.values()}
