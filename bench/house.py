@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,10 +13,10 @@ from uuid import uuid4
 import pika
 
 from bench.processes import HOST, START_SECONDS_MAX, Process, answers, fetch, free_port, wait_until
+from twofold.settings import read_settings
 
 ROOMS = ("gateway", "workers", "readmodels")
 PAGE_ROWS = 1_000
-LANES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,6 @@ def served(domain: str, database_url: str, broker_url: str, folder: Path) -> Ite
         "TWOFOLD_NAMESPACE": namespace,
         "TWOFOLD_HOST": HOST,
         "TWOFOLD_PORT": str(port),
-        "TWOFOLD_LANES": str(LANES),
         "TWOFOLD_METRICS_PORT": str(free_port()),
     }
     with ExitStack() as stack:
@@ -93,7 +93,7 @@ def _ready(house: House) -> House:
 def _delete_from_broker(broker_url: str, namespace: str) -> None:
     connection = pika.BlockingConnection(pika.URLParameters(broker_url))
     channel = connection.channel()
-    for lane in range(LANES):
+    for lane in range(read_settings(os.environ).lanes):
         channel.queue_delete(f"{namespace}.lane.{lane}")
     channel.queue_delete(f"{namespace}.dead")
     channel.exchange_delete(f"{namespace}.rings")
