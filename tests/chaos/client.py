@@ -54,6 +54,10 @@ class Load:
         self._until = 0.0
         self._keys = 0
 
+    @property
+    def accepted_count(self) -> int:
+        return len(self._record.accepted)
+
     def end(self) -> None:
         """Post nothing new."""
         self._until = 0.0

@@ -27,7 +27,11 @@ from tests.chaos.rooms import wait_until
 from tests.chaos.rounds import SETTLE_SECONDS_MAX, Round
 from tests.chaos.stories import Wish
 
-KILL_SECONDS_MAX = 0.8
+TICK_SECONDS = 0.002
+LATER_SECONDS_MAX = 0.03
+"""A kill lands at any moment of a bulk post, not only between two of them."""
+AGAIN_SHARE, START_SECONDS = 0.25, 1.5
+"""How often it is killed a second time, and how long a start takes, somewhere in which that happens."""
 
 
 def sample_wishes(limit: int | None = None) -> list[tuple[Wish, str]]:
@@ -81,14 +85,23 @@ async def _replay_and_kill(
     """What was done, and the seconds from the kill until it answered again."""
     replaying = asyncio.create_task(load.replay(wishes))
     try:
-        after_seconds = random.uniform(0, KILL_SECONDS_MAX)
-        await asyncio.sleep(after_seconds)
-        killed_at = time.monotonic()
+        kill_at = random.randrange(len(wishes))
+        while load.accepted_count < kill_at and not replaying.done():
+            await asyncio.sleep(TICK_SECONDS)
+        await asyncio.sleep(random.uniform(0, LATER_SECONDS_MAX))
+        accepted_count, killed_at = load.accepted_count, time.monotonic()
         embedded.room.kill()
+        kills = 1
+        if random.random() < AGAIN_SHARE:
+            embedded.room.start()
+            await asyncio.sleep(random.uniform(0, START_SECONDS))
+            embedded.room.kill()
+            kills = 2
         embedded.room.start()
         await asyncio.to_thread(embedded.room.wait_ready)
         recovery_seconds = time.monotonic() - killed_at
         await replaying
     finally:
         replaying.cancel()
-    return f"killed {after_seconds:.2f} s into {len(wishes)} commands", recovery_seconds
+    again = " and again while it started" if kills == 2 else ""
+    return f"killed after {accepted_count} of {len(wishes)} commands{again}", recovery_seconds

@@ -25,7 +25,7 @@ class ServedStores:
 
     def __init__(self, postgres: str, redis_url: str, domain: Domain, namespace: str) -> None:
         self._url = postgres
-        self._redis = RedisRows(redis.Redis.from_url(redis_url, decode_responses=True), namespace)
+        self._redis = RedisRows(redis.Redis.from_url(redis_url), namespace)
         self._in_redis = {name: view for name, view in domain.views.items() if view.store == "redis"}
         self._connection: psycopg.Connection[Any] | None = None
 
