@@ -22,9 +22,9 @@ def compose() -> dict[str, Any]:
 
 def open_ports(compose: dict[str, Any]) -> list[str]:
     """Published ports that others than this host could reach."""
-    services = compose["services"].items()
+    containers = compose["services"].items()
     return [
-        f"{name} {port}" for name, told in services for port in told.get("ports", []) if not str(port).startswith("127.0.0.1:")
+        f"{name} {port}" for name, told in containers for port in told.get("ports", []) if not str(port).startswith("127.0.0.1:")
     ]
 
 
@@ -35,11 +35,11 @@ def floating_images(compose: dict[str, Any]) -> list[str]:
 
 def unknown_settings(compose: dict[str, Any]) -> list[str]:
     known = {variable(field) for field in Settings.__struct_fields__}
-    told = {name for service in compose["services"].values() for name in service.get("environment", {})}
+    told = {name for container in compose["services"].values() for name in container.get("environment", {})}
     return sorted(name for name in told if name.startswith("TWOFOLD_") and name.removesuffix("_FILE") not in known)
 
 
-def test_every_room_is_a_service_that_runs_it(compose: dict[str, Any]) -> None:
+def test_every_room_is_a_container_that_runs_it(compose: dict[str, Any]) -> None:
     assert set(FLOOR_OF) >= ROOMS
     assert {room: compose["services"][room]["command"] for room in ROOMS} == {room: [room] for room in ROOMS}
 
@@ -58,7 +58,9 @@ def test_only_this_host_is_listened_to_settings_exist_and_images_are_pinned(comp
 
 def test_no_password_stands_in_the_file(compose: dict[str, Any]) -> None:
     """Passwords are random and come from files that `./setup secrets` makes."""
-    told = [(name, value) for service in compose["services"].values() for name, value in service.get("environment", {}).items()]
+    told = [
+        (name, value) for container in compose["services"].values() for name, value in container.get("environment", {}).items()
+    ]
     assert [
         name for name, value in told if any(word in name for word in ("PASS", "URL", "SECRET")) and not value.startswith("/run/")
     ] == []
