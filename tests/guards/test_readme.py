@@ -17,9 +17,13 @@ from tests.guards.blocks import Block, blocks, shell_lines
 from tests.guards.house import ROOT
 from tests.guards.instance import LINE_SECONDS_MAX, Instance, running
 
-README = (ROOT / "README.md").read_text()
 SHELL = ("sh", "bash", "shell", "console")
 FIRST_ORDERS_SECONDS_MAX = 30
+
+
+@pytest.fixture(scope="module")
+def readme() -> str:
+    return (ROOT / "README.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +46,11 @@ def answer_to(instance: Instance, line: str, **variables: str) -> dict[str, obje
     return answer
 
 
-def test_the_readmes_shell_lines_work_as_written(sample: Instance) -> None:
+def test_the_readmes_shell_lines_work_as_written(sample: Instance, readme: str) -> None:
     """In order, each with the id of the last command sent as $COMMAND_ID. `make` lines must name a target."""
     variables: dict[str, str] = {}
     ran = 0
-    for line in (line for block in blocks(README) if block.language in SHELL for line in shell_lines(block)):
+    for line in (line for block in blocks(readme) if block.language in SHELL for line in shell_lines(block)):
         if line.startswith("make "):
             assert re.search(rf"^{line.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
         elif not line.startswith("twofold up"):
@@ -68,9 +72,9 @@ def test_the_welcomes_curl_lines_work_as_printed(sample: Instance) -> None:
         assert answer_to(sample, line) != {}, line
 
 
-def test_the_readmes_python_runs(tmp_path: Path) -> None:
+def test_the_readmes_python_runs(tmp_path: Path, readme: str) -> None:
     """A block with tests in it is run by pytest."""
-    found = [block.text for block in blocks(README) if block.language in ("python", "py")]
+    found = [block.text for block in blocks(readme) if block.language in ("python", "py")]
     assert found, "the README shows a domain"
     for number, text in enumerate(found):
         file = tmp_path / f"test_block_{number}.py"
@@ -84,12 +88,12 @@ def test_the_readmes_python_runs(tmp_path: Path) -> None:
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_the_domain_on_the_first_page_is_the_one_in_examples() -> None:
-    assert (ROOT / "examples" / "counter.py").read_text().strip() in README
+def test_the_domain_on_the_first_page_is_the_one_in_examples(readme: str) -> None:
+    assert (ROOT / "examples" / "counter.py").read_text().strip() in readme
 
 
-def test_the_readmes_links_lead_somewhere() -> None:
-    targets = {target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", README) if "://" not in target}
+def test_the_readmes_links_lead_somewhere(readme: str) -> None:
+    targets = {target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", readme) if "://" not in target}
     assert [target for target in sorted(targets) if target and not (ROOT / target).exists()] == []
 
 
