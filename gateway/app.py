@@ -1,14 +1,13 @@
-"""The gateway's composition: ports in, an aiohttp application out; and the loop that serves it until told to stop.
+"""The gateway's composition: ports in, an aiohttp application out. serving.py puts it on a socket.
 
-Rooms ──> boards (what was heard), threads (what is read) ──> door, reads, reports ──> routes ──> application ──> serve
+Rooms ──> boards (what was heard), threads (what is read) ──> door, reads, reports ──> routes ──> application
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -30,6 +29,7 @@ from gateway.parked import Parked
 from gateway.problem import answer_problems
 from gateway.progress_board import ProgressBoard
 from gateway.reads import Threads, Together
+from gateway.serving import listen, serve
 from gateway.sse import Streams
 from gateway.streams import EventStreams
 from gateway.views import ObserveQuery, Views
@@ -37,10 +37,7 @@ from kernel.codec import Codec
 from kernel.domain import Domain
 from kernel.ports import Bell, Clock, CommandQueue, EventStore, Outcomes, ViewStore
 
-KEEP_ALIVE_SECONDS = 75.0
-"""Longer than the 60 s for which proxies commonly keep their own connections."""
-SHUTDOWN_SECONDS = 10.0
-BACKLOG = 1_024
+__all__ = ["Rooms", "application", "listen", "serve"]
 
 
 @dataclass(frozen=True)
@@ -110,37 +107,3 @@ def _pass_on(call: Callable[..., object], hear: Callable[..., None], news: objec
     """From the bell's thread to the loop; news that come while the loop closes are nobody's."""
     with suppress(RuntimeError):
         call(hear, news)
-
-
-@asynccontextmanager
-async def listen(app: web.Application, host: str, port: int, reuse_port: bool = False) -> AsyncIterator[int]:
-    """Serve inside the block; the port (of use when 0 was asked for). Ends open streams, lets running requests finish."""
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        keepalive_timeout=KEEP_ALIVE_SECONDS,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-        auto_decompress=False,
-    )
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port, backlog=BACKLOG, reuse_port=reuse_port or None)
-        await site.start()
-        addresses = [address for address in runner.addresses if isinstance(address, tuple)]
-        yield int(addresses[0][1])
-    finally:
-        await runner.cleanup()
-
-
-async def serve(
-    app: web.Application, host: str, port: int, reuse_port: bool = False, on_ready: Callable[[], None] | None = None
-) -> None:
-    """Serve until SIGTERM or SIGINT. `on_ready` is called once the socket listens."""
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    async with listen(app, host, port, reuse_port):
-        if on_ready is not None:
-            on_ready()
-        await told.wait()
