@@ -1,0 +1,108 @@
+"""Parked keys: what every view store promises about them and the lines behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kernel.ports import ViewStore
+from kernel.rows import Advance, Row
+from kernel.view import SliceId
+from tests.contract.viewstores import EVERYTHING, KINDS, Everything, Place, place
+
+KEY = "k%\\é"
+
+
+@pytest.fixture(params=KINDS)
+def where(request: pytest.FixtureRequest) -> Iterator[Place]:
+    with place(request.param, request) as opened:
+        yield opened
+
+
+@pytest.fixture
+def store(where: Place) -> ViewStore:
+    return where.open()
+
+
+@pytest.fixture
+def slice_id(store: ViewStore) -> SliceId:
+    return store.prepare(EVERYTHING, 2).slice_ids()[1]
+
+
+@pytest.fixture
+def parked(store: ViewStore, slice_id: SliceId) -> SliceId:
+    """`KEY` is parked at 3, with 3, 7 and 12 in line; another key at 5."""
+    first = Advance(slice_id, 0, 10, {}, waiting={KEY: [3, 7], "other": [5]}, errors={KEY: "boom", "other": "bang"})
+    assert store.commit([first]) == {slice_id}
+    assert store.commit([Advance(slice_id, 10, 20, {}, waiting={KEY: [12]}, lines={KEY: 3})]) == {slice_id}
+    return slice_id
+
+
+def test_a_parked_key_says_where_why_and_how_many_wait(store: ViewStore, parked: SliceId) -> None:
+    """It is what an operator sees."""
+    assert store.positions()[parked] == 20
+    [one, other] = sorted(store.parked("everything"), key=lambda each: each.position)
+    assert (one.slice, one.key, one.position, one.error, one.waiting, one.attempts) == (parked, KEY, 3, "boom", 3, 1)
+    assert (other.key, other.position, other.waiting, other.retry_requested) == ("other", 5, 1, False)
+    assert abs(one.parked_at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert store.parked() == store.parked("everything")
+
+
+def test_the_line_is_in_log_order_and_read_in_pages(store: ViewStore, parked: SliceId) -> None:
+    """Draining folds it in this order."""
+    assert store.waiting(parked, KEY, 10) == [3, 7, 12]
+    assert store.waiting(parked, KEY, 2) == [3, 7]
+    assert store.waiting(parked, "nobody", 10) == []
+
+
+def test_a_request_is_seen_by_whoever_holds_the_slice(where: Place, store: ViewStore, parked: SliceId) -> None:
+    """The gateway asks, the projector does."""
+    gateway = where.open()
+    gateway.prepare(EVERYTHING, 2)
+    assert gateway.request_retry("everything", KEY)
+    assert not gateway.request_retry("everything", "nobody")
+    assert [each.key for each in store.parked() if each.retry_requested] == [KEY]
+    assert gateway.discard("everything", KEY)
+    [asked] = [each for each in store.parked() if each.discard_requested]
+    assert (asked.key, asked.retry_requested) == (KEY, False)
+
+
+def test_a_drained_line_is_gone_with_its_rows_in_one_step(store: ViewStore, parked: SliceId) -> None:
+    """Rows without the line's end would be folded twice; a line's end without rows would be lost."""
+    row = Row(KEY, Everything(KEY, 3), 12)
+    drained = Advance(parked, 20, 20, {KEY: row}, drained={KEY: 12}, unparked=frozenset({KEY}), lines={KEY: 3})
+    assert store.commit([drained]) == {parked}
+    assert store.load("everything", [KEY]) == {KEY: row}
+    assert [each.key for each in store.parked()] == ["other"]
+    assert store.waiting(parked, KEY, 10) == []
+
+
+def test_a_line_drained_in_part_begins_where_it_got_stuck(store: ViewStore, parked: SliceId) -> None:
+    """What is in the rows already must not be folded again."""
+    store.request_retry("everything", KEY)
+    stuck = Advance(parked, 20, 20, {}, errors={KEY: "again"}, drained={KEY: 3}, lines={KEY: 3})
+    assert store.commit([stuck]) == {parked}
+    [one] = [each for each in store.parked() if each.key == KEY]
+    assert (one.position, one.waiting, one.error, one.attempts, one.retry_requested) == (7, 2, "again", 2, False)
+    assert store.waiting(parked, KEY, 10) == [7, 12]
+
+
+def test_a_discard_that_is_not_finished_goes_on_as_a_retry(store: ViewStore, parked: SliceId) -> None:
+    """Otherwise the next page of the line would lose its first event too, which nobody asked for."""
+    store.discard("everything", KEY)
+    assert store.commit([Advance(parked, 20, 20, {}, drained={KEY: 7}, lines={KEY: 3})]) == {parked}
+    [one] = [each for each in store.parked() if each.key == KEY]
+    assert (one.position, one.waiting, one.retry_requested, one.discard_requested) == (12, 1, True, False)
+
+
+@pytest.mark.parametrize("lines", [{KEY: 7}, {"nobody": 3}, {KEY: 3, "other": 4}])
+def test_who_saw_another_line_is_refused_whole(store: ViewStore, parked: SliceId, lines: dict[str, int]) -> None:
+    """Draining leaves the checkpoint where it is, so the checkpoint alone cannot tell that somebody else has done it."""
+    row = Row("a", Everything("a"), 21)
+    assert store.commit([Advance(parked, 20, 21, {"a": row}, lines=lines)]) == set()
+    assert store.positions()[parked] == 20
+    assert store.load("everything", ["a"]) == {}
+    fine = SliceId(parked.view, parked.generation, 0)
+    assert store.commit([Advance(parked, 20, 21, {}, lines=lines), Advance(fine, 0, 21, {})]) == {fine}

@@ -1,0 +1,178 @@
+"""View stores to test: one opener for each implementation, and a small domain whose rows use every kind of column."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import redis
+from sqlalchemy import Engine
+
+from kernel.ids import slice_of
+from kernel.messages import Event
+from kernel.ports import ViewStore
+from kernel.rows import Advance, Generation, Row
+from kernel.view import About, SliceId, View
+from readmodels.redis_store import RedisViewStore
+from readmodels.sql import SqlViewStore, connect
+
+NOON = datetime(2010, 12, 1, 12, 0, 0, 123456, tzinfo=UTC)
+POOL_SIZE = 4
+
+
+class Counted(Event):
+    keys: tuple[str, ...]
+    amount: int
+
+
+class Part(msgspec.Struct, frozen=True):
+    sku: str
+    price: int
+
+
+class Everything(msgspec.Struct, frozen=True):
+    name: str
+    count: int = 0
+    ratio: float = 0.5
+    is_open: bool = False
+    seen_at: datetime | None = None
+    colour: str | None = None
+    parts: tuple[Part, ...] = ()
+    numbers: dict[str, int] = {}
+
+
+def counted_keys(event: Counted, about: About) -> tuple[str, ...]:
+    return event.keys
+
+
+def evolve_everything(row: Everything | None, event: Counted, about: About) -> Everything:
+    row = row or Everything(about.key)
+    return msgspec.structs.replace(row, count=row.count + event.amount, seen_at=about.recorded_at)
+
+
+EVERYTHING = View(
+    name="everything",
+    key="name",
+    row=Everything,
+    on=(Counted,),
+    keys=counted_keys,
+    evolve=evolve_everything,
+    indexes=("colour", "is_open"),
+    orders=("count", "ratio", "seen_at"),
+)
+
+
+class Place(ABC):
+    """Where rows are kept; it outlives the stores opened on it."""
+
+    @abstractmethod
+    def open(self) -> ViewStore:
+        """Another store on the same rows, as another process has it."""
+
+    @abstractmethod
+    def empty(self) -> None:
+        """Take everything away, as a flush or a lost disk does."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class SqlPlace(Place):
+    """On SQLite one process has one store: it is the same each time."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._engines: list[Engine] = []
+        self._only: SqlViewStore | None = None
+
+    def open(self) -> ViewStore:
+        if self._only is not None:
+            return self._only
+        engine = connect(self._url, POOL_SIZE)
+        self._engines.append(engine)
+        store = SqlViewStore(engine)
+        self._only = store if engine.dialect.name == "sqlite" else None
+        return store
+
+    def empty(self) -> None:
+        engine = connect(self._url, 1)
+        prefix = "" if engine.dialect.name == "sqlite" else "read."
+        with engine.begin() as connection:
+            if not prefix:
+                connection.exec_driver_sql("PRAGMA query_only=OFF")
+            tables = connection.exec_driver_sql(f"SELECT view, generation FROM {prefix}generations").fetchall()
+            for view, generation in tables:
+                connection.exec_driver_sql(f'DELETE FROM {prefix}"{view}__g{generation}"')
+            connection.exec_driver_sql(f"UPDATE {prefix}checkpoints SET position = 0")
+            connection.exec_driver_sql(f"DELETE FROM {prefix}parked_keys")
+            connection.exec_driver_sql(f"DELETE FROM {prefix}parked_positions")
+        engine.dispose()
+
+    def close(self) -> None:
+        for engine in self._engines:
+            engine.dispose()
+
+
+class RedisPlace(Place):
+    def __init__(self, url: str, prefix: str) -> None:
+        self._client = redis.Redis.from_url(url)
+        self._prefix = prefix
+
+    def open(self) -> ViewStore:
+        return RedisViewStore(self._client, self._prefix)
+
+    def empty(self) -> None:
+        for key in self._client.scan_iter(f"{{{self._prefix}:*"):
+            self._client.delete(key)
+
+    def close(self) -> None:
+        self.empty()
+        self._client.close()
+
+
+KINDS = ("sqlite", "postgres", "redis")
+
+
+@contextmanager
+def place(kind: str, request: Any) -> Iterator[Place]:
+    """A fresh place for one test; the fixtures it needs are asked for only where they are needed."""
+    opened: Place
+    if kind == "postgres":
+        opened = SqlPlace(request.getfixturevalue("postgres_url"))
+    elif kind == "redis":
+        opened = RedisPlace(request.getfixturevalue("redis_url"), request.getfixturevalue("unique"))
+    else:
+        folder: Path = request.getfixturevalue("tmp_path")
+        opened = SqlPlace(f"sqlite:///{folder / 'views.db'}")
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def put(store: ViewStore, generation: Generation, rows: Mapping[str, msgspec.Struct | None], position: int) -> None:
+    """Take every slice to this position, with these rows. Fails unless all of them moved."""
+    at = store.positions(generation.view)
+    advances = [
+        Advance(
+            slice=slice_id,
+            expected=at[slice_id],
+            position=position,
+            rows={
+                key: None if value is None else Row(key, value, position)
+                for key, value in rows.items()
+                if slice_of(key, generation.slices) == slice_id.slice
+            },
+        )
+        for slice_id in generation.slice_ids()
+    ]
+    assert store.commit(advances) == set(generation.slice_ids())
+
+
+def slice_with(generation: Generation, key: str) -> SliceId:
+    return generation.slice_ids()[slice_of(key, generation.slices)]
