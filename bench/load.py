@@ -73,7 +73,11 @@ def run(work: Work) -> Load:
     )
     if process.returncode != 0:
         raise RuntimeError(f"load generator: {process.stderr.decode().strip().splitlines()[-1:]}")
-    load = msgspec.json.decode(process.stdout, type=Load)
+    try:
+        load = msgspec.json.decode(process.stdout, type=Load)
+    except msgspec.DecodeError as error:
+        said = process.stderr.decode()[-500:]
+        raise RuntimeError(f"load generator: {len(process.stdout)} bytes, no answer ({error}); it said {said!r}") from error
     if load.error or load.refused or set(load.answers) - {202}:
         raise RuntimeError(
             f"load {work.prefix}: answers {dict(load.answers)}, {load.refused} items refused, {load.error or 'no error'}"
@@ -149,6 +153,7 @@ def main() -> None:
     work = msgspec.json.decode(sys.stdin.buffer.read(), type=Work)
     load = uvloop.run(perform(work))
     sys.stdout.buffer.write(msgspec.json.encode(load))
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":
