@@ -25,7 +25,8 @@ class Lines:
         self._positions = qualified("parked_positions", dialect)
 
     def parked(self, session: Session, generations: Sequence[Generation]) -> list[ParkedKey]:
-        sql = f"SELECT view, generation, slice, key, position, error, waiting, attempts, parked_at, request FROM {self._keys}"
+        columns = "view, generation, slice, key, position, error, waiting, attempts, parked_at, request"
+        sql = f"SELECT {columns} FROM {self._keys} ORDER BY view, position, key"
         live = {(generation.view, generation.number) for generation in generations}
         return [
             ParkedKey(

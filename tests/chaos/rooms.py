@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 20.0
-TICK_SECONDS = 0.05
+TICK_SECONDS = 0.02
 TAIL_CHARS = 3_000
 
 

@@ -14,11 +14,13 @@ from random import Random
 
 import pytest
 
+from tests.chaos.rooms import wait_until
 from tests.chaos.rounds import Round, run_round
 from tests.chaos.scenarios import Scenario
 from tests.chaos.served import Backends, Plan, Served
 
 SETTLE_SECONDS_MAX = 12.0
+MOVE_SECONDS_MAX = 10.0
 CUTS = 3
 CUT_SECONDS = 0.5
 """Long enough to reconnect and be given everything again, too short to have executed it."""
@@ -27,7 +29,10 @@ WRONG_ROWS = "views equal a fresh fold"
 
 
 def cut_then_kill(served: Served, random: Random) -> str:
-    """Projectors die while they write; cuts find deliveries under way, which come again on new channels; then workers die."""
+    """Projectors die when a checkpoint has just moved; cuts find deliveries under way, which come again on new channels;
+    then workers die."""
+    before = served.stores.checkpoints()["inventory"]
+    wait_until("a checkpoint moves", lambda: served.stores.checkpoints()["inventory"] != before, MOVE_SECONDS_MAX)
     for room in served.projectors:
         room.kill()
     for _ in range(CUTS):
