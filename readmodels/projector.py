@@ -46,7 +46,7 @@ class Projector:
             follower.hold(slices)
 
     def run(self, stop: Event) -> None:
-        """Fold until `stop` is set; returns within a tick and a page. Never raises: what fails is logged and tried again."""
+        """Fold until `stop` is set; returns within a page. Never raises: what fails is logged and tried again."""
         silence = self._bell.listen(on_ring=self._ring)
         threads = [
             Thread(target=follower.run, args=(stop,), name=f"projector {kind}", daemon=True)
@@ -54,6 +54,8 @@ class Projector:
         ]
         for thread in threads:
             thread.start()
+        stop.wait()
+        self._ring(0)
         for thread in threads:
             thread.join()
         silence()

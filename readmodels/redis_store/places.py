@@ -33,11 +33,10 @@ def paths_of(view: View, columns: Columns) -> tuple[Path, ...]:
     return ((), *((field,) for field in fields), *pairs)
 
 
-def members_of(paths: Sequence[Path], key: str, value: msgspec.Struct) -> list[bytes]:
+def members_of(paths: Sequence[Path], key: str, value: msgspec.Struct) -> list[str]:
     """A row's member in each of these orders."""
     sortable = {column.name: _sortable(column, column.keep(getattr(value, column.name))) for path in paths for column in path}
-    name = key.encode()
-    return [b"".join(sortable[column.name] + b"\0" for column in path) + name for path in paths]
+    return [b"".join(sortable[column.name] + b"\0" for column in path).decode() + key for path in paths]
 
 
 def range_of(columns: Columns, question: Question) -> tuple[Path, bytes, bytes]:

@@ -18,7 +18,7 @@ return redis.call('HGET', KEYS[1], ARGV[1])
 
 COMMIT = """
 -- KEYS: generations, checkpoints, rows, parked, lines, by:0, by:1, ...
--- ARGV: generation, its record, slices' advances. Returns the slices that moved.
+-- ARGV: generation, its record, slices' advances, and the stored rows they number. Returns the slices that moved.
 local generations, checkpoints, rows, parked, lines = unpack(KEYS, 1, 5)
 local moved = {}
 
@@ -88,7 +88,7 @@ for _, packed in ipairs(cmsgpack.unpack(ARGV[3])) do
         redis.call('HSET', checkpoints, advance.slice, advance.position)
         for _, row in ipairs(packed[4]) do
             place(row[1], unplace(row[1]), row[3])
-            if #row[3] > 0 then redis.call('HSET', rows, row[1], row[2]) else redis.call('HDEL', rows, row[1]) end
+            if row[2] > 0 then redis.call('HSET', rows, row[1], ARGV[row[2] + 3]) else redis.call('HDEL', rows, row[1]) end
         end
         for _, line in ipairs(packed[5]) do drain(advance.slice, line[1], line[2], line[3]) end
         for _, line in ipairs(packed[6]) do wait(advance.slice, line[1], line[2], line[3], line[4]) end

@@ -22,10 +22,10 @@ from readmodels.redis_store.generations import Shelf, prepare
 from readmodels.redis_store.places import members_of, range_of
 from readmodels.redis_store.scripts import COMMIT, FIND
 
-Stored = tuple[int, bytes, list[bytes]]
-"""Position, the row as JSON, its members (see places.py)."""
+Stored = tuple[int, str, list[str]]
+"""Position, the row as JSON, its members (see places.py). Redis's MessagePack knows text, not bytes."""
 
-_STORED = msgspec.msgpack.Decoder(tuple[int, bytes, Any])
+_STORED = msgspec.msgpack.Decoder(tuple[int, str, Any])
 
 
 class RedisViewStore:
@@ -125,37 +125,35 @@ class RedisViewStore:
         self._client.close()
 
     def _moved(self, shelf: Shelf, advances: Sequence[Advance]) -> set[SliceId]:
-        packed = msgspec.msgpack.encode([_packed(shelf, advance) for advance in advances])
+        blobs: list[bytes] = []
+        packed = msgspec.msgpack.encode([_packed(shelf, advance, blobs) for advance in advances])
         keys = (shelf.generations, shelf.checkpoints, shelf.rows, shelf.parked, shelf.lines, *shelf.orders)
         with in_our_words():
-            moved = self._commit(keys=keys, args=(shelf.generation.number, shelf.record, packed))
+            moved = self._commit(keys=keys, args=(shelf.generation.number, shelf.record, packed, *blobs))
         return {SliceId(shelf.view.name, shelf.generation.number, int(slice)) for slice in moved}
 
     def _asked(self, view: str | None) -> list[Shelf]:
         return list(self._shelves.values()) if view is None else [self._shelves[view]]
 
 
-def _packed(shelf: Shelf, advance: Advance) -> tuple[Any, ...]:
-    """An advance as the script unpacks it: slice, expected, position, rows, drained, waiting, lines."""
-    return (
-        str(advance.slice.slice),
-        str(advance.expected),
-        str(advance.position),
-        _packed_rows(shelf, advance.rows),
-        *lines.packed(advance),
-    )
+def _packed(shelf: Shelf, advance: Advance, blobs: list[bytes]) -> tuple[Any, ...]:
+    """An advance as the script unpacks it: slice, expected, position, rows, drained, waiting, lines. Adds to the blobs."""
+    place = str(advance.slice.slice), str(advance.expected), str(advance.position)
+    return (*place, _packed_rows(shelf, advance.rows, blobs), *lines.packed(advance))
 
 
-def _packed_rows(shelf: Shelf, rows: Mapping[str, Row | None]) -> list[tuple[str, bytes, list[bytes]]]:
-    packed: list[tuple[str, bytes, list[bytes]]] = []
+def _packed_rows(shelf: Shelf, rows: Mapping[str, Row | None], blobs: list[bytes]) -> list[tuple[str, int, list[str]]]:
+    """Key, number of its blob from 1, members; 0 and none for a row that goes."""
+    packed: list[tuple[str, int, list[str]]] = []
     for key, row in rows.items():
         if row is None:
-            packed.append((key, b"", []))
+            packed.append((key, 0, []))
             continue
         shelf.columns.keep(key, row.value)
         members = members_of(shelf.paths, key, row.value)
-        stored: Stored = (row.position, msgspec.json.encode(row.value), members)
-        packed.append((key, msgspec.msgpack.encode(stored), members))
+        stored: Stored = (row.position, msgspec.json.encode(row.value).decode(), members)
+        blobs.append(msgspec.msgpack.encode(stored))
+        packed.append((key, len(blobs), members))
     return packed
 
 

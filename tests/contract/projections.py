@@ -25,14 +25,14 @@ BEGIN = datetime(2010, 12, 1, tzinfo=UTC)
 SECONDS_MAX = 15.0
 
 
-class Said(Event):
+class Said(Event, frozen=True):
     """Somebody said a word to everybody in `to`; "" as a word takes their rows away."""
 
     to: tuple[str, ...]
     word: str
 
 
-class Noise(Event):
+class Noise(Event, frozen=True):
     """Nobody listens to it."""
 
     volume: int = 0

@@ -15,7 +15,12 @@ from kernel.ports import ViewStore
 from kernel.view import View
 from readmodels.audit import refold
 from tests.contract.projections import Bugs, Heard, Log, Noise, Said, domain, projector, reached, running, until, words
-from tests.contract.viewstores import KINDS, Place, place
+from tests.contract.viewstores import (
+    KINDS,
+    Place,
+    place,
+    rows_url,  # noqa: F401
+)
 
 NAMES = ("ann", "bob", "cid", "dan", "eve")
 SLICES = 3
@@ -105,8 +110,8 @@ def test_two_projectors_that_both_believe_to_hold_a_slice_do_no_harm(bench: Benc
         for number in range(120):
             bench.say(f"w{number}", NAMES[number % 5])
         until(reached(bench.store, generation, 120), "all slices at the head")
-    for place, name in enumerate(NAMES):
-        assert words(bench.store, bench.view, [name])[name] == tuple(f"w{number}" for number in range(place, 120, 5))
+    for first, name in enumerate(NAMES):
+        assert words(bench.store, bench.view, [name])[name] == tuple(f"w{number}" for number in range(first, 120, 5))
 
 
 def test_a_store_that_was_emptied_is_filled_again_without_being_told(bench: Bench) -> None:

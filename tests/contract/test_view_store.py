@@ -14,7 +14,18 @@ import pytest
 from kernel.ports import ViewStore
 from kernel.rows import Advance, Found, Generation, Query, Row
 from kernel.view import SliceId
-from tests.contract.viewstores import EVERYTHING, KINDS, NOON, Everything, Part, Place, place, put, slice_with
+from tests.contract.viewstores import (
+    EVERYTHING,
+    KINDS,
+    NOON,
+    Everything,
+    Part,
+    Place,
+    place,
+    put,
+    rows_url,  # noqa: F401
+    slice_with,
+)
 
 SLICES = 3
 WIDE = '\u00fcber-\u5546\u54c1-\U0001f4e6-"quoted"-back\\slash-{curly},comma-\x01-\'-%s-\\u0000'

@@ -13,7 +13,15 @@ import pytest
 from kernel.errors import Malformed
 from kernel.ports import ViewStore
 from kernel.rows import Query
-from tests.contract.viewstores import EVERYTHING, KINDS, NOON, Everything, Place, place, put
+from tests.contract.viewstores import (
+    EVERYTHING,
+    KINDS,
+    NOON,
+    Everything,
+    place,
+    put,
+    rows_url,  # noqa: F401
+)
 
 COUNTS = (-(2**63), -10, -9, 0, 9, 10, 2**63 - 1)
 RATIOS = (-1e300, -2.5, -0.0, 0.0, 1e-9, 3.5, 1e300)
@@ -31,15 +39,9 @@ ROWS = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def where(request: pytest.FixtureRequest) -> Iterator[str]:
-    return request.param
-
-
-@pytest.fixture
-def store(where: str, request: pytest.FixtureRequest) -> Iterator[ViewStore]:
-    opened: Place
-    with place(where, request) as opened:
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest) -> Iterator[ViewStore]:
+    with place(request.param, request) as opened:
         store = opened.open()
         put(store, store.prepare(EVERYTHING, 3), ROWS, 60)
         yield store
@@ -49,12 +51,8 @@ def expected(query: Query) -> list[str]:
     """The same question answered in memory: absent values first, ties by key, all of it turned round when descending."""
 
     def place_of(row: Everything) -> tuple[Any, ...]:
-        value = None if query.order in (None, "key", "name") else getattr(row, str(query.order))
-        return (
-            (value is not None, value.encode() if isinstance(value, str) else value, row.name)
-            if value is not None
-            else (False, 0, row.name)
-        )
+        value = None if query.order in (None, "key") else getattr(row, str(query.order))
+        return (value is not None, 0 if value is None else value.encode() if isinstance(value, str) else value, row.name)
 
     rows = [
         row for row in ROWS.values() if query.index is None or str(getattr(row, query.index)).lower() == str(query.value).lower()
@@ -107,30 +105,29 @@ def test_one_may_also_ask_by_key(store: ViewStore) -> None:
     assert store.find("everything", Query(index="key", value="k0", cursor=behind)).rows == []
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        Query(index="count", value="1"),
-        Query(index="nothing", value="1"),
-        Query(order="parts"),
-        Query(order="nothing"),
-        Query(index="is_open", value="perhaps"),
-        Query(index="is_open", value=None),
-        Query(index="colour", value="a\0b"),
-        Query(index="colour", value="\ud800"),
-        Query(limit=0),
-        Query(limit=1_001),
-        Query(cursor=""),
-        Query(cursor="AAAA"),
-        Query(cursor="\u20ac"),
-        Query(cursor="x" * 10_000),
-    ],
-    ids=str,
+NONSENSE = (
+    Query(index="count", value="1"),
+    Query(index="nothing", value="1"),
+    Query(order="parts"),
+    Query(order="nothing"),
+    Query(index="is_open", value="perhaps"),
+    Query(index="is_open", value=None),
+    Query(index="colour", value="a\0b"),
+    Query(index="colour", value="\ud800"),
+    Query(limit=0),
+    Query(limit=1_001),
+    Query(cursor=""),
+    Query(cursor="AAAA"),
+    Query(cursor="\u20ac"),
+    Query(cursor="x" * 10_000),
 )
-def test_a_question_that_cannot_be_answered_is_malformed(store: ViewStore, query: Query) -> None:
+
+
+def test_a_question_that_cannot_be_answered_is_malformed(store: ViewStore) -> None:
     """It comes from a URL: it must never be a 500, and never an answer to another question."""
-    with pytest.raises(Malformed):
-        store.find("everything", query)
+    for query in NONSENSE:
+        with pytest.raises(Malformed):
+            store.find("everything", query)
 
 
 def test_a_cursor_of_another_order_is_refused(store: ViewStore) -> None:

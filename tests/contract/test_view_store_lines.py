@@ -10,7 +10,14 @@ import pytest
 from kernel.ports import ViewStore
 from kernel.rows import Advance, Row
 from kernel.view import SliceId
-from tests.contract.viewstores import EVERYTHING, KINDS, Everything, Place, place
+from tests.contract.viewstores import (
+    EVERYTHING,
+    KINDS,
+    Everything,
+    Place,
+    place,
+    rows_url,  # noqa: F401
+)
 
 KEY = "k%\\é"
 
