@@ -36,22 +36,22 @@ class Rejection(msgspec.Struct):
     details: dict[str, Any] = {}
 
 
-class CommandStatus(msgspec.Struct, omit_defaults=True):
-    """What became of a command. `type`, `stream` and `accepted_at` of a pending one are there where this gateway knows them.
+class CommandStatus(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """What became of a command. `type`, `stream` and `accepted_at` of a pending one are null where this gateway was not told.
 
     `reason` says why a parked one could not be decided.
     """
 
     command_id: str
+    type: str | None
+    stream: str | None
     status: Literal["pending", "succeeded", "ignored", "rejected", "parked"]
-    type: str | None = None
-    stream: str | None = None
     version: int | None = None
     position: int | None = None
     events: list[EventPlace] | None = None
     rejection: Rejection | None = None
     reason: str | None = None
-    accepted_at: datetime | None = None
+    accepted_at: datetime | None
     decided_at: datetime | None = None
 
 
@@ -133,9 +133,9 @@ def status_of(outcome: Outcome) -> CommandStatus:
     is_rejected = outcome.status == "rejected"
     return CommandStatus(
         command_id=outcome.command_id,
-        status=outcome.status,
         type=outcome.type,
         stream=outcome.stream,
+        status=outcome.status,
         version=outcome.version,
         position=outcome.position,
         events=events,

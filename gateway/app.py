@@ -76,7 +76,7 @@ def application(rooms: Rooms) -> web.Application:
         EventStreams(rooms.domain, rooms.codec, rooms.events, threads, progress, streams),
         Parked(rooms.domain, door, rooms.events, rooms.views, threads),
         Health(rooms.queue, rooms.events, rooms.views, rooms.metrics, threads),
-        ConsoleData(door, board, lag, rooms.events, rooms.depths, rooms.clock, threads),
+        ConsoleData(door, board, lag, progress, rooms.events, rooms.depths, rooms.lanes_total, rooms.clock, threads),
         Pages(rooms.domain, rooms.lanes_total, rooms.describe),
     ):
         app.router.add_routes(part.routes())
@@ -90,6 +90,7 @@ def application(rooms: Rooms) -> web.Application:
                 on_advanced=lambda steps: _pass_on(call, progress.hear_progress, steps),
             ),
         )
+        lag.refresh()
         yield
         for stop in stops:
             stop()

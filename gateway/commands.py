@@ -78,9 +78,13 @@ class Commands:
         if outcome is not None:
             return status_of(outcome)
         accepted = self._board.accepted(command_id)
-        if accepted is None:
-            return CommandStatus(command_id, "pending")
-        return CommandStatus(command_id, "pending", accepted.type, accepted.stream, accepted_at=accepted.accepted_at)
+        return CommandStatus(
+            command_id=command_id,
+            type=accepted.type if accepted else None,
+            stream=accepted.stream if accepted else None,
+            status="pending",
+            accepted_at=accepted.accepted_at if accepted else None,
+        )
 
     async def _require_version(self, envelope: Envelope) -> None:
         """A first look, so that most lose at once; the worker looks again when it decides."""

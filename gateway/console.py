@@ -1,11 +1,12 @@
 """GET /console/data: everything the console draws, in one small answer a second.
 
 Counters, not rates: whoever draws them knows when it asked. `accepted` counts this gateway's commands; `decided` those of
-all of them, as far as it has heard.
+all of them, as far as it has heard. `peaks` are the most events each view was heard to be behind lately.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from gateway.body import JSON
 from gateway.door import Door
 from gateway.lag import LagReports
 from gateway.outcome_board import OutcomeBoard
+from gateway.progress_board import ProgressBoard
 from gateway.reads import Threads
 from kernel.errors import Unavailable
 from kernel.log import Recorded
@@ -32,16 +34,20 @@ class ConsoleData:
         door: Door,
         board: OutcomeBoard,
         lag: LagReports,
+        progress: ProgressBoard,
         events: EventStore,
         depths: Depths | None,
+        lanes_total: int,
         clock: Clock,
         threads: Threads,
     ) -> None:
         self._door = door
         self._board = board
         self._lag = lag
+        self._progress = progress
         self._events = events
         self._depths = depths
+        self._empty = {str(lane): 0 for lane in range(lanes_total)}
         self._clock = clock
         self._threads = threads
 
@@ -57,6 +63,7 @@ class ConsoleData:
             "accepted": self._door.accepted_count,
             "decided": self._board.heard_count,
             "views": self._lag.states(report),
+            "peaks": self._progress.peaks.peaks(asyncio.get_running_loop().time()),
             "lanes": depths,
             "recent": [shown(event) for event in reversed(recent)],
         }
@@ -65,7 +72,7 @@ class ConsoleData:
     def _read(self, head: int) -> tuple[list[Recorded], Mapping[str, int] | None]:
         recent = self._events.page(max(0, head - RECENT_EVENTS), RECENT_EVENTS).events
         try:
-            depths = self._depths() if self._depths is not None else None
+            depths = None if self._depths is None else {**self._empty, **self._depths()}
         except Unavailable:
             depths = None  # the broker is away: the page says "unknown", and the rest of it still moves
         return recent, depths

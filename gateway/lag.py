@@ -68,7 +68,14 @@ class LagReports:
         """At most half a second old. Raises Unavailable."""
         if self._last is not None and not self._is_old(self._last):
             return self._last
-        return await asyncio.shield(self._refresh())
+        return await asyncio.shield(self.refresh())
+
+    def refresh(self) -> asyncio.Task[Report]:
+        """The reading that is under way, or else a new one."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+            self._reading.add_done_callback(_seen)
+        return self._reading
 
     def seconds(self, view: str, position: int) -> float:
         """About how old the oldest event is that rows at this position do not show: from memory, for a header; 0 when none is.
@@ -76,7 +83,7 @@ class LagReports:
         Learning that memory is old starts a reading, for the next one who asks.
         """
         if self._last is None or self._is_old(self._last):
-            self._refresh()
+            self.refresh()
         head = max(self._progress.head, self._last.lag.head if self._last else 0)
         if position >= head or self._last is None:
             return 0.0
@@ -105,12 +112,6 @@ class LagReports:
 
     def _is_old(self, report: Report) -> bool:
         return asyncio.get_running_loop().time() - report.read_at > FRESH_SECONDS
-
-    def _refresh(self) -> asyncio.Task[Report]:
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.get_running_loop().create_task(self._read())
-            self._reading.add_done_callback(_seen)
-        return self._reading
 
     async def _read(self) -> Report:
         read_at = asyncio.get_running_loop().time()

@@ -74,7 +74,10 @@ class Problem(Exception):
         return named | self.members
 
     def response(self) -> web.Response:
-        return web.Response(body=_encode(self.document()), status=self.status, content_type=MEDIA_TYPE, headers=self.headers)
+        response = web.Response(body=_encode(self.document()), status=self.status, content_type=MEDIA_TYPE, headers=self.headers)
+        if self.headers.get("Connection") == "close":
+            response.force_close()
+        return response
 
 
 def problem_of(error: Exception) -> Problem | None:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from gateway.peaks import LagPeaks
 from kernel.ids import slice_of
 from kernel.rows import Progress
 from kernel.view import SliceId
@@ -30,6 +31,7 @@ class ProgressBoard:
 
     def __init__(self) -> None:
         self.head = 0
+        self.peaks = LagPeaks()
         self._slices: dict[str, dict[int, int]] = {}
         self._counts: dict[str, int] = {}
         self._generations: dict[str, int] = {}
@@ -40,6 +42,7 @@ class ProgressBoard:
     def hear_ring(self, position: int) -> None:
         if position > self.head:
             self.head = position
+            self._note_peaks()
             waiters, self._head_waiters = self._head_waiters, []
             for waiter in waiters:
                 if not waiter.done():
@@ -105,6 +108,14 @@ class ProgressBoard:
         await _for_a_while(waiter, seconds)
         if waiter in self._head_waiters:
             self._head_waiters.remove(waiter)
+
+    def _note_peaks(self) -> None:
+        """When the head moves: a view is never further behind than just then."""
+        now = asyncio.get_running_loop().time()
+        for view in self._slices:
+            at = self.position(view, None)
+            if at is not None:
+                self.peaks.note(view, max(0, self.head - at), now)
 
     def _forget(self, view: str, generation: int) -> None:
         """A rebuilt view starts a new count: what was heard of its last generation says nothing about this one."""

@@ -20,10 +20,14 @@ BACKLOG = 1_024
 LINE_BYTES_MAX = 16 * 1024
 """Room for the longest key or parameter there may be, every character of it percent-encoded."""
 
+LINGER_SECONDS = 2.0
+"""How long the rest of a refused body is read, so that the client gets to read why it was refused."""
+
 _CONNECTION: dict[str, Any] = {
     "access_log": None,
     "keepalive_timeout": KEEP_ALIVE_SECONDS,
     "max_line_size": LINE_BYTES_MAX,
+    "lingering_time": LINGER_SECONDS,
     "auto_decompress": False,
 }
 

@@ -1,4 +1,4 @@
-// Draws what /console/data says, twice a second: rates from counters, lag as it is, never smoothed.
+// Draws what /console/data says, twice a second: rates from counters, lag at its peak since the last look, never smoothed.
 import { byId, make } from "/static/page.js";
 
 const POLL_MILLISECONDS = 500;
@@ -9,7 +9,7 @@ const WIDTH = 1000;
 const HEIGHT = 100;
 const readings = []; // {at, accepted, decided, head}
 const rates = []; // {accepted, decided, events}
-const lags = new Map(); // view name -> lag in events, oldest first
+const lags = new Map(); // view name -> most events behind, oldest first
 
 const whole = new Intl.NumberFormat("en");
 const tenth = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
@@ -51,7 +51,7 @@ function remember(data) {
   }
   for (const view of data.views) {
     if (!lags.has(view.name)) lags.set(view.name, []);
-    keep(lags.get(view.name), view.lag_events);
+    keep(lags.get(view.name), Math.max(view.lag_events, data.peaks[view.name] ?? 0));
   }
 }
 
@@ -84,14 +84,14 @@ function viewCard(view) {
   const top = Math.max(10, ...values);
   const line = points(values, top);
   const first = line[0].split(",")[0];
-  const label = `${view.name}: ${whole.format(view.lag_events)} events behind, at most ${whole.format(top)} in two minutes`;
+  const label = `${view.name}: ${whole.format(view.lag_events)} events behind, at most ${whole.format(Math.max(...values))} in two minutes`;
   const drawing = chart(label,
     make("polygon", { points: [`${first},${HEIGHT}`, ...line, `${WIDTH},${HEIGHT}`].join(" ") }),
     make("polyline", { class: "first", points: line.join(" ") }));
   return make("article", { class: `view is-${view.state}`, "data-view": view.name },
     make("h3", {}, make("span", {}, make("span", { class: "dot" }), view.name), make("small", {}, view.state)),
     drawing,
-    make("p", {}, make("span", {}, `${whole.format(view.lag_events)} events`), make("span", {}, `${view.lag_seconds.toFixed(2)} s behind`)),
+    make("p", {}, make("span", {}, `${whole.format(view.lag_events)} events, peak ${whole.format(values.at(-1))}`), make("span", {}, `${view.lag_seconds.toFixed(2)} s behind`)),
     make("p", {}, make("span", {}, `at ${whole.format(view.position)}`),
       make("span", {}, view.parked_keys ? `${view.parked_keys} keys parked` : `${view.store}, ${view.slices} ${view.slices === 1 ? "slice" : "slices"}`)));
 }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,13 +47,16 @@ class Answer:
 
 
 class Rig:
-    """`url`, and what is behind it. `is_ready` may be switched off."""
+    """`url`, and what is behind it. `stop` stops serving, once."""
 
-    def __init__(self, session: aiohttp.ClientSession, port: int, parts: Parts) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, port: int, parts: Parts, stop: Callable[[], Coroutine[None, None, None]]
+    ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.port = port
         self.session = session
         self.parts = parts
+        self.stop = stop
         self.queries: list[tuple[str, int]] = []
 
     async def call(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
@@ -71,6 +74,15 @@ class Rig:
 
     async def count(self, tally_id: str, by: int = 1, colour: str = "blue", **headers: str) -> Answer:
         return await self.call("POST", "/commands/Count", {"tally_id": tally_id, "by": by, "colour": colour}, **headers)
+
+
+def is_problem(answer: Answer, status: int, kind: str) -> dict[str, Any]:
+    assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer.json
+    problem: dict[str, Any] = answer.json
+    assert problem["type"] == f"/problems/{kind}", problem
+    assert problem["status"] == status
+    assert problem["title"] and problem["detail"]
+    return problem
 
 
 @dataclass
@@ -167,12 +179,11 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
             parts.work()
         if projecting:
             parts.project()
+        serving = AsyncExitStack()
         try:
-            async with (
-                gateway.app.listen(gateway.app.application(rooms), "127.0.0.1", 0) as port,
-                aiohttp.ClientSession() as session,
-            ):
-                made = Rig(session, port, parts)
+            async with aiohttp.ClientSession() as session, serving:
+                port = await serving.enter_async_context(gateway.app.listen(gateway.app.application(rooms), "127.0.0.1", 0))
+                made = Rig(session, port, parts, serving.aclose)
                 made.queries = queries
                 yield made
         finally:

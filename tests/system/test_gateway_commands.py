@@ -8,13 +8,14 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
+import aiohttp
 import pytest
 
+import gateway.body
 from kernel.ids import command_id_for, new_command_id
 from tests.system.gateway_domain import EXPLOSIVE
-from tests.system.gateway_rig import Answer, Rig, rig
+from tests.system.gateway_rig import Rig, is_problem, rig
 
 
 @pytest.fixture
@@ -28,15 +29,6 @@ async def idle(tmp_path: Path) -> AsyncIterator[Rig]:
     """Nobody decides: commands stay in their lanes."""
     async with rig(tmp_path, working=False) as made:
         yield made
-
-
-def is_problem(answer: Answer, status: int, kind: str) -> dict[str, Any]:
-    assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer.json
-    problem: dict[str, Any] = answer.json
-    assert problem["type"] == f"/problems/{kind}", problem
-    assert problem["status"] == status
-    assert problem["title"] and problem["detail"]
-    return problem
 
 
 async def test_a_wish_is_answered_202_with_its_id_as_the_token(idle: Rig) -> None:
@@ -163,29 +155,27 @@ async def test_a_retry_with_its_key_is_not_refused_for_having_moved_the_stream_i
         assert (answer.status, answer.json["version"]) == (200, 1)
 
 
-@pytest.mark.parametrize(
-    ("body", "pointer"),
-    [
-        (b"", ""),
-        (b"nonsense", ""),
-        (b"[]", ""),
-        (b'{"tally_id": "a", "by": "2"}', "/by"),
-        (b'{"tally_id": "a", "by": NaN}', ""),
-        (b'{"by": 1}', "/tally_id"),
-        (b'{"tally_id": "a", "nope": 1}', "/nope"),
-        (b'{"tally_id": "a\\u0000"}', ""),
-        (b'{"tally_id": "\\ud800"}', ""),
-        (b'{"tally_id": "\xff"}', ""),
-        (b'{"tally_id": ' + b"[" * 40 + b"]" * 40 + b"}", ""),
-        (b'{"tally_id": "' + b"x" * 600 + b'"}', "/tally_id"),
-        (b"[" * 100_000, ""),
-    ],
-)
-async def test_a_malformed_body_is_refused_with_the_place_and_nothing_else_happens(
-    running: Rig, body: bytes, pointer: str
-) -> None:
-    problem = is_problem(await running.call("POST", "/commands/Count", body), 400, "malformed")
-    assert problem["errors"][0]["pointer"] == pointer
+MALFORMED: list[tuple[bytes, str]] = [
+    (b"", ""),
+    (b"nonsense", ""),
+    (b"[]", ""),
+    (b'{"tally_id": "a", "by": "2"}', "/by"),
+    (b'{"tally_id": "a", "by": NaN}', ""),
+    (b'{"by": 1}', "/tally_id"),
+    (b'{"tally_id": "a", "nope": 1}', "/nope"),
+    (b'{"tally_id": "a\\u0000"}', ""),
+    (b'{"tally_id": "\\ud800"}', ""),
+    (b'{"tally_id": "\xff"}', ""),
+    (b'{"tally_id": ' + b"[" * 40 + b"]" * 40 + b"}", ""),
+    (b'{"tally_id": "' + b"x" * 600 + b'"}', "/tally_id"),
+    (b"[" * 100_000, ""),
+]
+
+
+async def test_a_malformed_body_is_refused_with_the_place_and_nothing_else_happens(running: Rig) -> None:
+    for body, pointer in MALFORMED:
+        problem = is_problem(await running.call("POST", "/commands/Count", body), 400, "malformed")
+        assert problem["errors"][0]["pointer"] == pointer, body[:50]
     assert running.parts.queue.put_count == 0
 
 
@@ -238,7 +228,7 @@ async def test_headers_that_make_no_sense_are_400(running: Rig) -> None:
         {"Idempotency_Key": ""},
         {"Correlation_Id": "x" * 201},
     ):
-        is_problem(await running.count("a", **headers), 400, "malformed")
+        is_problem(await running.call("POST", "/commands/Count", {"tally_id": "a"}, **headers), 400, "malformed")
     assert running.parts.queue.put_count == 0
 
 
@@ -316,6 +306,29 @@ async def test_bulk_is_bounded_and_keeps_the_order_of_a_stream(running: Rig) -> 
     await running.call("GET", f"/commands/{ids[-1]}", Prefer="wait=10")
     events = running.parts.events.stream("tally-a")
     assert [event.meta.command_id for event in events] == ids
+
+
+async def test_a_body_that_does_not_arrive_in_time_is_408(running: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that trickles must not hold a connection for ever."""
+    monkeypatch.setattr(gateway.body, "BODY_SECONDS_MAX", 0.3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    writer.write(b"POST /commands/Count HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    writer.close()
+    assert b" 408 " in head and b"application/problem+json" in head
+
+
+async def test_whoever_waits_for_an_answer_gets_it_although_the_gateway_is_stopping(tmp_path: Path) -> None:
+    async with rig(tmp_path, working=False) as stopping:
+        asked = asyncio.create_task(stopping.count("a", Prefer="wait=1"))
+        await asyncio.sleep(0.2)
+        assert not asked.done()
+        # The session outlives the server: only the request that is under way is left.
+        closing = asyncio.create_task(stopping.stop())
+        assert (await asked).status == 202
+        await closing
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await stopping.count("b")
 
 
 async def test_a_body_that_breaks_off_leaves_no_trace(running: Rig) -> None:

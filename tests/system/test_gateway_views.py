@@ -11,8 +11,7 @@ import pytest
 
 from kernel.ids import new_command_id
 from tests.system.gateway_domain import POISON
-from tests.system.gateway_rig import Rig, rig
-from tests.system.test_gateway_commands import is_problem
+from tests.system.gateway_rig import Rig, is_problem, rig
 
 
 @pytest.fixture

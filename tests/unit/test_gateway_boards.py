@@ -215,3 +215,15 @@ async def test_too_many_waiting_reads_are_refused(monkeypatch: pytest.MonkeyPatc
     store.gate.set()
     await asyncio.gather(*waiting)
     threads.close()
+
+
+async def test_a_view_that_was_behind_for_a_moment_shows_it_for_a_span_and_no_longer() -> None:
+    """Looked at twice a second, a view that is quick would otherwise look as if nothing ever happened."""
+    board = ProgressBoard()
+    board.lay_out({SliceId("v", 1, 0): 5, SliceId("v", 1, 1): 7})
+    board.hear_ring(12)
+    board.hear_progress([Progress("v", 1, 0, 12), Progress("v", 1, 1, 12)])
+    now = asyncio.get_running_loop().time()
+    assert board.peaks.peaks(now) == {"v": 7}
+    assert board.peaks.peaks(now + 0.5) == {"v": 7}
+    assert board.peaks.peaks(now + 1.5) == {}
