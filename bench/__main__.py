@@ -63,7 +63,7 @@ def main() -> int:
                 print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     finally:
         servers.close()
-    all_met = table.show(rows, machine)
+    all_met = table.show(rows, machine, chosen.scale)
     print(f"numbers: {table.save(rows, machine)}")
     for failure in failures:
         print(f"FAILED {failure}", file=sys.stderr)

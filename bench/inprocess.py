@@ -36,6 +36,8 @@ COMMANDS = {1: 1_024, 64: 8_192, 500: 16_384}
 LIBRARY_COMMANDS = 2_048
 TOGETHER = 64
 CONNECTIONS = 2
+FILL = "fill"
+"""Prefix of the orders that `fill` places."""
 
 
 def rows(run: Run) -> list[Row]:
@@ -56,7 +58,7 @@ def rows(run: Run) -> list[Row]:
 
 def fill(events: EventStore, count: int) -> None:
     """Append so many events of orders, in large batches."""
-    _commands_per_second(events, "fill", count, max(BATCHES))
+    _commands_per_second(events, FILL, count, max(BATCHES))
 
 
 def _ours(run: Run, events: EventStore, key: str, label: str) -> list[Row]:
@@ -102,7 +104,7 @@ def _envelope(codec: Codec, kind: str, fields: dict[str, Any]) -> Envelope:
 
 def _library(run: Run) -> list[Row]:
     count = run.count(LIBRARY_COMMANDS)
-    found = []
+    found: list[Row] = []
     for key, label, db_functions in (
         ("library-postgres", "eventsourcing on PostgreSQL, its default", False),
         ("library-postgres-functions", "eventsourcing on PostgreSQL, with its stored functions", True),

@@ -6,15 +6,13 @@ import threading
 import time
 from pathlib import Path
 
-from readmodels.projector import Projector
-
 import bench.domain
 import eventstore.migrate
 import eventstore.postgres
 import eventstore.sqlite
 import readmodels.sql
 import shop
-from bench import inprocess
+from bench import inprocess, orders
 from bench.databases import fresh_database
 from bench.processes import TICK_SECONDS
 from bench.results import Row
@@ -23,8 +21,9 @@ from bus.local import LocalBell
 from kernel.codec import Codec
 from kernel.domain import Domain, domain_of
 from kernel.ports import EventStore
+from readmodels.projector import Projector
 
-EVENTS = 20_000
+EVENTS = 30_000
 SLICES = 4
 CONNECTIONS = 4
 SECONDS_MAX = 180.0
@@ -84,8 +83,17 @@ def _events_per_second(log: EventStore, rows_url: str, domain: Domain) -> float:
             if time.perf_counter() - begin > SECONDS_MAX:
                 raise RuntimeError(f"replay: not at {head} within {SECONDS_MAX:.0f} s, but at {store.positions()}")
             time.sleep(TICK_SECONDS)
-        return head / (time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
+        _check(store, head)
+        return head / seconds
     finally:
         stop.set()
         thread.join(10.0)
         engine.dispose()
+
+
+def _check(store: readmodels.sql.SqlViewStore, head: int) -> None:
+    """Half of the events placed an order, and each has its row. Raises RuntimeError."""
+    rows = store.load("orders", [orders.order_id(inprocess.FILL, number) for number in range(head // 2)])
+    if len(rows) != head // 2:
+        raise RuntimeError(f"replay: {len(rows)} rows for {head // 2} orders")

@@ -32,14 +32,16 @@ def machine() -> str:
     )
 
 
-def show(rows: Sequence[Row], machine_line: str) -> bool:
+def show(rows: Sequence[Row], machine_line: str, scale: float) -> bool:
     """Print the table. Whether every measured floor is met."""
+    title = "everything on one machine, load generator and servers included"
+    if scale < 1:
+        title += f"; {scale:g} of the commands, so a trial and no measurement"
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     console.print(f"[bold]machine[/] {machine_line}", highlight=False)
     console.print(f"[bold]command[/] python -m bench {' '.join(sys.argv[1:])}", highlight=False)
-    table = Table("what", "median", "unit", "repeats", "", title="everything on one machine, load generator and servers included")
-    for column in (1,):
-        table.columns[column].justify = "right"
+    table = Table("what", "median", "unit", "repeats", "", title=title)
+    table.columns[1].justify = "right"
     for row in rows:
         table.add_row(row.label, _number(row.median), row.unit, " ".join(_number(value) for value in row.values), row.note)
     table.add_section()
