@@ -38,18 +38,18 @@ class Batch:
         """Command id and fingerprint of retried commands that need not stay parked."""
         return [(d.envelope.command_id, d.envelope.fingerprint) for d in self.retried if d.status != "parked"]
 
-    def recorded(self, base: int, recorded_at: datetime) -> list[Recorded]:
-        """The events as they stand in the log after position `base`."""
+    def recorded(self, start: int, recorded_at: datetime) -> list[Recorded]:
+        """The events as they stand in the log after position `start`."""
         return [
             Recorded(position, event.stream, event.version, event.type, event.data, event.meta, recorded_at)
-            for position, event in enumerate(self.events, start=base + 1)
+            for position, event in enumerate(self.events, start=start + 1)
         ]
 
-    def appended(self, base: int, recorded_at: datetime) -> Appended:
+    def appended(self, start: int, recorded_at: datetime) -> Appended:
         outcomes = tuple(
-            _outcome(decision, base + place, recorded_at) for decision, place in zip(self.decisions, self.places, strict=True)
+            _outcome(decision, start + place, recorded_at) for decision, place in zip(self.decisions, self.places, strict=True)
         )
-        return Appended(outcomes, base + len(self.events), recorded_at)
+        return Appended(outcomes, start + len(self.events), recorded_at)
 
 
 def events_json(decision: Decision) -> str | None:

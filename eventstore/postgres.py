@@ -48,10 +48,10 @@ class PostgresEventStore:
         arrays = _arrays(batch)
         with borrowed(self._engine) as connection:
             if batch.parked or batch.retried or (inline and batch.events):
-                base, recorded_at = _append_in_steps(connection, batch, arrays, inline)
+                start, recorded_at = _append_in_steps(connection, batch, arrays, inline)
             else:
-                base, recorded_at = _row(connection, sql.APPEND if batch.events else sql.NOTE, arrays)
-        return batch.appended(base, recorded_at)
+                start, recorded_at = _row(connection, sql.APPEND if batch.events else sql.NOTE, arrays)
+        return batch.appended(start, recorded_at)
 
     def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
         rows = self._rows(sql.OUTCOMES, (storable(command_ids),)) if command_ids else ()
@@ -121,15 +121,15 @@ def _append_in_steps(
     """Inline rows are locked, then the head, then everything is written; round trips under the head's lock are pipelined."""
     connection.execute("BEGIN")
     locked = inline.lock(connection, batch.events) if inline and batch.events else None
-    base, recorded_at = _row(connection, sql.TAKE_HEAD if batch.events else sql.SEE_HEAD, arrays)
+    start, recorded_at = _row(connection, sql.TAKE_HEAD if batch.events else sql.SEE_HEAD, arrays)
     if inline and batch.events:
-        inline.write(connection, locked, batch.recorded(base, recorded_at))
-    given = arrays | {"base": base, "recorded_at": recorded_at}
+        inline.write(connection, locked, batch.recorded(start, recorded_at))
+    given = arrays | {"start": start, "recorded_at": recorded_at}
     if not batch.parked and not batch.retried:
         with connection.pipeline():
             connection.execute(sql.APPEND_LOCKED, given)
             connection.execute("COMMIT")
-        return base, recorded_at
+        return start, recorded_at
     if _row(connection, sql.APPEND_RETRIED, given)[2] != len(batch.noted):
         raise Conflict("inbox")
     for command_id, fingerprint in batch.settled():
@@ -137,7 +137,7 @@ def _append_in_steps(
     for decision in batch.parked:
         connection.execute(sql.PARK, _parked_row(decision, recorded_at))
     connection.execute("COMMIT")
-    return base, recorded_at
+    return start, recorded_at
 
 
 def _row(connection: PSYCOPG, statement: str, parameters: Mapping[str, Any]) -> tuple[Any, ...]:

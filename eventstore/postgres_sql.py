@@ -11,21 +11,21 @@ from eventstore.records import EVENT_COLUMNS, OUTCOME_COLUMNS, PARKED_COLUMNS
 TAKE_HEAD = """
     UPDATE log_head
     SET position = position + %(event_count)s, recorded_at = greatest(recorded_at, clock_timestamp())
-    RETURNING position - %(event_count)s AS base, recorded_at
+    RETURNING position - %(event_count)s AS start, recorded_at
 """
 """Locks the log until the end of the transaction: everything that can wait for anybody else has to be done before."""
 
-SEE_HEAD = "SELECT position AS base, greatest(recorded_at, clock_timestamp()) AS recorded_at FROM log_head"
+SEE_HEAD = "SELECT position AS start, greatest(recorded_at, clock_timestamp()) AS recorded_at FROM log_head"
 """For decisions without events, which need no positions and so no lock."""
 
-GIVEN_HEAD = "SELECT %(base)s::bigint AS base, %(recorded_at)s::timestamptz AS recorded_at"
+GIVEN_HEAD = "SELECT %(start)s::bigint AS start, %(recorded_at)s::timestamptz AS recorded_at"
 """For a transaction that has taken the head before."""
 
 _WRITE = """
     WITH head AS ({head}),
     new_events AS (
         INSERT INTO events (position, stream, version, type, data, meta, recorded_at)
-        SELECT head.base + e.place, e.stream, e.version, e.type, e.data::json, e.meta::json, head.recorded_at
+        SELECT head.start + e.place, e.stream, e.version, e.type, e.data::json, e.meta::json, head.recorded_at
         FROM head, unnest(
             %(event_streams)b::text[], %(event_versions)b::bigint[], %(event_types)b::text[], %(event_data)b::text[],
             %(event_metas)b::text[]
@@ -37,7 +37,7 @@ _WRITE = """
             code, details, accepted_at, decided_at
         )
         SELECT
-            d.command_id, d.fingerprint, d.type, d.stream, d.status, d.attempt, d.version, head.base + d.place, d.events::json,
+            d.command_id, d.fingerprint, d.type, d.stream, d.status, d.attempt, d.version, head.start + d.place, d.events::json,
             d.code, d.details::json, d.accepted_at, head.recorded_at
         FROM head, unnest(
             %(command_ids)b::text[], %(fingerprints)b::text[], %(types)b::text[], %(streams)b::text[], %(statuses)b::text[],
@@ -47,7 +47,7 @@ _WRITE = """
             command_id, fingerprint, type, stream, status, attempt, version, place, events, code, details, accepted_at
         ){instead}
     )
-    SELECT base, recorded_at{answer} FROM head
+    SELECT start, recorded_at{answer} FROM head
 """
 
 _REPLACE_OLDER_PARKED = """
@@ -60,7 +60,7 @@ _REPLACE_OLDER_PARKED = """
 
 
 def write_batch(head: str, retries: bool) -> str:
-    """Append events and outcomes in one statement, which answers with (base, recorded_at).
+    """Append events and outcomes in one statement, which answers with (start, recorded_at).
 
     `retries`: let new attempts replace the outcomes of older, parked ones, and answer with the count of outcomes written too.
     """

@@ -43,8 +43,8 @@ class SqliteEventStore:
 
     def append(self, decisions: Sequence[Decision], inline: InlineRows | None = None) -> Appended:
         batch = Batch(decisions)
-        base, recorded_at = self._file.write(_append_job(batch, inline if batch.events else None))
-        return batch.appended(base, recorded_at)
+        start, recorded_at = self._file.write(_append_job(batch, inline if batch.events else None))
+        return batch.appended(start, recorded_at)
 
     def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
         rows = self._rows(sql.OUTCOMES, (_json(storable(command_ids)),)) if command_ids else ()
@@ -115,20 +115,20 @@ def _append_job(batch: Batch, inline: InlineRows | None) -> Callable[[sqlite3.Co
 
     def job(writer: sqlite3.Connection) -> tuple[int, datetime]:
         locked = inline.lock(writer, batch.events) if inline else None
-        base, last_at = writer.execute(sql.HEAD).fetchone()
+        start, last_at = writer.execute(sql.HEAD).fetchone()
         at = max(last_at, time.time_ns() // 1000)
         if inline:
-            inline.write(writer, locked, batch.recorded(base, moment(at)))
+            inline.write(writer, locked, batch.recorded(start, moment(at)))
         if events:
-            writer.executemany(sql.INSERT_EVENT, [(base + n, *event, at) for n, event in enumerate(events, start=1)])
-            writer.execute(sql.MOVE_HEAD, (base + len(events), at))
+            writer.executemany(sql.INSERT_EVENT, [(start + n, *event, at) for n, event in enumerate(events, start=1)])
+            writer.execute(sql.MOVE_HEAD, (start + len(events), at))
         places = [place for _, place in batch.noted]
-        rows = [(*first, base + place, *rest, at) for first, place, rest in zip(before, places, after, strict=True)]
+        rows = [(*first, start + place, *rest, at) for first, place, rest in zip(before, places, after, strict=True)]
         if writer.executemany(sql.NOTE, rows).rowcount != len(rows) and rows:
             raise Conflict("inbox")
         writer.executemany(sql.SETTLE, batch.settled())
         writer.executemany(sql.PARK, [_parked_row(decision, at) for decision in batch.parked])
-        return base, moment(at)
+        return start, moment(at)
 
     return job
 

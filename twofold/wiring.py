@@ -122,7 +122,7 @@ def _embedded(settings: Settings, domain: Domain, codec: Codec, closing: ExitSta
         outcomes=LocalOutcomes(),
         inline=inline,
         generations=generations,
-        depths=lambda: {str(lane): depth for lane, depth in lane_table.depths().items()},
+        depths=lambda: _all_lanes(settings.lanes, lane_table.depths()),
         lane_table=lane_table,
     )
 
@@ -155,6 +155,11 @@ def _served(settings: Settings, domain: Domain, codec: Codec, closing: ExitStack
         depths=lambda: bus.rabbit.lane_depths(settings.broker_url, settings.namespace, settings.lanes),
         lane_table=None,
     )
+
+
+def _all_lanes(lanes: int, waiting: Mapping[int, int]) -> dict[str, int]:
+    """Batches by lane; 0 for a lane without any."""
+    return {str(lane): waiting.get(lane, 0) for lane in range(lanes)}
 
 
 def _inline(domain: Domain) -> list[View]:

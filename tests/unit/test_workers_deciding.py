@@ -64,7 +64,9 @@ def past(*numbers: int, after: int = 0) -> list[Recorded]:
     ]
 
 
-def decide_all(*envelopes: Envelope, known: dict[str, Folded] | None = None, recorded: list[Recorded] | None = None) -> list[Decision]:
+def decide_all(
+    *envelopes: Envelope, known: dict[str, Folded] | None = None, recorded: list[Recorded] | None = None
+) -> list[Decision]:
     batch = Batch(DOMAIN, Codec(DOMAIN), known or {}, {"counter-a": recorded} if recorded else {})
     return [batch.decide(envelope) for envelope in envelopes]
 
