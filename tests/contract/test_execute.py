@@ -11,9 +11,9 @@ from types import ModuleType
 
 import msgspec
 import pytest
-from bus.local import LocalBell, LocalOutcomes
 
 import examples.counter
+from bus.local import LocalBell, LocalOutcomes
 from eventstore.migrate import migrate
 from eventstore.postgres import PostgresEventStore, connect
 from eventstore.sqlite import SqliteEventStore, SqliteFile

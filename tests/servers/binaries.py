@@ -1,4 +1,4 @@
-"""Where the programs are that the tests start, and which Debian package brings them. Looked up on the disk when asked, never remembered."""
+"""Where the programs are that the tests start, and which Debian package brings them. Looked up on the disk when asked."""
 
 from __future__ import annotations
 

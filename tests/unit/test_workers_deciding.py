@@ -88,7 +88,7 @@ def test_a_bug_parks_its_command_and_no_neighbour() -> None:
 
 
 def test_an_event_that_cannot_be_folded_is_never_written() -> None:
-    """Once in the log it would poison its stream for ever. The good event before it goes too: a command acts whole or not at all."""
+    """Once in the log it would poison its stream for ever. The good event before it goes too: a command acts whole."""
     bug, after = decide_all(wish("1", 14), wish("2", 2))
     assert (bug.status, bug.events) == ("parked", ())
     assert after.events[0].version == 1
