@@ -21,7 +21,7 @@ from readmodels.sql.session import Session
 from readmodels.sql.tables import qualified, row_table_name
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-ARRAYS: dict[Kind, str] = {
+TYPES: dict[Kind, str] = {
     "integer": "bigint",
     "truth": "boolean",
     "number": "double precision",
@@ -44,6 +44,7 @@ class RowTable:
         self.columns = Columns(view)
         self.table = qualified(row_table_name(generation), dialect)
         self.key = quoted(view.key)
+        self.jsons = tuple(place for place, column in enumerate(self.columns.all) if column.kind == "json")
         self.selected = ", ".join(self.read(column.name, column.kind) for column in self.columns.all) + ", _position"
         checkpoints = qualified("checkpoints", dialect)
         mine = f"c.view = '{view.name}' AND c.generation = {generation.number}"
@@ -121,7 +122,7 @@ class RowTable:
 
 
 class PostgresRows(RowTable):
-    """Many rows travel as arrays, one for each column."""
+    """Many keys or rows travel as one JSON text: the driver writes arrays of text at a third of the speed."""
 
     mark = "%s"
     places_nulls = True
@@ -130,26 +131,33 @@ class PostgresRows(RowTable):
         return f"{quoted(name)}::text AS {quoted(name)}" if kind == "json" else quoted(name)
 
     def any_key(self) -> str:
-        return f"{self.key} = ANY(%s)"
+        return f"{self.key} = ANY(ARRAY(SELECT json_array_elements_text(%s::json)))"
 
     def keys(self, keys: Collection[str]) -> Any:
-        return list(keys)
+        return msgspec.json.encode(list(keys)).decode()
 
     def wanted(self) -> str:
-        return "unnest(%s::text[], %s::int[]) AS w(key, slice)"
+        return "(SELECT value ->> 0 AS key, (value ->> 1)::int AS slice FROM json_array_elements(%s::json)) w"
 
     def wanted_values(self, wanted: Sequence[tuple[str, int]]) -> tuple[Any, ...]:
-        return [key for key, _ in wanted], [slice for _, slice in wanted]
+        return (msgspec.json.encode(wanted).decode(),)
 
     def values(self) -> str:
-        arrays = ", ".join(f"%s::{ARRAYS[column.kind]}[]" for column in self.columns.all)
-        return f"SELECT * FROM unnest({arrays}, %s::bigint[])"
+        typed = ", ".join(f"{quoted(column.name)} {TYPES[column.kind]}" for column in self.columns.all)
+        return f"SELECT * FROM json_to_recordset(%s::json) AS r({typed}, _position bigint)"
 
     def insert(self, session: Session, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        session.count(sql, [list(column) for column in zip(*rows, strict=True)])
+        names = (*(column.name for column in self.columns.all), "_position")
+        session.count(sql, (msgspec.json.encode([dict(zip(names, row, strict=True)) for row in rows]).decode(),))
 
     def lock(self) -> str:
         return "FOR UPDATE"
+
+    def plain(self, kept: tuple[Any, ...]) -> tuple[Any, ...]:
+        values = list(kept)
+        for place in self.jsons:
+            values[place] = values[place] and msgspec.Raw(values[place])
+        return tuple(values)
 
 
 class SqliteRows(RowTable):

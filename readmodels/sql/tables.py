@@ -88,7 +88,12 @@ def create_rows(view: View, generation: Generation, dialect: Dialect) -> list[st
         name,
         MetaData(schema=_schema(dialect)),
         *(
-            Column(column.name, types[column.kind], primary_key=column is columns.key, nullable=column.is_nullable)
+            Column(
+                column.name,
+                types[column.kind],
+                primary_key=column is columns.key,
+                nullable=column.is_nullable or column.kind == "json",
+            )
             for column in columns.all
         ),
         Column("_position", BigInteger, nullable=False),
