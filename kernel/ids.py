@@ -16,12 +16,10 @@ FUTURE_SECONDS_MAX = 300.0
 
 def new_command_id() -> str:
     """A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random. Sorts by time, so the inbox index grows at its end."""
-    random = int.from_bytes(os.urandom(10), "big")
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds & (1 << 48) - 1) << 80 | random
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid.UUID(int=value))
+    random = os.urandom(10).hex()
+    milliseconds = f"{time.time_ns() // 1_000_000:012x}"
+    variant = "89ab"[int(random[3], 16) & 3]
+    return f"{milliseconds[:8]}-{milliseconds[8:]}-7{random[:3]}-{variant}{random[4:7]}-{random[7:19]}"
 
 
 def command_id_for(principal: str, idempotency_key: str) -> str:

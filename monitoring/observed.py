@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from asyncio import Future
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, cast
 
 from kernel.envelope import Envelope
@@ -36,10 +38,10 @@ class _ObservedEventStore(_Wrapped):
             self._metrics.conflicts.inc()
             raise
         self._metrics.batch_commands.observe(len(decisions))
-        for outcome in appended.outcomes:
-            self._metrics.decided.labels(outcome.type, outcome.status).inc()
-            for event_type in outcome.events:
-                self._metrics.appended.labels(event_type).inc()
+        for (command, status), count in Counter((outcome.type, outcome.status) for outcome in appended.outcomes).items():
+            self._metrics.decided.labels(command, status).inc(count)
+        for event_type, count in Counter(chain.from_iterable(outcome.events for outcome in appended.outcomes)).items():
+            self._metrics.appended.labels(event_type).inc(count)
         return appended
 
 
