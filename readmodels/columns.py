@@ -43,19 +43,17 @@ class Columns:
         if self.key.kind != "text" or self.key.is_nullable:
             raise Misconfigured(f"view {view.name}: the key field {view.key!r} must be a str")
         self._names = tuple(column.name for column in self.all)
+        self._keepers = tuple(column.keep for column in self.all)
         self._restores = tuple((place, column.restore) for place, column in enumerate(self.all) if column.restore is not None)
 
     def keep(self, key: str, value: msgspec.Struct) -> tuple[Any, ...]:
         """The row as plain values, in column order. Raises ValueError, naming the field, for what no store is to hold."""
         if getattr(value, self.key.name) != key:
             raise ValueError(f"the row of key {key!r} calls itself {getattr(value, self.key.name)!r}")
-        kept = []
-        for column in self.all:
-            try:
-                kept.append(column.keep(getattr(value, column.name)))
-            except Exception as error:
-                raise ValueError(f"field {column.name}: {error}") from error
-        return tuple(kept)
+        try:
+            return tuple([keep(one) for keep, one in zip(self._keepers, self._values_of(value), strict=True)])
+        except Exception as error:
+            raise ValueError(f"field {self._unkeepable(value)}: {error}") from error
 
     def restore(self, kept: Sequence[Any]) -> msgspec.Struct:
         """The row in plain values that a store gave back."""
@@ -64,6 +62,17 @@ class Columns:
             if values[place] is not None:
                 values[place] = restore(values[place])
         return self.row(**dict(zip(self._names, values, strict=True)))
+
+    def _values_of(self, value: msgspec.Struct) -> tuple[Any, ...]:
+        return tuple([getattr(value, name) for name in self._names])
+
+    def _unkeepable(self, value: msgspec.Struct) -> str:
+        for column in self.all:
+            try:
+                column.keep(getattr(value, column.name))
+            except Exception:
+                return column.name
+        return "?"
 
 
 def shape_of(view: View) -> str:

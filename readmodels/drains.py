@@ -63,7 +63,7 @@ class Drains:
         step: dict[str, Row | None] = {}
         for name, part in _concerned(parts_of(view, seen), key, held).items():
             row = rows[name] if name in rows else self._store.load(view.name, [name]).get(name)
-            folded = fold(view, name, row, [Touch(seen, part)], keep)
+            folded = fold(view, name, row, [Touch(seen, part)], keep, is_checked=True)
             if folded.failed is not None:
                 raise ValueError(folded.error)
             step[name] = folded.row

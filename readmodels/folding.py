@@ -86,21 +86,29 @@ def touched(view: View, page: Iterable[Seen], slices: int, parked: Mapping[int, 
     return found
 
 
-def fold(view: View, key: str, row: Row | None, touches: Sequence[Touch], keep: Keep) -> Folded:
-    """The row after these events, or after those before the first that cannot be folded."""
+def fold(view: View, key: str, row: Row | None, touches: Sequence[Touch], keep: Keep, is_checked: bool) -> Folded:
+    """The row after these events, or after those before the first that cannot be folded.
+
+    Unless `is_checked`, whether a store could hold the row is left to the store, which looks at every row anyway.
+    """
     folded = _fold(view, key, row, touches)
-    if folded.failed is None and folded.row is not None:
-        try:
-            keep(key, folded.row.value)
-        except Exception:
-            return _fold(view, key, row, touches, keep)
-    return folded if folded.failed is None else _fold(view, key, row, touches, keep)
+    if folded.failed is None and not (is_checked and folded.row and _is_refused(folded.row, keep)):
+        return folded
+    return _fold(view, key, row, touches, keep)
 
 
 def told(error: BaseException) -> str:
     """An error as an operator needs it: what it was, and where."""
     text = "".join(traceback.format_exception(error))
     return text[-ERROR_CHARS_MAX:].replace("\0", "").encode(errors="replace").decode()
+
+
+def _is_refused(row: Row, keep: Keep) -> bool:
+    try:
+        keep(row.key, row.value)
+    except Exception:
+        return True
+    return False
 
 
 def _fold(view: View, key: str, row: Row | None, touches: Sequence[Touch], keep: Keep | None = None) -> Folded:

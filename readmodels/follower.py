@@ -124,8 +124,13 @@ class Follower:
         return min([self._page_events, *(held.position - position for held in self._held.values() if held.position > position)])
 
     def _step(self, group: Sequence[Held], page: Sequence[Seen]) -> None:
-        """Take these slices, which stand where the page begins, to its end."""
-        advances = self._steps.advances(group, page)
+        """Take these slices, which stand where the page begins, to its end.
+
+        If the store refuses, what it could not hold is looked for: first among all rows, then slice by slice, event by event.
+        """
+        if self._commit(self._steps.advances(group, page)) is None:
+            return
+        advances = self._steps.advances(group, page, is_checked=True)
         if self._commit(advances) is None:
             return
         for held, advance in zip(
@@ -143,7 +148,7 @@ class Follower:
         for seen in page:
             if self._held.get(held.id) is not held:
                 return
-            [advance] = self._steps.advances([held], [seen])
+            [advance] = self._steps.advances([held], [seen], is_checked=True)
             refusal = self._commit([advance])
             if refusal is None:
                 continue

@@ -23,11 +23,14 @@ class Steps:
         self._caches = {name: RowCache() for name in views}
         self.keep = {name: Columns(view).keep for name, view in views.items()}
 
-    def advances(self, group: Sequence[Held], page: Sequence[Seen]) -> list[Advance]:
-        """One advance for each slice of a group, all of which stand where the page begins, to where it ends."""
+    def advances(self, group: Sequence[Held], page: Sequence[Seen], is_checked: bool = False) -> list[Advance]:
+        """One advance for each slice of a group, all of which stand where the page begins, to where it ends.
+
+        `is_checked` parks rows that no store could hold; otherwise they are folded, and the store refuses them.
+        """
         found = []
         for name in sorted({held.id.view for held in group}):
-            found += self._of_view(self._views[name], [held for held in group if held.id.view == name], page)
+            found += self._of_view(self._views[name], [held for held in group if held.id.view == name], page, is_checked)
         return found
 
     def committed(self, advance: Advance) -> None:
@@ -39,7 +42,7 @@ class Steps:
         for view in views:
             self._caches[view].forget()
 
-    def _of_view(self, view: View, mine: Sequence[Held], page: Sequence[Seen]) -> list[Advance]:
+    def _of_view(self, view: View, mine: Sequence[Held], page: Sequence[Seen], is_checked: bool) -> list[Advance]:
         touches = touched(view, page, mine[0].slices, {held.id.slice: held.parked.keys() for held in mine})
         cache = self._caches[view.name]
         cache.trim()
@@ -47,15 +50,15 @@ class Steps:
         if missing:
             stored = self._store.load(view.name, missing)
             cache.put({key: stored.get(key) for key in missing})
-        return [self._of_slice(view, held, page[-1].position, touches[held.id.slice]) for held in mine]
+        return [self._of_slice(view, held, page[-1].position, touches[held.id.slice], is_checked) for held in mine]
 
-    def _of_slice(self, view: View, held: Held, position: int, touches: Touches) -> Advance:
+    def _of_slice(self, view: View, held: Held, position: int, touches: Touches, is_checked: bool) -> Advance:
         rows, waiting, errors, recorded_at = {}, {}, {}, []
         cache, keep = self._caches[view.name], self.keep[view.name]
         for key, line in touches.items():
             done = 0
             if key not in held.parked:
-                folded = fold(view, key, cache.take(key), line, keep)
+                folded = fold(view, key, cache.take(key), line, keep, is_checked)
                 done = len(line) if folded.failed is None else folded.failed
                 if folded.failed is not None:
                     errors[key] = folded.error

@@ -62,13 +62,14 @@ class RedisViewStore:
         return {key: _row(shelf, key, one) for key, one in zip(keys, stored, strict=True) if one is not None}
 
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
-        moved: set[SliceId] = set()
+        """One script for each view, all of them packed before the first one runs: what cannot be kept is found out in time."""
+        packed = []
         for view in sorted({advance.slice.view for advance in advances} & self._shelves.keys()):
             shelf = self._shelves[view]
             mine = [one for one in advances if (one.slice.view, one.slice.generation) == (view, shelf.generation.number)]
             if mine:
-                moved |= self._moved(shelf, mine)
-        return moved
+                packed.append((shelf, _packed_together(shelf, mine)))
+        return {slice_id for shelf, args in packed for slice_id in self._moved(shelf, args)}
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
         shelf = self._shelves[view]
@@ -124,16 +125,20 @@ class RedisViewStore:
     def close(self) -> None:
         self._client.close()
 
-    def _moved(self, shelf: Shelf, advances: Sequence[Advance]) -> set[SliceId]:
-        blobs: list[bytes] = []
-        packed = msgspec.msgpack.encode([_packed(shelf, advance, blobs) for advance in advances])
+    def _moved(self, shelf: Shelf, args: Sequence[bytes]) -> set[SliceId]:
         keys = (shelf.generations, shelf.checkpoints, shelf.rows, shelf.parked, shelf.lines, *shelf.orders)
         with in_our_words():
-            moved = self._commit(keys=keys, args=(shelf.generation.number, shelf.record, packed, *blobs))
+            moved = self._commit(keys=keys, args=(shelf.generation.number, shelf.record, *args))
         return {SliceId(shelf.view.name, shelf.generation.number, int(slice)) for slice in moved}
 
     def _asked(self, view: str | None) -> list[Shelf]:
         return list(self._shelves.values()) if view is None else [self._shelves[view]]
+
+
+def _packed_together(shelf: Shelf, advances: Sequence[Advance]) -> list[bytes]:
+    blobs: list[bytes] = []
+    packed = msgspec.msgpack.encode([_packed(shelf, advance, blobs) for advance in advances])
+    return [packed, *blobs]
 
 
 def _packed(shelf: Shelf, advance: Advance, blobs: list[bytes]) -> tuple[Any, ...]:
