@@ -1,0 +1,159 @@
+"""Inline views on both logs: rows move in the append's own transaction, and are answered at the log's head."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+import readmodels.sql
+from kernel.codec import Codec, encode_event
+from kernel.errors import Conflict, Unavailable
+from kernel.ids import new_command_id
+from kernel.log import Decision, Meta, NewEvent
+from kernel.ports import EventStore
+from kernel.rows import Found, Generation, Query, Row
+from kernel.view import SliceId, View
+from readmodels.audit import refold
+from readmodels.inline import InlineRows, PostgresInlineRows, SqliteInlineRows
+from readmodels.sql import InlineViewStore
+from tests.contract.eventstores import Place, PostgresPlace, SqlitePlace, envelope, place
+from tests.contract.projections import Bugs, Heard, Said, domain
+
+WORDS = ("one", "two", "three", "four")
+
+
+@dataclass
+class Rig:
+    where: Place
+    events: EventStore
+    rows: InlineRows
+    view: View
+    codec: Codec
+    bugs: Bugs
+    answers: InlineViewStore
+
+    def said(self, stream: str, version: int, word: str, *to: str) -> Decision:
+        name, schema_version, data = encode_event(Said(to, word))
+        command_id = new_command_id()
+        meta = Meta(command_id, command_id, command_id, "anonymous", schema_version)
+        event = NewEvent(stream, version, name, data, meta)
+        return Decision(envelope(stream, command_id), "succeeded", version, (event,))
+
+    def append(self, *decisions: Decision) -> int:
+        return self.events.append(decisions, self.rows).head
+
+    def prepare(self) -> Generation:
+        _in_log(self.where, lambda connection: self.rows.prepare(connection, self.events))
+        return self.answers.prepare(self.view, 4)
+
+
+def _in_log(where: Place, run: Callable[[Any], None]) -> None:
+    """One transaction on the log's raw connection, the way a process starts."""
+    if isinstance(where, SqlitePlace):
+        assert where.file is not None
+        where.file.write(run)
+    elif isinstance(where, PostgresPlace):
+        with where.engine.begin() as connection:
+            run(connection.connection.driver_connection)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    with place(request.param, request) as where:
+        events = where.open()
+        bugs = Bugs()
+        codec, view, _ = domain(bugs)
+        view = replace(view, sync="inline")
+        kind = PostgresInlineRows if request.param == "postgres" else SqliteInlineRows
+        url = where.url if isinstance(where, PostgresPlace) else f"sqlite:///{request.getfixturevalue('tmp_path') / 'log.db'}"
+        engine = readmodels.sql.connect(url, 4)
+        try:
+            yield Rig(where, events, kind([view], codec), view, codec, bugs, InlineViewStore(engine))
+        finally:
+            engine.dispose()
+
+
+def test_a_row_is_there_as_soon_as_its_command_is_decided(rig: Rig) -> None:
+    """That is what an inline view is for: no waiting, no token."""
+    generation = rig.prepare()
+    assert generation == Generation("heard", 1, 1)
+    head = rig.append(rig.said("talk-1", 1, "one", "ann", "bob"), rig.said("talk-2", 1, "two", "ann"))
+    assert rig.answers.get("heard", ["ann", "cid", "a\0"]) == [
+        Found(Row("ann", Heard("ann", ("one", "two"), 2), 2), SliceId("heard", 1, 0), head),
+        Found(None, SliceId("heard", 1, 0), head),
+        Found(None, SliceId("heard", 1, 0), head),
+    ]
+    rig.append(rig.said("talk-1", 2, "", "bob"))
+    page = rig.answers.find("heard", Query(order="count", descending=True))
+    assert [row.key for row in page.rows] == ["ann"] and page.position == 3
+    assert rig.answers.positions() == {SliceId("heard", 1, 0): 3}
+    assert rig.answers.load("heard", ["ann", "bob"]).keys() == {"ann"}
+    assert (rig.answers.parked(), rig.answers.commit([])) == ([], set())
+
+
+def test_rows_and_events_commit_together_or_not_at_all(rig: Rig) -> None:
+    """A conflict found at the last moment must leave no trace in the rows."""
+    rig.prepare()
+    rig.append(rig.said("talk-1", 1, "one", "ann"))
+    with pytest.raises(Conflict):
+        rig.append(rig.said("talk-2", 1, "two", "ann"), rig.said("talk-1", 1, "again", "ann"))
+    rig.bugs.words = {"bad"}
+    with pytest.raises(RuntimeError, match="cannot fold bad"):
+        rig.append(rig.said("talk-2", 1, "two", "ann"), rig.said("talk-3", 1, "bad", "ann"))
+    rig.bugs.huge = {"huge"}
+    with pytest.raises(ValueError, match="64 bits"):
+        rig.append(rig.said("talk-2", 1, "huge", "ann"))
+    rig.append(rig.said("talk-2", 1, "three", "ann"))
+    [found] = rig.answers.get("heard", ["ann"])
+    assert found.row == Row("ann", Heard("ann", ("one", "three"), 2), 2)
+
+
+def test_rows_of_a_view_made_later_begin_with_the_log_so_far(rig: Rig) -> None:
+    """Making a view inline must not cost it its past."""
+    for number in range(1, 30):
+        rig.events.append([rig.said("talk-1", number, f"w{number}", "ann", f"n{number % 7}")])
+    rig.prepare()
+    rig.append(rig.said("talk-1", 30, "last", "ann"))
+    rig.prepare()
+    names = ["ann", *(f"n{number}" for number in range(7))]
+    rows = {key: row.value for key, row in rig.answers.load("heard", names).items()}
+    assert rows == refold(rig.events, rig.view, rig.codec) and len(rows["ann"].words) == 30  # type: ignore[attr-defined]
+
+
+def test_before_the_tables_are_made_there_is_no_answer(rig: Rig) -> None:
+    """A gateway may start before the first worker."""
+    with pytest.raises(Unavailable):
+        rig.answers.prepare(rig.view, 1)
+
+
+def test_appends_at_once_fold_each_event_once_into_rows_they_share(rig: Rig) -> None:
+    """Many workers, one row: the lock on the row, or on the head where there is no row yet, has to keep them apart."""
+    rig.prepare()
+    start = threading.Barrier(4)
+
+    def talk(worker: int) -> None:
+        start.wait()
+        for number in range(1, 16):
+            to = ("ann", f"n{(worker + number) % 3}") if worker % 2 else (f"n{(worker + number) % 3}", "ann")
+            decision = rig.said(f"talk-{worker}", number, f"{worker}.{number}", *to)
+            for _ in range(20):
+                try:
+                    rig.append(decision)
+                    break
+                except (Conflict, Unavailable):
+                    if rig.events.outcomes([decision.envelope.command_id]):
+                        break
+            else:
+                raise AssertionError("never appended")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(talk, range(4)))
+    names = ["ann", "n0", "n1", "n2"]
+    rows = {key: row.value for key, row in rig.answers.load("heard", names).items()}
+    assert rows == refold(rig.events, rig.view, rig.codec)
+    assert len(rows["ann"].words) == 60  # type: ignore[attr-defined]
