@@ -6,8 +6,8 @@ Each lane has one publish in flight, so a repeated publish can never overtake or
                                    │   ^
                                    └───┘ not known to be durable: the same batch again, until ACCEPT_SECONDS_MAX
 
-The first command after a pause leaves at once. Under load a batch leaves one window after the last one left, or when
-that one is durable, whichever is later; the window follows the size of the batches.
+The first command after a pause leaves at once. Under load a batch leaves with the next tick of the window, or when the
+last one is durable, whichever is later; the window follows the size of the batches.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Outbox:
         left_at = 0.0
         while True:
             await lane.arrived.wait()
-            gather_seconds = left_at + lane.window_seconds - loop.time()
+            gather_seconds = _next_tick(left_at, lane.window_seconds) - loop.time()
             if gather_seconds > 0 and len(lane.waiting) < BATCH_COMMANDS_MAX:
                 await asyncio.sleep(gather_seconds)
             batch = _take(lane)
@@ -165,6 +165,12 @@ class Outbox:
                 waiting.accepted.set_result(None)
             else:
                 waiting.accepted.set_exception(Unavailable(error.what) if isinstance(error, Unavailable) else error)
+
+
+def _next_tick(left_at: float, window_seconds: float) -> float:
+    """When the lane may leave again: at the clock's next multiple of the window, so that lanes leave together and what
+    they carry reaches the worker as one delivery, which is one transaction."""
+    return (left_at // window_seconds + 1) * window_seconds
 
 
 def _take(lane: _Lane) -> list[_Waiting]:
