@@ -22,7 +22,7 @@ from types import FrameType
 from tests.chaos.checker import Violation, shown
 from tests.chaos.embedded import Embedded
 from tests.chaos.mid_replay import compare_with_the_file, run_mid_replay, sample_wishes
-from tests.chaos.read_your_writes import submit_then_query
+from tests.chaos.read_your_writes import at_full_load
 from tests.chaos.rounds import Round, run_round
 from tests.chaos.scenarios import SCENARIOS, Scenario
 from tests.chaos.served import Backends, Plan, Served, private_backends
@@ -102,7 +102,7 @@ def _embedded_rounds(folder: Path, count: int, random: Random) -> Iterator[Round
 def _read_your_writes(backends: Backends, folder: Path, random: Random) -> Round:
     with Served(backends, folder, Plan(projectors=4)) as served:
         start = time.monotonic()
-        answers = asyncio.run(submit_then_query(served.urls, READ_YOUR_WRITES_PAIRS, "ryw", random))
+        answers = asyncio.run(at_full_load(served.urls, READ_YOUR_WRITES_PAIRS, "ryw", random))
         seconds = time.monotonic() - start
     did = f"{answers.right} right answers, p50 {answers.percentile(0.5):.3f} s, p99 {answers.percentile(0.99):.3f} s"
     violations = [Violation("read your writes", line) for line in answers.stale + answers.unanswered]

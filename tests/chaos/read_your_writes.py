@@ -1,8 +1,8 @@
 """Submit, then ask: the answer has to show what was submitted, at full load, whichever gateway is asked.
 
 Each asker adjusts products of its own, one after another, and asks for the row with the command id of the 202 as its token:
-half of the time at another gateway than it posted to, half of the time in the same moment on `orders`. A row that does not
-hold the sum of everything accepted before is a stale answer.
+half of the time at another gateway than it posted to. Now and then it places an order and asks for that. A row that does
+not hold the sum of everything accepted before is a stale answer.
 """
 
 from __future__ import annotations
@@ -17,9 +17,14 @@ from typing import Any
 
 import aiohttp
 
+from tests.chaos.client import Load
+from tests.chaos.record import Record
+
 WAIT_SECONDS = 30
 """As long as a query may wait by the contract: what is asked here is whether an answer is right, not whether it is quick."""
 ASKERS = 48
+BACKGROUND_STREAMS = 16
+LOAD_SECONDS_MAX = 1_800.0
 NEW_ORDER_SHARE = 0.3
 
 
@@ -35,6 +40,17 @@ class Answers:
     def percentile(self, share: float) -> float:
         ordered = sorted(self.seconds)
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
+
+
+async def at_full_load(urls: Sequence[str], pairs: int, name: str, random: Random) -> Answers:
+    """The same while others post on BACKGROUND_STREAMS streams as fast as they are answered."""
+    load = Load(urls, Record(), f"{name}-load", random)
+    loading = asyncio.create_task(load.run(LOAD_SECONDS_MAX, BACKGROUND_STREAMS, bulk_tellers=1))
+    try:
+        return await submit_then_query(urls, pairs, name, random)
+    finally:
+        load.end()
+        await loading
 
 
 async def submit_then_query(urls: Sequence[str], pairs: int, name: str, random: Random, askers: int = ASKERS) -> Answers:

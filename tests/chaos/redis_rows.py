@@ -20,7 +20,10 @@ class RedisRows:
         self._namespace = namespace
 
     def checkpoints(self, view: str) -> list[int]:
+        """[-1] when there is nothing, not even a view: Redis was emptied."""
         number, slices = self._live(view)
+        if number == 0:
+            return [-1]
         moved = self._client.hgetall(self._key(view, f"g{number}:checkpoints")).items()
         return positions_of({view: slices}, [(view, int(slice_number), int(position)) for slice_number, position in moved])[view]
 
@@ -40,8 +43,10 @@ class RedisRows:
         return {key: msgspec.json.decode(msgspec.msgpack.decode(record)[1], type=view.row) for key, record in stored.items()}
 
     def _live(self, view: str) -> tuple[int, int]:
-        """Number and slices of the live generation: the newest."""
+        """Number and slices of the live generation, the newest; zeros when there is none."""
         generations = {int(number): record for number, record in self._client.hgetall(self._key(view, "generations")).items()}
+        if not generations:
+            return 0, 0
         number = max(generations)
         return number, msgspec.msgpack.decode(generations[number])[0]
 

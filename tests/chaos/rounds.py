@@ -17,6 +17,7 @@ from random import Random
 from threading import Event, Thread
 
 import psycopg
+import redis
 
 from kernel.ids import lane_of
 from tests.chaos.checker import Violation
@@ -137,7 +138,7 @@ class Standstills:
         while not self._stop.wait(SAMPLE_SECONDS):
             try:
                 head, checkpoints = self._stores.head(), self._stores.checkpoints()
-            except (psycopg.Error, OSError):
+            except (psycopg.Error, redis.RedisError, OSError):
                 seen.clear()
                 continue
             now = time.monotonic()

@@ -8,13 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 
+import redis
+
 from tests.chaos.rooms import Room, wait_until
 from tests.chaos.served import TWICE, Served
+from tests.servers import Server
 
 ABSENT_SECONDS = 2.5
 """How long a killed process stays away: longer than a lease, so that its share has to move."""
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 2.0, 6.0
 """A paused process is past its lease (1.2 s), and in the longer pauses past its transactions' time limits too."""
+LONG_PAUSE_SHARE = 0.2
+LONG_PAUSE_SECONDS_MIN, LONG_PAUSE_SECONDS_MAX = 14.0, 18.0
+"""Now and then so long that the broker gives its connection up (two heartbeats), and others go on with what it holds."""
 CUTS_MAX = 6
 CUT_SECONDS_MAX = 10.0
 
@@ -59,6 +65,15 @@ def restart_postgresql(served: Served, random: Random) -> str:
     return _restart(served.backends.postgres, random)
 
 
+def lose_redis(served: Served, random: Random) -> str:
+    """Killed; and every second time it comes back empty."""
+    did = _restart(served.backends.redis, random)
+    if random.random() < 0.5:
+        return did
+    redis.Redis.from_url(served.backends.redis.url).flushall()
+    return f"{did}, then emptied"
+
+
 def cut_after_commit(served: Served, random: Random) -> str:
     """The append is on its way; its answer never comes."""
     before = served.database_proxy.cut_count
@@ -86,6 +101,7 @@ SCENARIOS = (
     Scenario("kill-projector", kill_projector, "slices"),
     Scenario("restart-rabbitmq", restart_rabbitmq),
     Scenario("restart-postgresql", restart_postgresql),
+    Scenario("lose-redis", lose_redis, "slices"),
     Scenario("cut-after-commit", cut_after_commit),
     Scenario("cut-broker", cut_broker),
     Scenario("deliver-twice", deliver_twice),
@@ -120,16 +136,15 @@ def _kill(room: Room, absent_seconds: float) -> str:
 
 def _pause(room: Room, random: Random) -> str:
     seconds = random.uniform(PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX)
+    if random.random() < LONG_PAUSE_SHARE:
+        seconds = random.uniform(LONG_PAUSE_SECONDS_MIN, LONG_PAUSE_SECONDS_MAX)
     room.pause()
     time.sleep(seconds)
     room.resume()
     return f"{room.name} stopped for {seconds:.1f} s and continued"
 
 
-def _restart(server: object, random: Random) -> str:
-    from tests.servers import Server
-
-    assert isinstance(server, Server)
+def _restart(server: Server, random: Random) -> str:
     how = "killed" if random.random() < 0.5 else "stopped"
     start = time.monotonic()
     (server.kill if how == "killed" else server.stop)()

@@ -19,7 +19,7 @@ from tests.chaos.rounds import Round, run_round
 from tests.chaos.scenarios import Scenario
 from tests.chaos.served import Backends, Plan, Served
 
-SETTLE_SECONDS_MAX = 12.0
+SETTLE_SECONDS_MAX = 10.0
 MOVE_SECONDS_MAX = 10.0
 CUTS = 3
 CUT_SECONDS = 0.5
