@@ -1,0 +1,59 @@
+"""Every hot read of the SQL view store finds its rows through an index: a scan is fast only until there are rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from kernel.rows import Advance, Query, Row
+from readmodels.questions import question_of
+from readmodels.sql import SqlViewStore, connect
+from readmodels.sql.find import find_statement
+from readmodels.sql.rows import RowTable, row_table
+from tests.contract.viewstores import EVERYTHING, Everything
+
+ROWS = {f"k{number}": Row(f"k{number}", Everything(f"k{number}", number, colour=f"c{number}"), 1) for number in range(5_000)}
+CURSOR_LIMIT = 9
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    folder = request.getfixturevalue("tmp_path")
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else f"sqlite:///{folder / 'views.db'}"
+    opened = connect(url, 2)
+    yield opened
+    opened.dispose()
+
+
+def hot_reads(store: SqlViewStore, table: RowTable) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    yield table._load, (table.keys(["k1", "k2"]),)
+    yield table._get, table.wanted_values([("k1", 0), ("k2", 0)])
+    orders = [
+        Query(limit=CURSOR_LIMIT),
+        *(Query(order="count", descending=turned, limit=CURSOR_LIMIT) for turned in (False, True)),
+    ]
+    further = [Query(order=one.order, descending=one.descending, cursor=store.find("everything", one).next) for one in orders]
+    for query in (Query(index="colour", value="c7"), *orders, *further):
+        sql, values = find_statement(table, question_of(EVERYTHING, table.columns, query))
+        yield sql, tuple(values)
+
+
+def test_every_hot_read_uses_an_index(engine: Engine) -> None:
+    """The plan is asked of the database itself, on a table it has statistics about."""
+    store = SqlViewStore(engine)
+    generation = store.prepare(EVERYTHING, 1)
+    store.commit([Advance(generation.slice_ids()[0], 0, 1, ROWS)])
+    table = row_table(EVERYTHING, generation, engine.dialect)
+    on_postgres = engine.dialect.name == "postgresql"
+    with engine.connect() as connection:
+        if on_postgres:
+            connection.exec_driver_sql(f"ANALYZE {table.table}")
+        for sql, values in hot_reads(store, table):
+            explained = connection.exec_driver_sql(f"EXPLAIN {'' if on_postgres else 'QUERY PLAN'} {sql}", values)
+            plan = "\n".join(str(line[-1]) for line in explained)
+            assert "everything__g1" in plan, plan
+            assert "Seq Scan on everything__g1" not in plan, plan
+            assert not any("SCAN everything__g1" in line and "INDEX" not in line for line in plan.splitlines()), plan
