@@ -30,6 +30,9 @@ from readmodels.window import Seen, Window
 
 TICK_SECONDS = 0.25
 """A lost ring costs at most this much, and so does an operator's request."""
+PACE_SECONDS = 0.010
+"""Rings that come closer together than this share a round: the first after a pause is followed at once, a crowd of them in
+one commit each time. Under load it is the difference between a commit for every worker's batch and one for several."""
 DOUBT_SECONDS = 1.0
 """How often checkpoints are looked up although nothing happened: a store that was emptied does not say so."""
 
@@ -65,6 +68,7 @@ class Follower:
         """Follow until told to stop. What fails is tried again, ever more slowly; what a failed commit did is looked up."""
         while not stop.is_set():
             self._rung.clear()
+            began = time.monotonic()
             try:
                 is_behind = self.round()
             except Exception as error:
@@ -74,8 +78,8 @@ class Follower:
                 stop.wait(self._backoff.seconds)
                 continue
             self._backoff.succeeded()
-            if not is_behind:
-                self._rung.wait(TICK_SECONDS)
+            if not is_behind and self._rung.wait(TICK_SECONDS):
+                stop.wait(max(0.0, began + PACE_SECONDS - time.monotonic()))
 
     def round(self) -> bool:
         """One page for every group whose turn it is. Whether there may be more to do at once."""

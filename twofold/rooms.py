@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,9 @@ METRICS_PORTS_TRIED = 50
 DRAIN_SECONDS = 10.0
 SWITCH_SECONDS = 0.001
 """Python's 5 ms turn is long for a loop that shares its process with worker threads (`make bench`, embedded rows)."""
+
+GARBAGE_THRESHOLD = 50_000
+"""Allocations between two looks for cycles: our own data has none, and each look holds up every thread of the process."""
 
 OnReady = Callable[[], None]
 
@@ -145,6 +149,13 @@ def _projecting(house: House, metrics: Metrics) -> Iterator[None]:
             thread.join(timeout=DRAIN_SECONDS)
 
 
+def _settle() -> None:
+    """What start-up made stays for good: keep the garbage collector from walking over it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
+
+
 @contextmanager
 def _member(
     house: House, room: str, resources: list[str] | None = None, on_held: Callable[[frozenset[str]], None] = lambda held: None
@@ -152,6 +163,7 @@ def _member(
     """Count this process among the living of its room, and hold its share of the room's resources."""
     holding = Holding(house.leases, room, resources or [], house.settings.lease_seconds, on_held)
     holding.start()
+    _settle()
     try:
         yield
     finally:

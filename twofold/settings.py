@@ -38,7 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="Prefix of every name on the broker and in Redis.")
     ] = "twofold"
     lease_seconds: Annotated[float, Meta(ge=0.5, le=60, description="Term of a lease on a lane or a slice.")] = 1.2
-    worker_threads: Annotated[int, Meta(ge=1, le=32, description="Batches one worker process may have under way.")] = 2
+    worker_threads: Annotated[int, Meta(ge=1, le=32, description="Batches one worker process may have under way.")] = 1
 
     @property
     def is_embedded(self) -> bool:
