@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from kernel.rows import Advance, Found, Generation, ParkedKey, Query, Row, RowPage
@@ -32,7 +32,10 @@ Answer = TypeVar("Answer")
 
 
 class SqlViewStore:
-    """Rows, checkpoints and parked keys of the views prepared here. Thread-safe. Every call may raise Unavailable."""
+    """Rows, checkpoints and parked keys of the views prepared here. Thread-safe. Every call may raise Unavailable.
+
+    Disposing of the engine closes everything.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -43,6 +46,7 @@ class SqlViewStore:
         self._tables: dict[str, RowTable] = {}
         self._checkpoints = Checkpoints(engine.dialect)
         self._lines = Lines(engine.dialect)
+        event.listen(engine, "engine_disposed", self._close_writer)
 
     def prepare(self, view: View, slices: int) -> Generation:
         with self._transaction() as session:
@@ -89,14 +93,6 @@ class SqlViewStore:
     def discard(self, view: str, key: str) -> bool:
         return self._request(view, key, "discard")
 
-    def close(self) -> None:
-        """Give up all connections. On SQLite the writing one goes last: whoever closes a file last checkpoints it."""
-        with self._writing:
-            self._engine.dispose()
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
-
     def _apply(self, session: Session, advances: Sequence[Advance]) -> set[SliceId]:
         moved = self._checkpoints.move(session, advances)
         applied = [advance for advance in advances if advance.slice in moved]
@@ -108,7 +104,7 @@ class SqlViewStore:
         return moved
 
     def _write_rows(self, session: Session, advances: Sequence[Advance]) -> None:
-        for view, table in self._tables.items():
+        for view, table in list(self._tables.items()):
             mine = [advance for advance in advances if advance.slice.view == view]
             rows = [item for advance in mine for item in sorted(advance.rows.items())]
             table.write(session, [row for _, row in rows if row is not None])
@@ -148,6 +144,13 @@ class SqlViewStore:
                     self._writer = writer(self._engine)
                 with self._writer.begin():
                     yield EngineSession(self._writer)
+
+    def _close_writer(self, _: Engine) -> None:
+        """On SQLite the writing connection goes last: whoever closes a file last checkpoints it."""
+        with self._writing:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
 
     def _read(self, ask: Callable[[Session], Answer]) -> Answer:
         """Ask in a snapshot of one statement. A connection that died while it was idle is replaced, once, without a word."""

@@ -14,6 +14,7 @@ import pytest
 from kernel.ports import ViewStore
 from kernel.rows import Advance, Found, Generation, Query, Row
 from kernel.view import SliceId
+from readmodels.stores import RoutedViewStore
 from tests.contract.viewstores import (
     EVERYTHING,
     KINDS,
@@ -218,3 +219,27 @@ def test_what_was_emptied_stands_at_0_again_and_refuses_who_does_not_know(where:
     assert store.commit([advance(first, 0, 2)]) == {first}
     if type(where).__name__ == "RedisPlace":
         assert where.open().prepare(EVERYTHING, SLICES + 5) == generation, "the first commit makes the generation known again"
+
+
+def test_views_in_several_stores_are_one_port(request: pytest.FixtureRequest) -> None:
+    """A gateway asks, and a projector commits, without knowing where a view lives."""
+    other = dataclasses.replace(EVERYTHING, name="other")
+    with place("sqlite", request) as here, place("redis", request) as there:
+        first, second = here.open(), there.open()
+        both = RoutedViewStore({"everything": first, "other": second})
+        generations = [both.prepare(view, 2) for view in (EVERYTHING, other)]
+        slices = [slice_id for generation in generations for slice_id in generation.slice_ids()]
+        assert both.positions() == dict.fromkeys(slices, 0)
+        rows = {"a": Everything("a", 1, colour="red")}
+        for generation in generations:
+            put(both, generation, rows, 3)
+        moved = both.commit([Advance(slice_id, 3, 4, {}, waiting={"b": [4]}, errors={"b": "boom"}) for slice_id in slices[::2]])
+        assert moved == set(slices[::2]) and set(first.positions()) | set(second.positions()) == set(slices)
+        assert [parked.slice for parked in both.parked()] == slices[::2]
+        for view in ("everything", "other"):
+            assert [found.row for found in both.get(view, ["a"])] == [Row("a", rows["a"], 3)]
+            assert [row.key for row in both.find(view, Query(index="colour", value="red")).rows] == ["a"]
+            assert both.load(view, ["a", "z"]).keys() == {"a"}
+            assert both.waiting(SliceId(view, 1, 0), "b", 9) == [4]
+            assert both.request_retry(view, "b") and both.discard(view, "b") and not both.discard(view, "a")
+            assert [parked.discard_requested for parked in both.parked(view)] == [True]
