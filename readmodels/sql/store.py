@@ -32,10 +32,7 @@ Answer = TypeVar("Answer")
 
 
 class SqlViewStore:
-    """Rows, checkpoints and parked keys of the views prepared here. Thread-safe. Every call may raise Unavailable.
-
-    Disposing of the engine closes everything.
-    """
+    """Rows, checkpoints and parked keys of the views prepared here. Thread-safe. Every call may raise Unavailable."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -92,6 +89,10 @@ class SqlViewStore:
 
     def discard(self, view: str, key: str) -> bool:
         return self._request(view, key, "discard")
+
+    def close(self) -> None:
+        """Give up all connections, as disposing of the engine does."""
+        self._engine.dispose()
 
     def _apply(self, session: Session, advances: Sequence[Advance]) -> set[SliceId]:
         moved = self._checkpoints.move(session, advances)
