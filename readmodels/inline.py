@@ -25,9 +25,10 @@ from kernel.ports import EventStore
 from kernel.rows import Row
 from kernel.view import About, View
 from readmodels.folding import Touch, parts_of
+from readmodels.sql.dialects import row_table
 from readmodels.sql.generations import prepare
 from readmodels.sql.inline_store import HEAD
-from readmodels.sql.rows import RowTable, row_table
+from readmodels.sql.rows import RowTable
 from readmodels.sql.session import RawSession, Session
 from readmodels.window import Seen
 

@@ -23,6 +23,8 @@ def prepare(session: Session, view: View, slices: int, dialect: Dialect) -> tupl
     """The live generation, made if there is none of the view's shape; and whether it was. In a transaction that may write."""
     if dialect.name == "postgresql":
         session.rows("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
+        # Rows may be lost in a crash and folded anew; tables that a process believes to be there may not.
+        session.run("SET LOCAL synchronous_commit = on")
     if is_missing(session, dialect):
         for statement in create_platform(dialect):
             session.run(statement)

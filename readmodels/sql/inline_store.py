@@ -16,10 +16,11 @@ from kernel.rows import Advance, Found, Generation, ParkedKey, Query, Row, RowPa
 from kernel.view import SliceId, View
 from readmodels.keys import askable
 from readmodels.questions import question_of
+from readmodels.sql.dialects import row_table
 from readmodels.sql.errors import in_our_words
 from readmodels.sql.find import find
 from readmodels.sql.generations import generations, is_missing
-from readmodels.sql.rows import RowTable, row_table
+from readmodels.sql.rows import RowTable
 from readmodels.sql.session import EngineSession, Session
 
 WHAT = "the log's database"

@@ -20,11 +20,12 @@ from readmodels.keys import askable, slice_for
 from readmodels.questions import question_of
 from readmodels.sql.checkpoints import Checkpoints
 from readmodels.sql.connect import writer
+from readmodels.sql.dialects import row_table
 from readmodels.sql.errors import in_our_words
 from readmodels.sql.find import find
 from readmodels.sql.generations import prepare
 from readmodels.sql.lines import Lines
-from readmodels.sql.rows import RowTable, row_table
+from readmodels.sql.rows import RowTable
 from readmodels.sql.session import EngineSession, Session
 
 WHAT = "the read database"

@@ -11,8 +11,9 @@ from sqlalchemy import Engine
 from kernel.rows import Advance, Query, Row
 from readmodels.questions import question_of
 from readmodels.sql import SqlViewStore, connect
+from readmodels.sql.dialects import row_table
 from readmodels.sql.find import find_statement
-from readmodels.sql.rows import RowTable, row_table
+from readmodels.sql.rows import RowTable
 from tests.contract.viewstores import EVERYTHING, Everything
 
 ROWS = {f"k{number}": Row(f"k{number}", Everything(f"k{number}", number, colour=f"c{number}"), 1) for number in range(5_000)}
