@@ -105,7 +105,9 @@ class Window:
     def _old_page(self, position: int, limit: int) -> list[Seen]:
         page = self._old.get((position, limit))
         if page is None:
-            page = self._old[position, limit] = self._read(position, limit)
+            page = self._read(position, limit)
+            if len(page) == limit:
+                self._old[position, limit] = page
             while len(self._old) > OLD_PAGES_MAX:
                 self._old.popitem(last=False)
         return page
