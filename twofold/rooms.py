@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -72,6 +73,7 @@ def run_monitoring(settings: Settings) -> None:
 def run_up(settings: Settings, on_ready: OnReady) -> None:
     """Every room in this process, embedded. `on_ready` is called when the gateway listens."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    stay_on_one_core()
     metrics = Metrics()
     with open_house(settings) as house, _member(house, "gateway"):
         if house.lane_table is None:
@@ -147,6 +149,13 @@ def _projecting(house: House, metrics: Metrics) -> Iterator[None]:
         finally:
             stop.set()
             thread.join(timeout=DRAIN_SECONDS)
+
+
+def stay_on_one_core() -> None:
+    """One interpreter lock is one core's worth of work; handing it from core to core costs a third of that
+    (docs/decisions/0007)."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def _settle() -> None:

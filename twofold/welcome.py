@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from types import TracebackType
@@ -21,6 +22,7 @@ class Welcome:
         self._url = f"http://{host}:{settings.port}"
         self._domain = settings.domain
         self._sample = sample
+        self._cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
         self._replay: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Welcome:
@@ -34,6 +36,8 @@ class Welcome:
 
             command = [sys.executable, "-m", "shop.online_retail", str(SAMPLE), "--url", self._url, "--rate", str(SAMPLE_RATE)]
             self._replay = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+            if self._cores is not None:
+                os.sched_setaffinity(self._replay.pid, self._cores)  # not the one core this process stays on
 
     def _text(self) -> str:
         lines = [
