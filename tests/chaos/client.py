@@ -52,6 +52,7 @@ class Load:
         self._name = name
         self._random = random
         self._until = 0.0
+        self._pause_seconds = 0.0
         self._keys = 0
 
     @property
@@ -62,8 +63,18 @@ class Load:
         """Post nothing new."""
         self._until = 0.0
 
-    async def run(self, seconds: float, single_streams: int = SINGLE_STREAMS, bulk_tellers: int = BULK_TELLERS) -> None:
-        """Post for so long, then see every command through to its 202, within RETRYING_SECONDS_MAX."""
+    async def run(
+        self,
+        seconds: float,
+        single_streams: int = SINGLE_STREAMS,
+        bulk_tellers: int = BULK_TELLERS,
+        pause_seconds: float = 0.0,
+    ) -> None:
+        """Post for so long, then see every command through to its 202, within RETRYING_SECONDS_MAX.
+
+        `pause_seconds` is how long a stream rests between two single posts.
+        """
+        self._pause_seconds = pause_seconds
         self._until = time.monotonic() + seconds
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS_MAX)
         unbounded = aiohttp.TCPConnector(limit=0)
@@ -90,6 +101,7 @@ class Load:
     async def _tell_singly(self, session: aiohttp.ClientSession, story: Story) -> None:
         await asyncio.sleep(self._random.random() * 0.2)
         while time.monotonic() < self._until:
+            await asyncio.sleep(self._pause_seconds)
             wish = next(story)
             key = None if self._random.random() < KEYLESS_SHARE else self._key()
             sent = self._record.tick()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-SLOW_SECONDS = 0.3
+SLOW_SECONDS = 0.6
 """Execution takes this much longer: long enough that a kill or a cut finds work under way every time."""
 TORN_SECONDS = 0.2
 NEWEST_EVENTS = 5

@@ -10,6 +10,7 @@ from random import Random
 
 import redis
 
+from tests.chaos.client import BULK_TELLERS, SINGLE_STREAMS
 from tests.chaos.rooms import Room, wait_until
 from tests.chaos.served import TWICE, Served
 from tests.servers import Server
@@ -34,7 +35,12 @@ class Scenario:
     name: str
     hurt: Hurt
     hurts: str = "lanes"
-    load_seconds: float = 3.0
+    load_seconds: float = 2.0
+    before_seconds: tuple[float, float] = (0.5, 1.5)
+    """The fault comes at a moment between these, from the beginning of the load."""
+    single_streams: int = SINGLE_STREAMS
+    bulk_tellers: int = BULK_TELLERS
+    pause_seconds: float = 0.0
 
 
 def kill_gateway(served: Served, random: Random) -> str:

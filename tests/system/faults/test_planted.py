@@ -7,47 +7,70 @@ honest, and as slow as they are.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from tests.chaos.rooms import wait_until
-from tests.chaos.rounds import Round, run_round
+from tests.chaos.planted import SLOW_SECONDS
+from tests.chaos.rooms import Room
+from tests.chaos.rounds import run_round
 from tests.chaos.scenarios import Scenario
 from tests.chaos.served import Backends, Plan, Served
 
-SETTLE_SECONDS_MAX = 10.0
-MOVE_SECONDS_MAX = 10.0
-CUTS = 3
-CUT_SECONDS = 0.5
-"""Long enough to reconnect and be given everything again, too short to have executed it."""
+SETTLE_SECONDS_MAX = 5.0
+WAIT_SECONDS_MAX = 10.0
+TICK_SECONDS = 0.005
+ROUNDS_MAX = 3
+"""What a fault hits is chance, so a bug may go unseen once; it must be seen in one of so many rounds."""
+COMMITS_BEFORE_CUT, COMMITS_BEFORE_KILL = 2, 3
+"""Load is light and begins on fresh channels: the first delivery is one message, the second and third are about a dozen of each
+lane. When the third is under way, its tags stand for messages behind it on the next channel."""
+SETTLED_SECONDS = 0.05 + 0.2 * SLOW_SECONDS
+"""Enough to settle what is committed, too little to execute what came after it."""
 LOST = "every command answered 202 has exactly one outcome"
 WRONG_ROWS = "views equal a fresh fold"
 
 
 def cut_then_kill(served: Served, random: Random) -> str:
-    """Projectors die when a checkpoint has just moved; cuts find deliveries under way, which come again on new channels;
-    then workers die."""
+    """A cut finds deliveries under way, which come again on new channels; workers die; projectors die when a checkpoint has
+    just moved."""
+    commits = _commits(served)
+    _wait(lambda: _commits(served) >= commits + COMMITS_BEFORE_CUT)
+    time.sleep(SETTLED_SECONDS)
+    served.broker_proxy.cut_all()
+    _wait(lambda: _commits(served) >= commits + COMMITS_BEFORE_KILL)
+    time.sleep(SETTLED_SECONDS)
+    _kill(served.workers)
     before = served.stores.checkpoints()["inventory"]
-    wait_until("a checkpoint moves", lambda: served.stores.checkpoints()["inventory"] != before, MOVE_SECONDS_MAX)
-    for room in served.projectors:
+    _wait(lambda: served.stores.checkpoints()["inventory"] != before)
+    _kill(served.projectors)
+    return "broker connections cut, workers killed, projectors killed"
+
+
+def _commits(served: Served) -> int:
+    """Transactions of the log: a batch is decided in one moment."""
+    return int(served.stores.select("SELECT count(DISTINCT decided_at) FROM inbox")[0][0])
+
+
+def _wait(claim: Callable[[], bool]) -> None:
+    """Until then, or a while: a planted bug may be what keeps it from coming."""
+    deadline = time.monotonic() + WAIT_SECONDS_MAX
+    while not claim() and time.monotonic() < deadline:
+        time.sleep(TICK_SECONDS)
+
+
+def _kill(rooms: list[Room]) -> None:
+    for room in rooms:
         room.kill()
-    for _ in range(CUTS):
-        served.broker_proxy.cut_all()
-        time.sleep(CUT_SECONDS)
-    for room in served.workers:
-        room.kill()
-    for room in (rooms := [*served.workers, *served.projectors]):
         room.start()
     for room in rooms:
         room.wait_ready()
-    return f"projectors killed, broker connections cut {CUTS} times, workers killed"
 
 
-HURT = Scenario("cut-then-kill", cut_then_kill)
+HURT = Scenario("cut-then-kill", cut_then_kill, before_seconds=(0.0, 0.0), single_streams=16, bulk_tellers=0, pause_seconds=0.15)
 
 
 @contextmanager
@@ -59,25 +82,25 @@ def planted(backends: Backends, folder: Path, workers: str, projectors: str) -> 
         yield served
 
 
-def hurt(served: Served) -> Round:
-    one = run_round(served, HURT, "planted", Random(11), SETTLE_SECONDS_MAX)
-    print(one)
-    return one
-
-
 @pytest.mark.parametrize(
     ("workers", "projectors"),
     [("ack-before-commit,slow-execution", "checkpoint-before-rows"), ("stale-tag,slow-execution", "skipping-tailer")],
 )
 def test_planted_bugs_are_caught(backends: Backends, tmp_path: Path, workers: str, projectors: str) -> None:
     with planted(backends, tmp_path, workers, projectors) as served:
-        one = hurt(served)
-        assert LOST in {violation.law for violation in one.violations}, served.tails()
-        assert WRONG_ROWS in {violation.law for violation in one.violations}, served.tails()
+        broken: set[str] = set()
+        for number in range(ROUNDS_MAX):
+            one = run_round(served, HURT, f"planted-{number}", Random(number), SETTLE_SECONDS_MAX)
+            print(one)
+            broken |= {violation.law for violation in one.violations}
+            if broken >= {LOST, WRONG_ROWS}:
+                return
+        pytest.fail(f"only these were caught: {broken}\n{served.tails()}")
 
 
 def test_the_honest_system_passes_the_same(backends: Backends, tmp_path: Path) -> None:
     with planted(backends, tmp_path, "slow-execution", "") as served:
-        one = hurt(served)
+        one = run_round(served, HURT, "planted", Random(11))
+        print(one)
         assert one.violations == [], served.tails()
         assert served.checker.check_all_rows() == []
