@@ -7,7 +7,7 @@ Each lane has one publish in flight, so a repeated publish can never overtake or
                                    └───┘ not known to be durable: the same batch again, until ACCEPT_SECONDS_MAX
 
 The first command after a pause leaves at once. Under load a batch leaves with the next tick of the window, or when the
-last one is durable, whichever is later; the window follows the size of the batches.
+last one is durable, whichever is later; the window follows the rate of commands.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ RETRY_SECONDS_MAX = 0.5
 CLOSE_SECONDS_MAX = 5.0
 WINDOW_SECONDS_MIN = 0.002
 WINDOW_SECONDS_MAX = 0.010
-"""64 callers that wait for each answer get at most 64 through in a window and a confirm. Measured on 2 cores with 4 lanes:
-8 ms gave 6,900 commands/s, 16 ms 4,300, 24 ms 3,000; a message costs RabbitMQ 0.9 ms, so shorter ones cost it too much."""
-WINDOW_GROWS_AT = 8
-"""Commands in a batch from which gathering longer pays; below a quarter of it the window shrinks again."""
+COMMANDS_PER_SECOND_AT_MAX = 500
+"""The window follows the rate of commands: this many, or more, gather for as long as may be. A message costs the broker, the
+worker and the projector about the same whatever it carries, so at a quarter of full load messages of one command each would
+use up the machine and make everybody wait for longer than the window (docs/decisions/0008)."""
+RATE_SECONDS = 0.05
+"""Over how long the rate is taken."""
 
 
 class Publisher(Protocol):
@@ -64,7 +66,6 @@ class _Waiting(NamedTuple):
 class _Lane:
     waiting: deque[_Waiting] = field(default_factory=deque)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
-    window_seconds: float = WINDOW_SECONDS_MIN
 
 
 class Outbox:
@@ -77,13 +78,18 @@ class Outbox:
         self._pending_commands = 0
         self._pending_bytes = 0
         self._is_closing = False
+        self._window_seconds = WINDOW_SECONDS_MIN
+        self._counted = 0
+        self._counted_since = 0.0
 
     async def start(self) -> None:
         await self._publisher.start()
         self._tasks = [asyncio.create_task(self._run(number, lane)) for number, lane in enumerate(self._lanes)]
 
     def put(self, envelope: Envelope) -> asyncio.Future[None]:
-        accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._count(loop.time())
+        accepted: asyncio.Future[None] = loop.create_future()
         size = memoryview(envelope.data).nbytes + ENVELOPE_BYTES
         if self._is_closing or not self._has_room(size):
             accepted.set_exception(Unavailable("command queue"))
@@ -113,6 +119,15 @@ class Outbox:
             lane.waiting.clear()
         await self._publisher.close()
 
+    def _count(self, now: float) -> None:
+        """Take the rate of commands, and the window from it."""
+        self._counted += 1
+        elapsed_seconds = now - self._counted_since
+        if elapsed_seconds >= RATE_SECONDS:
+            share = self._counted / elapsed_seconds / COMMANDS_PER_SECOND_AT_MAX
+            self._window_seconds = min(WINDOW_SECONDS_MAX, max(WINDOW_SECONDS_MIN, WINDOW_SECONDS_MAX * share))
+            self._counted, self._counted_since = 0, now
+
     def _has_room(self, size: int) -> bool:
         return self._pending_commands < PENDING_COMMANDS_MAX and self._pending_bytes + size <= PENDING_BYTES_MAX
 
@@ -121,7 +136,7 @@ class Outbox:
         left_at = 0.0
         while True:
             await lane.arrived.wait()
-            gather_seconds = _next_tick(left_at, lane.window_seconds) - loop.time()
+            gather_seconds = _next_tick(left_at, self._window_seconds) - loop.time()
             if gather_seconds > 0 and len(lane.waiting) < BATCH_COMMANDS_MAX:
                 await asyncio.sleep(gather_seconds)
             batch = _take(lane)
@@ -174,7 +189,7 @@ def _next_tick(left_at: float, window_seconds: float) -> float:
 
 
 def _take(lane: _Lane) -> list[_Waiting]:
-    """The next batch, at least one command; adapts the lane's window to its size."""
+    """The next batch, at least one command."""
     batch: list[_Waiting] = []
     size = 0
     while lane.waiting and len(batch) < BATCH_COMMANDS_MAX and (not batch or size + lane.waiting[0].size <= BATCH_BYTES_MAX):
@@ -182,8 +197,4 @@ def _take(lane: _Lane) -> list[_Waiting]:
         size += batch[-1].size
     if not lane.waiting:
         lane.arrived.clear()
-    if len(batch) >= WINDOW_GROWS_AT:
-        lane.window_seconds = min(lane.window_seconds * 2, WINDOW_SECONDS_MAX)
-    elif len(batch) < WINDOW_GROWS_AT / 4:
-        lane.window_seconds = max(lane.window_seconds / 2, WINDOW_SECONDS_MIN)
     return batch

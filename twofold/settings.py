@@ -27,7 +27,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     broker_url: Annotated[str, Meta(description="RabbitMQ, amqp://. Unset: embedded queue.")] = ""
     redis_url: Annotated[str, Meta(description="Redis for views that ask for it. Unset: they live in SQL.")] = ""
     search_url: Annotated[str, Meta(description="Reserved for the search store; no view uses it yet.")] = ""
-    lanes: Annotated[int, Meta(ge=1, le=256, description="Command lanes; fixed for the life of a deployment.")] = 4
+    lanes: Annotated[int, Meta(ge=1, le=256, description="Command lanes; fixed for the life of a deployment.")] = 2
     slices: Annotated[int, Meta(ge=1, le=256, description="Slices of a view made from now on; existing ones keep theirs.")] = 4
     host: Annotated[str, Meta(min_length=1, description="Address the gateway listens on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="Port the gateway listens on.")] = 8080
