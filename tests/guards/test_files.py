@@ -15,7 +15,7 @@ BINARY = (".gz", ".png", ".ico", ".woff2")
 REGISTRIES = (
     "pypi" + r"\.org",
     "python" + r"hosted\.org",
-    "registry" + r"\.npmjs",
+    "npm" + "js",
     "deb" + r"\.debian",
     "index" + r"-url\s+http",
 )
