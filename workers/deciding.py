@@ -17,8 +17,6 @@ from kernel.errors import Malformed, Rejected
 from kernel.log import Decision, Meta, NewEvent, Recorded
 from workers.states import Folded
 
-ERROR_CHARS_MAX = 8_000
-
 
 class Batch:
     """Decides the commands of one batch. `folded` holds the states after it, for the cache, once it is committed."""
@@ -96,4 +94,4 @@ def _extend(
 
 
 def _parked(envelope: Envelope, version: int, code: str, error: str) -> Decision:
-    return Decision(envelope, "parked", version, (), code, None, error[-ERROR_CHARS_MAX:])
+    return Decision(envelope, "parked", version, (), code, None, error)
