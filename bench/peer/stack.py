@@ -15,7 +15,7 @@ from bench.peer.tables import METADATA, ROWS, connect
 from bench.processes import START_SECONDS_MAX, Process, answers, fetch, free_port, wait_until
 
 PUBLISHERS = 16
-"""Publishing threads of the gateway; 8 to 32 measured the same, the confirm being what they wait for."""
+"""Publishing threads of the gateway: neighbouring numbers were within the noise, the confirm being what they wait for."""
 WORKERS = 2
 THREADS = 8
 """Of each worker process."""
