@@ -6,11 +6,14 @@ RUN python -m venv /opt/twofold \
     && /opt/twofold/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.lock
 COPY pyproject.toml README.md ./
 COPY kernel kernel
+COPY database database
 COPY shop shop
 COPY eventstore eventstore
 COPY bus bus
 COPY monitoring monitoring
+COPY subscriptions subscriptions
 COPY workers workers
+COPY processes processes
 COPY readmodels readmodels
 COPY gateway gateway
 COPY twofold twofold

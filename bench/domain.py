@@ -3,8 +3,8 @@
 The roof imports it by name (`TWOFOLD_DOMAIN=bench.domain`); the hand-made peer and the in-process rows import it directly.
 """
 
-from shop.order import ORDER
-from shop.views.orders import ORDERS
+from twofold.shop.order import ORDER
+from twofold.shop.views.orders import ORDERS
 
 DECIDERS = (ORDER,)
 VIEWS = (ORDERS,)

@@ -15,20 +15,20 @@ from typing import Any
 import msgspec
 
 import bench.domain
-import eventstore.migrate
-import eventstore.postgres
-import eventstore.sqlite
+import twofold.eventstore.migrate
+import twofold.eventstore.postgres
+import twofold.eventstore.sqlite
 from bench import library, orders
 from bench.databases import fresh_database
 from bench.results import Row
 from bench.run import Run
-from bus.local import LocalBell, LocalOutcomes
-from kernel.codec import Codec, encode
-from kernel.domain import domain_of
-from kernel.envelope import Envelope, fingerprint_of
-from kernel.ids import new_command_id
-from kernel.ports import EventStore
-from workers.execute import Executor
+from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
+from twofold.kernel.codec import Codec, encode
+from twofold.kernel.domain import domain_of
+from twofold.kernel.envelope import Envelope, fingerprint_of
+from twofold.kernel.ids import new_command_id
+from twofold.kernel.ports import EventStore
+from twofold.workers.execute import Executor
 
 BATCHES = (1, 64, 500)
 """1: nothing gathers. 64: what 64 clients with one command under way each can give. 500: bulk posts."""
@@ -44,14 +44,14 @@ def rows(run: Run) -> list[Row]:
     """Ours and the library's, on the same PostgreSQL server and on files in the same folder."""
     found = []
     with fresh_database(run.postgres_url) as url:
-        eventstore.migrate.migrate(url)
-        engine = eventstore.postgres.connect(url, CONNECTIONS)
-        found += _ours(run, eventstore.postgres.PostgresEventStore(engine), "postgres", "PostgreSQL")
+        twofold.eventstore.migrate.migrate(url)
+        engine = twofold.eventstore.postgres.connect(url, CONNECTIONS)
+        found += _ours(run, twofold.eventstore.postgres.PostgresEventStore(engine), "postgres", "PostgreSQL")
         engine.dispose()
     path = run.folder / "inprocess.db"
-    eventstore.migrate.migrate(f"sqlite:///{path}")
-    file = eventstore.sqlite.SqliteFile(path)
-    found += _ours(run, eventstore.sqlite.SqliteEventStore(file), "sqlite", "SQLite")
+    twofold.eventstore.migrate.migrate(f"sqlite:///{path}")
+    file = twofold.eventstore.sqlite.SqliteFile(path)
+    found += _ours(run, twofold.eventstore.sqlite.SqliteEventStore(file), "sqlite", "SQLite")
     file.close()
     return found + _library(run)
 

@@ -7,21 +7,21 @@ import time
 from pathlib import Path
 
 import bench.domain
-import eventstore.migrate
-import eventstore.postgres
-import eventstore.sqlite
-import readmodels.sql
-import shop
+import twofold.eventstore.migrate
+import twofold.eventstore.postgres
+import twofold.eventstore.sqlite
+import twofold.readmodels.stores.sql
 from bench import inprocess, orders
 from bench.databases import fresh_database
 from bench.processes import TICK_SECONDS
 from bench.results import Row
 from bench.run import Run
-from bus.local import LocalBell
-from kernel.codec import Codec
-from kernel.domain import Domain, domain_of
-from kernel.ports import EventStore
-from readmodels.projector import Projector
+from twofold import shop
+from twofold.bus.embedded.bell import LocalBell
+from twofold.kernel.codec import Codec
+from twofold.kernel.domain import Domain, domain_of
+from twofold.kernel.ports import EventStore
+from twofold.readmodels.projection.projector import Projector
 
 EVENTS = 30_000
 SLICES = 4
@@ -34,9 +34,9 @@ def rows(run: Run) -> list[Row]:
     events = run.count(EVENTS)
     found = []
     with fresh_database(run.postgres_url) as url:
-        eventstore.migrate.migrate(url)
-        engine = eventstore.postgres.connect(url, CONNECTIONS)
-        log = eventstore.postgres.PostgresEventStore(engine)
+        twofold.eventstore.migrate.migrate(url)
+        engine = twofold.eventstore.postgres.connect(url, CONNECTIONS)
+        log = twofold.eventstore.postgres.PostgresEventStore(engine)
         inprocess.fill(log, events)
         for key, domain in _domains():
             values = []
@@ -46,9 +46,9 @@ def rows(run: Run) -> list[Row]:
             found.append(Row(f"replay-postgres-{key}", f"replay on PostgreSQL, {key}", "events/s", tuple(values)))
         engine.dispose()
     path = run.folder / "replay.db"
-    eventstore.migrate.migrate(f"sqlite:///{path}")
-    file = eventstore.sqlite.SqliteFile(path)
-    log_file = eventstore.sqlite.SqliteEventStore(file)
+    twofold.eventstore.migrate.migrate(f"sqlite:///{path}")
+    file = twofold.eventstore.sqlite.SqliteFile(path)
+    log_file = twofold.eventstore.sqlite.SqliteEventStore(file)
     inprocess.fill(log_file, events)
     for key, domain in _domains():
         values = [_events_per_second(log_file, _rows_file(run.folder, key, number), domain) for number in range(run.repeats)]
@@ -67,8 +67,8 @@ def _rows_file(folder: Path, key: str, number: int) -> str:
 
 def _events_per_second(log: EventStore, rows_url: str, domain: Domain) -> float:
     """Raises RuntimeError when the views do not reach the head in time."""
-    engine = readmodels.sql.connect(rows_url, CONNECTIONS)
-    store = readmodels.sql.SqlViewStore(engine)
+    engine = twofold.readmodels.stores.sql.connect(rows_url, CONNECTIONS)
+    store = twofold.readmodels.stores.sql.SqlViewStore(engine)
     views = list(domain.views.values())
     slices = [slice_id for view in views for slice_id in store.prepare(view, SLICES).slice_ids()]
     projector = Projector(log, store, views, Codec(domain), LocalBell())
@@ -92,7 +92,7 @@ def _events_per_second(log: EventStore, rows_url: str, domain: Domain) -> float:
         engine.dispose()
 
 
-def _check(store: readmodels.sql.SqlViewStore, head: int) -> None:
+def _check(store: twofold.readmodels.stores.sql.SqlViewStore, head: int) -> None:
     """Half of the events placed an order, and each has its row. Raises RuntimeError."""
     rows = store.load("orders", [orders.order_id(inprocess.FILL, number) for number in range(head // 2)])
     if len(rows) != head // 2:

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from kernel.ports import Stop
+from twofold.kernel.ports import Stop
 
 
 class Listeners:

@@ -19,9 +19,9 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
-from kernel.envelope import Envelope, encode_batch
-from kernel.errors import Unavailable
-from kernel.ids import lane_of
+from twofold.kernel.envelope import Envelope, encode_batch
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.ids import lane_of
 
 BATCH_COMMANDS_MAX = 500
 BATCH_BYTES_MAX = 1024 * 1024

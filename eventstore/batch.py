@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from eventstore.records import encode_json
-from kernel.log import Appended, Decision, NewEvent, Recorded
-from kernel.outcome import Outcome
+from twofold.eventstore.records import encode_json
+from twofold.kernel.log import Appended, Decision, NewEvent, Recorded
+from twofold.kernel.outcome import Outcome
 
 KEY_REUSED = "key-reused"
 """Parked with this code, a command has no outcome of its own: the inbox holds that of the first body under its id."""

@@ -13,8 +13,8 @@ from zlib import crc32
 
 from sqlalchemy import Engine
 
-from eventstore.postgres_pool import borrowed
-from eventstore.sharing import Lease, share
+from twofold.database.postgres_pool import borrowed
+from twofold.eventstore.sharing import Lease, share
 
 LOCK_ROOM = "SELECT pg_advisory_xact_lock(%s, %s)"
 LEASES_LOCK = 0x74776F

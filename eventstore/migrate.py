@@ -19,9 +19,9 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from eventstore.file_lock import FileLock
-from eventstore.urls import normalise_url, sqlite_path
-from kernel.errors import Misconfigured, Unavailable
+from twofold.database.file_lock import FileLock
+from twofold.database.urls import normalise_url, sqlite_path
+from twofold.kernel.errors import Misconfigured, Unavailable
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 VERSION_TABLE = "eventstore_version"

@@ -14,11 +14,11 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from eventstore import postgres_sql as sql
-from eventstore.batch import Batch, details_json, error_text, events_json
-from eventstore.postgres_pool import PSYCOPG, borrowed
-from eventstore.postgres_pool import connect as connect
-from eventstore.records import (
+from twofold.database.postgres_pool import PSYCOPG, borrowed
+from twofold.database.postgres_pool import connect as connect
+from twofold.eventstore import postgres_sql as sql
+from twofold.eventstore.batch import Batch, details_json, error_text, events_json
+from twofold.eventstore.records import (
     BIGINT_MAX,
     by_stream,
     encode_json,
@@ -27,10 +27,10 @@ from eventstore.records import (
     recorded_from,
     storable,
 )
-from kernel.errors import Conflict
-from kernel.log import Appended, Decision, Page, ParkedCommand, Recorded
-from kernel.outcome import Outcome
-from kernel.ports import InlineRows
+from twofold.kernel.errors import Conflict
+from twofold.kernel.log import Appended, Decision, Page, ParkedCommand, Recorded
+from twofold.kernel.outcome import Outcome
+from twofold.kernel.ports import InlineRows
 
 FILTERED_POSITIONS_MAX = 10_000
 """How far a page with a type filter looks before it answers, however little it has found."""

@@ -6,7 +6,7 @@ then has no choice but one index descent for each key, however the table grows a
 
 from __future__ import annotations
 
-from eventstore.records import EVENT_COLUMNS, OUTCOME_COLUMNS, PARKED_COLUMNS
+from twofold.eventstore.records import EVENT_COLUMNS, OUTCOME_COLUMNS, PARKED_COLUMNS
 
 TAKE_HEAD = """
     UPDATE log_head

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from kernel.envelope import Envelope
-from kernel.log import Meta, ParkedCommand, Recorded
-from kernel.outcome import Outcome
+from twofold.kernel.envelope import Envelope
+from twofold.kernel.log import Meta, ParkedCommand, Recorded
+from twofold.kernel.outcome import Outcome
 
 BIGINT_MAX = 2**63 - 1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from eventstore import sqlite_sql as sql
-from eventstore.batch import Batch, details_json, error_text, events_json
-from eventstore.records import (
+from twofold.database.sqlite_file import SqliteFile as SqliteFile
+from twofold.eventstore import sqlite_sql as sql
+from twofold.eventstore.batch import Batch, details_json, error_text, events_json
+from twofold.eventstore.records import (
     BIGINT_MAX,
     by_stream,
     encode_json,
@@ -24,11 +25,10 @@ from eventstore.records import (
     recorded_from,
     storable,
 )
-from eventstore.sqlite_file import SqliteFile as SqliteFile
-from kernel.errors import Conflict
-from kernel.log import Appended, Decision, Page, ParkedCommand, Recorded
-from kernel.outcome import Outcome
-from kernel.ports import InlineRows
+from twofold.kernel.errors import Conflict
+from twofold.kernel.log import Appended, Decision, Page, ParkedCommand, Recorded
+from twofold.kernel.outcome import Outcome
+from twofold.kernel.ports import InlineRows
 
 FILTERED_POSITIONS_MAX = 10_000
 """How far a page with a type filter looks before it answers, however little it has found."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventstore.records import OUTCOME_COLUMNS, PARKED_COLUMNS
+from twofold.eventstore.records import OUTCOME_COLUMNS, PARKED_COLUMNS
 
 _EVENT = "e.position, e.stream, e.version, e.type, CAST(e.data AS BLOB), CAST(e.meta AS BLOB), e.recorded_at"
 """JSON is kept as text, to be read by people, and comes and goes as bytes, not to be decoded on the way."""

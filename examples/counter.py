@@ -6,11 +6,8 @@ Run it with `TWOFOLD_DOMAIN=examples.counter twofold up`, then
 
 import msgspec
 
-from kernel.decider import Decider
-from kernel.errors import Rejected
-from kernel.messages import Command, Event
-from kernel.testkit import given, rows
-from kernel.view import About, View
+from twofold import About, Command, Decider, Event, Rejected, View
+from twofold.testing import given, rows
 
 LIMIT = 1_000
 
@@ -30,10 +27,10 @@ class Counter(msgspec.Struct, frozen=True):
     count: int
 
 
-def decide(count: int, wish: Count) -> list[Event]:
-    if not 0 <= count + wish.by <= LIMIT:
+def decide(count: int, command: Count) -> list[Event]:
+    if not 0 <= count + command.by <= LIMIT:
         raise Rejected("out-of-range", count=count, limit=LIMIT)
-    return [Counted(wish.counter_id, wish.by)] if wish.by else []
+    return [Counted(command.counter_id, command.by)] if command.by else []
 
 
 def show(row: Counter | None, event: Counted, about: About) -> Counter:

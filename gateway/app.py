@@ -14,28 +14,28 @@ from typing import cast
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from gateway.body import COMMAND_BYTES_MAX
-from gateway.bulk import Bulk
-from gateway.commands import Commands
-from gateway.consistency import ConsistentReads
-from gateway.console import ConsoleData, Depths
-from gateway.documents.pages import Pages
-from gateway.door import Door
-from gateway.follow import Follower
-from gateway.health import Health, Metrics
-from gateway.lag import LagReports
-from gateway.outcome_board import OutcomeBoard
-from gateway.parked import Parked
-from gateway.problem import answer_problems
-from gateway.progress_board import ProgressBoard
-from gateway.reads import Threads, Together
-from gateway.serving import listen, serve
-from gateway.sse import Streams
-from gateway.streams import EventStreams
-from gateway.views import ObserveQuery, Views
-from kernel.codec import Codec
-from kernel.domain import Domain
-from kernel.ports import Bell, Clock, CommandQueue, EventStore, Outcomes, ViewStore
+from twofold.gateway.commands.admission import Door
+from twofold.gateway.commands.bulk import Bulk
+from twofold.gateway.commands.endpoints import Commands
+from twofold.gateway.commands.outcomes import OutcomeBoard
+from twofold.gateway.documents.pages import Pages
+from twofold.gateway.http.body import COMMAND_BYTES_MAX
+from twofold.gateway.http.event_streams import Streams
+from twofold.gateway.http.problem import answer_problems
+from twofold.gateway.http.server import listen, serve
+from twofold.gateway.http.threads import Threads, Together
+from twofold.gateway.log.endpoints import EventStreams
+from twofold.gateway.operations.console import ConsoleData, Depths
+from twofold.gateway.operations.health import Health, Metrics
+from twofold.gateway.operations.parked import Parked
+from twofold.gateway.queries.consistency import ConsistentReads
+from twofold.gateway.queries.endpoints import ObserveQuery, Views
+from twofold.gateway.queries.lag import LagReports
+from twofold.gateway.queries.live import Follower
+from twofold.gateway.queries.progress import ProgressBoard
+from twofold.kernel.codec import Codec
+from twofold.kernel.domain import Domain
+from twofold.kernel.ports import Bell, Clock, CommandQueue, EventStore, Outcomes, ViewStore
 
 __all__ = ["Rooms", "application", "listen", "serve"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from kernel.domain import Domain
-from kernel.errors import Malformed
-from kernel.log import Recorded
-from kernel.messages import Command, Event, tag_of
+from twofold.kernel.domain import Domain
+from twofold.kernel.errors import Malformed
+from twofold.kernel.log import Recorded
+from twofold.kernel.messages import Command, Event, tag_of
 
 DEPTH_MAX = 32
 _ENCODER = msgspec.json.Encoder()

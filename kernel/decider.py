@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kernel.messages import Command, Event
+from twofold.kernel.messages import Command, Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from kernel.decider import Decider, Upcaster
-from kernel.errors import Misconfigured
-from kernel.messages import Command, Event, tag_of
-from kernel.view import View
+from twofold.kernel.decider import Decider, Upcaster
+from twofold.kernel.errors import Misconfigured
+from twofold.kernel.messages import Command, Event, tag_of
+from twofold.kernel.view import View
 
 Named = TypeVar("Named", Decider, View)
 

@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from kernel.errors import Malformed
+from twofold.kernel.errors import Malformed
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

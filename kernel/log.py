@@ -6,8 +6,8 @@ from datetime import datetime
 
 import msgspec
 
-from kernel.envelope import Envelope
-from kernel.outcome import Outcome, Status
+from twofold.kernel.envelope import Envelope
+from twofold.kernel.outcome import Outcome, Status
 
 
 class Meta(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

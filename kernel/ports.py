@@ -14,11 +14,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from kernel.envelope import Envelope
-from kernel.log import Appended, Decision, NewEvent, Page, ParkedCommand, Recorded
-from kernel.outcome import Outcome
-from kernel.rows import Advance, Found, Generation, ParkedKey, Progress, Query, Row, RowPage
-from kernel.view import SliceId, View
+from twofold.kernel.envelope import Envelope
+from twofold.kernel.log import Appended, Decision, NewEvent, Page, ParkedCommand, Recorded
+from twofold.kernel.outcome import Outcome
+from twofold.kernel.rows import Advance, Found, Generation, ParkedKey, Progress, Query, Row, RowPage
+from twofold.kernel.view import SliceId, View
 
 Stop = Callable[[], None]
 """Ends a subscription. May be called from any thread, any number of times."""

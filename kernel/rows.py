@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from kernel.view import SliceId
+from twofold.kernel.view import SliceId
 
 
 class Generation(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from kernel.messages import Event
+from twofold.kernel.messages import Event
 
 Store = Literal["sql", "redis", "search"]
 Synchronisation = Literal["inline", "async", "live"]

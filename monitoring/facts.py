@@ -14,9 +14,9 @@ from prometheus_client import start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from kernel.errors import Unavailable
-from kernel.ports import Clock, EventStore, Leases, ViewStore
-from monitoring.lag import read_lag
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.ports import Clock, EventStore, Leases, ViewStore
+from twofold.monitoring.lag import read_lag
 
 PARKED_COUNTED_MAX = 1_000
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from kernel.ports import Clock, EventStore, ViewStore
+from twofold.kernel.ports import Clock, EventStore, ViewStore
 
 LIVE_SECONDS_MAX = 1.0
 """A view whose oldest unseen event is younger than this is called live: it is merely busy."""

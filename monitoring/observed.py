@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, cast
 
-from kernel.envelope import Envelope
-from kernel.errors import Conflict
-from kernel.log import Appended, Decision
-from kernel.outcome import Outcome
-from kernel.ports import CommandQueue, EventStore, InlineRows, ViewStore
-from kernel.rows import Advance
-from kernel.view import SliceId
-from monitoring.metrics import Metrics
+from twofold.kernel.envelope import Envelope
+from twofold.kernel.errors import Conflict
+from twofold.kernel.log import Appended, Decision
+from twofold.kernel.outcome import Outcome
+from twofold.kernel.ports import CommandQueue, EventStore, InlineRows, ViewStore
+from twofold.kernel.rows import Advance
+from twofold.kernel.view import SliceId
+from twofold.monitoring.metrics import Metrics
 
 Execute = Callable[[Sequence[Envelope]], list[Outcome]]
 

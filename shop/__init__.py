@@ -4,10 +4,10 @@ A domain module (`TWOFOLD_DOMAIN=shop`). Money is in integer minor units; times 
 minor units as they are: the shop sells in one currency, and a second one would need views keyed by currency.
 """
 
-from shop.order import ORDER
-from shop.returns import RETURN
-from shop.stock import STOCK
-from shop.views import VIEWS
+from twofold.shop.order import ORDER
+from twofold.shop.returns import RETURN
+from twofold.shop.stock import STOCK
+from twofold.shop.views import VIEWS
 
 DECIDERS = (ORDER, RETURN, STOCK)
 

@@ -16,11 +16,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from kernel.decider import Decider
-from kernel.errors import Rejected
-from kernel.messages import Command, Event
-from shop.pieces import ReturnedLine, ReturnLine, by_sku, left_after, left_by_sku, taken
-from shop.values import (
+from twofold.kernel.decider import Decider
+from twofold.kernel.errors import Rejected
+from twofold.kernel.messages import Command, Event
+from twofold.shop.pieces import ReturnedLine, ReturnLine, by_sku, left_after, left_by_sku, taken
+from twofold.shop.values import (
     LINES_MAX,
     Address,
     Currency,

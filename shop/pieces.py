@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from shop.values import Id, Line, Quantity
+from twofold.shop.values import Id, Line, Quantity
 
 
 class ReturnLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):

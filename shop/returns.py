@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from kernel.decider import Decider
-from kernel.errors import Rejected
-from kernel.messages import Command, Event
-from shop.values import Id, Line, Moment, OrderLines, Text, keep_in_utc, lines_of, total_of, units_of
+from twofold.kernel.decider import Decider
+from twofold.kernel.errors import Rejected
+from twofold.kernel.messages import Command, Event
+from twofold.shop.values import Id, Line, Moment, OrderLines, Text, keep_in_utc, lines_of, total_of, units_of
 
 
 class ReturnRecorded(Event, frozen=True):

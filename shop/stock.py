@@ -10,9 +10,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from kernel.decider import Decider
-from kernel.messages import Command, Event
-from shop.values import QUANTITY_MAX, Id, Moment, Text, keep_in_utc
+from twofold.kernel.decider import Decider
+from twofold.kernel.messages import Command, Event
+from twofold.shop.values import QUANTITY_MAX, Id, Moment, Text, keep_in_utc
 
 
 class StockAdjusted(Event, frozen=True):

@@ -14,7 +14,7 @@ from typing import Annotated, Protocol
 import msgspec
 from msgspec import Meta
 
-from kernel.errors import Rejected
+from twofold.kernel.errors import Rejected
 
 LINES_MAX = 2_000
 QUANTITY_MAX = 10_000_000

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from kernel.errors import Error, Malformed, Misconfigured, Unavailable
 from twofold import VERSION, logs
 from twofold.client import Gateway
+from twofold.kernel.errors import Error, Malformed, Misconfigured, Unavailable
 from twofold.settings import Settings, read_settings
 from twofold.supervisor import CHILD, Supervisor, end_with_supervisor
 
@@ -53,8 +53,8 @@ def up(
     sample: Annotated[bool, typer.Option("--sample", help="Replay the sample month of real orders into it.")] = False,
 ) -> None:
     """Run everything in one process, embedded."""
+    from twofold.banner import Welcome
     from twofold.rooms import run_up
-    from twofold.welcome import Welcome
 
     settings = _settings(domain=domain, data=data, host=host, port=port)
     logs.set_up("up", logging.WARNING)
@@ -189,7 +189,8 @@ def _room(name: str, processes: int) -> None:
 
 def _settings(**given: str | int | None) -> Settings:
     """The environment's settings, with what the command line says on top."""
-    sys.path.insert(0, str(Path.cwd()))  # a domain is a module beside where one stands
+    # A domain is a module beside where one stands; last, so that no file there stands in for what the product imports.
+    sys.path[:] = [place for place in sys.path if place not in ("", str(Path.cwd()))] + [str(Path.cwd())]
     environment = dict(os.environ)
     environment.update({f"TWOFOLD_{name.upper()}": str(value) for name, value in given.items() if value is not None})
     return read_settings(environment)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from kernel.errors import Error, Unavailable
+from twofold.kernel.errors import Error, Unavailable
 
 TIMEOUT_SECONDS = 40.0
 """Longer than the longest wait a query may ask for (30 s)."""

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-import bus.rabbit
-import eventstore.migrate
-import readmodels.redis_store
-from kernel.domain import load_domain
-from kernel.errors import Error, Misconfigured, Unavailable
+import twofold.bus.rabbitmq.broker
+import twofold.eventstore.migrate
+import twofold.readmodels.stores.redis
 from twofold.client import Gateway
+from twofold.kernel.domain import load_domain
+from twofold.kernel.errors import Error, Misconfigured, Unavailable
 from twofold.settings import Settings, reference, variable
 from twofold.wiring import log_url
 
@@ -56,23 +56,23 @@ def _checks(settings: Settings) -> Iterator[Check]:
 
 
 def _domain(settings: Settings) -> str:
-    domain = load_domain(settings.domain)
+    domain = load_domain(settings.domain_module)
     return f"{settings.domain}: {len(domain.commands)} commands, {len(domain.events)} events, {len(domain.views)} views"
 
 
 def _schema(settings: Settings) -> str:
-    if not eventstore.migrate.is_current(log_url(settings)):
+    if not twofold.eventstore.migrate.is_current(log_url(settings)):
         raise Misconfigured("the schema is not up to date; run `twofold migrate`")
     return "reachable, schema up to date"
 
 
 def _broker(settings: Settings) -> str:
-    depths = bus.rabbit.lane_depths(settings.broker_url, settings.namespace, settings.lanes)
+    depths = twofold.bus.rabbitmq.broker.lane_depths(settings.broker_url, settings.namespace, settings.lanes)
     return f"reachable, {sum(depths.values())} messages waiting"
 
 
 def _redis(settings: Settings) -> str:
-    policy = readmodels.redis_store.eviction_policy(settings.redis_url)
+    policy = twofold.readmodels.stores.redis.eviction_policy(settings.redis_url)
     if policy != "noeviction":
         raise Misconfigured(f"maxmemory-policy is {policy}: rows would vanish; set it to noeviction")
     return "reachable, never evicts"
@@ -92,7 +92,7 @@ def _left_behind(settings: Settings) -> str:
     if commands or keys:
         raise Misconfigured(f"{commands} commands and {keys} keys are parked; see `twofold parked list`")
     if not settings.is_embedded:
-        dead = bus.rabbit.lane_depths(settings.broker_url, settings.namespace, settings.lanes).get("dead", 0)
+        dead = twofold.bus.rabbitmq.broker.lane_depths(settings.broker_url, settings.namespace, settings.lanes).get("dead", 0)
         if dead:
             raise Misconfigured(f"{dead} dead letters on the broker, in queue {settings.namespace}.dead")
     return "none"

@@ -17,20 +17,21 @@ from threading import Event, Thread
 import structlog
 import uvloop
 
-import bus.broker
-import bus.embedded
-import bus.rabbit
-import gateway.app
-from kernel.errors import Misconfigured
-from monitoring.facts import Facts, serve_metrics
-from monitoring.metrics import Metrics
-from monitoring.observed import observe_event_store, observe_execute, observe_queue, observe_view_store
-from readmodels.projector import Projector
+import twofold.bus.dispatch.broker
+import twofold.bus.embedded.transport
+import twofold.bus.rabbitmq.broker
+import twofold.gateway.app
 from twofold import VERSION
-from twofold.holding import Holding
+from twofold.bus.outbox import Outbox
+from twofold.kernel.errors import Misconfigured
+from twofold.lease_keeper import Holding
+from twofold.monitoring.facts import Facts, serve_metrics
+from twofold.monitoring.metrics import Metrics
+from twofold.monitoring.observed import observe_event_store, observe_execute, observe_queue, observe_view_store
+from twofold.readmodels.projection.projector import Projector
 from twofold.settings import Settings
 from twofold.wiring import House, open_house
-from workers.execute import Executor
+from twofold.workers.execute import Executor
 
 METRICS_PORTS_TRIED = 50
 DRAIN_SECONDS = 10.0
@@ -46,12 +47,17 @@ OnReady = Callable[[], None]
 def run_gateway(settings: Settings, reuse_port: bool) -> None:
     metrics = Metrics()
     with open_house(settings) as house, _member(house, "gateway"):
-        _serve(house, metrics, bus.rabbit.command_queue(settings.broker_url, settings.lanes, settings.namespace), reuse_port)
+        _serve(
+            house,
+            metrics,
+            twofold.bus.rabbitmq.broker.command_queue(settings.broker_url, settings.lanes, settings.namespace),
+            reuse_port,
+        )
 
 
 def run_workers(settings: Settings) -> None:
     metrics = Metrics()
-    broker = bus.rabbit.RabbitBroker(settings.broker_url, settings.lanes, settings.namespace)
+    broker = twofold.bus.rabbitmq.broker.RabbitBroker(settings.broker_url, settings.lanes, settings.namespace)
     with open_house(settings) as house, _metrics_port(settings, metrics), _working(house, metrics, broker):
         _until_told()
 
@@ -78,15 +84,15 @@ def run_up(settings: Settings, on_ready: OnReady) -> None:
     with open_house(settings) as house, _member(house, "gateway"):
         if house.lane_table is None:
             raise Misconfigured("`twofold up` is embedded; unset TWOFOLD_DATABASE_URL and TWOFOLD_BROKER_URL, or run the rooms")
-        broker = bus.embedded.EmbeddedBroker(house.lane_table, settings.lanes)
-        queue = bus.embedded.command_queue(house.lane_table, settings.lanes, broker.wake)
+        broker = twofold.bus.embedded.transport.EmbeddedBroker(house.lane_table, settings.lanes)
+        queue = twofold.bus.embedded.transport.command_queue(house.lane_table, settings.lanes, broker.wake)
         metrics.registry.register(_facts(house))
         with _working(house, metrics, broker), _projecting(house, metrics):
             _serve(house, metrics, queue, reuse_port=False, on_ready=on_ready)
 
 
-def _serve(house: House, metrics: Metrics, queue: bus.outbox.Outbox, reuse_port: bool, on_ready: OnReady | None = None) -> None:
-    rooms = gateway.app.Rooms(
+def _serve(house: House, metrics: Metrics, queue: Outbox, reuse_port: bool, on_ready: OnReady | None = None) -> None:
+    rooms = twofold.gateway.app.Rooms(
         domain=house.domain,
         codec=house.codec,
         queue=observe_queue(queue, metrics),
@@ -105,8 +111,10 @@ def _serve(house: House, metrics: Metrics, queue: bus.outbox.Outbox, reuse_port:
     async def serve() -> None:
         await queue.start()
         try:
-            app = gateway.app.application(rooms)
-            await gateway.app.serve(app, house.settings.host, house.settings.port, reuse_port=reuse_port, on_ready=on_ready)
+            app = twofold.gateway.app.application(rooms)
+            await twofold.gateway.app.serve(
+                app, house.settings.host, house.settings.port, reuse_port=reuse_port, on_ready=on_ready
+            )
         finally:
             await queue.close()
 
@@ -115,13 +123,13 @@ def _serve(house: House, metrics: Metrics, queue: bus.outbox.Outbox, reuse_port:
 
 
 @contextmanager
-def _working(house: House, metrics: Metrics, broker: bus.broker.LaneBroker) -> Iterator[None]:
+def _working(house: House, metrics: Metrics, broker: twofold.bus.dispatch.broker.LaneBroker) -> Iterator[None]:
     """Dramatiq's worker threads execute what waits on the lanes this process holds."""
     events = observe_event_store(house.events, metrics)
     executor = Executor(house.domain, house.codec, events, house.bell, house.outcomes, house.inline)
-    bus.broker.declare_execute(broker, observe_execute(executor.execute, metrics))
+    twofold.bus.dispatch.broker.declare_execute(broker, observe_execute(executor.execute, metrics))
     lanes = [str(lane) for lane in range(house.settings.lanes)]
-    worker = bus.broker.start_worker(broker, house.settings.worker_threads)
+    worker = twofold.bus.dispatch.broker.start_worker(broker, house.settings.worker_threads)
     try:
         with _member(house, "workers", lanes, lambda held: broker.hold({int(lane) for lane in held})):
             yield

@@ -12,9 +12,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from kernel.errors import Misconfigured
+from twofold.kernel.errors import Misconfigured
 
 PREFIX = "TWOFOLD_"
+SHOP = ("shop", "twofold.shop")
+"""Both names of the domain that ships with the product: the setting's and the module's."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "twofold"
     lease_seconds: Annotated[float, Meta(ge=0.5, le=60, description="Term of a lease on a lane or a slice.")] = 1.2
     worker_threads: Annotated[int, Meta(ge=1, le=32, description="Batches one worker process may have under way.")] = 1
+
+    @property
+    def domain_module(self) -> str:
+        """The module to import."""
+        return SHOP[1] if self.domain in SHOP else self.domain
 
     @property
     def is_embedded(self) -> bool:

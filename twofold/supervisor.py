@@ -55,7 +55,9 @@ class Supervisor:
             self._log.error("a child died and is started again", child=index, pid=dead.pid, status=dead.returncode)
         self._started[index] = now
         self._children[index] = subprocess.Popen(
-            [sys.executable, "-m", "twofold", *self._arguments], stdin=subprocess.PIPE, env={**os.environ, CHILD: str(index)}
+            [sys.executable, "-P", "-m", "twofold", *self._arguments],
+            stdin=subprocess.PIPE,
+            env={**os.environ, CHILD: str(index)},
         )
 
     def _drain(self) -> int:

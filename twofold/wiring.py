@@ -11,27 +11,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import bus.embedded
-import bus.rabbit
-import eventstore.migrate
-import eventstore.postgres
-import eventstore.sqlite
-import readmodels.redis_store
-import readmodels.sql
-from bus.local import LocalBell, LocalOutcomes
-from bus.rabbit_bell import RabbitBell
-from eventstore.lanes import SqliteLaneTable
-from eventstore.leases import MemoryLeases, PostgresLeases
-from eventstore.postgres_pool import borrowed
-from kernel.codec import Codec
-from kernel.domain import Domain, load_domain
-from kernel.errors import Misconfigured
-from kernel.ports import Bell, EventStore, InlineRows, LaneTable, Leases, Outcomes, ViewStore
-from kernel.rows import Generation
-from kernel.view import View
-from readmodels.inline import PostgresInlineRows, SqliteInlineRows
-from readmodels.sql import InlineViewStore, SqlViewStore
-from readmodels.stores import RoutedViewStore
+import twofold.bus.embedded.transport
+import twofold.bus.rabbitmq.broker
+import twofold.eventstore.migrate
+import twofold.eventstore.postgres
+import twofold.eventstore.sqlite
+import twofold.readmodels.stores.redis
+import twofold.readmodels.stores.sql
+from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
+from twofold.bus.rabbitmq.bell import RabbitBell
+from twofold.database.postgres_pool import borrowed
+from twofold.eventstore.lane_table import SqliteLaneTable
+from twofold.eventstore.leases import MemoryLeases, PostgresLeases
+from twofold.kernel.codec import Codec
+from twofold.kernel.domain import Domain, load_domain
+from twofold.kernel.errors import Misconfigured
+from twofold.kernel.ports import Bell, EventStore, InlineRows, LaneTable, Leases, Outcomes, ViewStore
+from twofold.kernel.rows import Generation
+from twofold.kernel.view import View
+from twofold.readmodels.inline.projection import PostgresInlineRows, SqliteInlineRows
+from twofold.readmodels.inline.store import InlineViewStore
+from twofold.readmodels.stores.routed import RoutedViewStore
+from twofold.readmodels.stores.sql import SqlViewStore
 from twofold.settings import Settings
 
 DATABASE_CONNECTIONS = 8
@@ -66,7 +67,7 @@ class House:
 @contextmanager
 def open_house(settings: Settings) -> Iterator[House]:
     """Connect everything; disconnect it, last first, when the block ends. Raises Misconfigured or Unavailable."""
-    domain = load_domain(settings.domain)
+    domain = load_domain(settings.domain_module)
     for view in domain.views.values():
         if view.sync == "live" or view.store == "search":
             raise Misconfigured(f"{settings.domain}: view {view.name}: {view.sync}/{view.store} views are not built yet")
@@ -86,7 +87,7 @@ def rows_url(settings: Settings) -> str:
 def migrate(settings: Settings) -> None:
     """Bring the log's schema up to date and make what the views need. Embedded, opening the house does both."""
     if not settings.is_embedded:
-        eventstore.migrate.migrate(log_url(settings))
+        twofold.eventstore.migrate.migrate(log_url(settings))
     with open_house(settings):
         pass
 
@@ -101,10 +102,10 @@ def _folder(settings: Settings) -> Path:
 
 
 def _embedded(settings: Settings, domain: Domain, codec: Codec, closing: ExitStack) -> House:
-    eventstore.migrate.migrate(log_url(settings))
-    file = eventstore.sqlite.SqliteFile(_folder(settings) / "log.db")
+    twofold.eventstore.migrate.migrate(log_url(settings))
+    file = twofold.eventstore.sqlite.SqliteFile(_folder(settings) / "log.db")
     closing.callback(file.close)
-    events = eventstore.sqlite.SqliteEventStore(file)
+    events = twofold.eventstore.sqlite.SqliteEventStore(file)
     lane_table = SqliteLaneTable(file)
     inline = SqliteInlineRows(_inline(domain), codec) if _inline(domain) else None
     if inline is not None:
@@ -128,11 +129,11 @@ def _embedded(settings: Settings, domain: Domain, codec: Codec, closing: ExitSta
 
 
 def _served(settings: Settings, domain: Domain, codec: Codec, closing: ExitStack) -> House:
-    if not eventstore.migrate.is_current(settings.database_url):
+    if not twofold.eventstore.migrate.is_current(settings.database_url):
         raise Misconfigured("TWOFOLD_DATABASE_URL: the schema is not up to date; run `twofold migrate`")
-    engine = eventstore.postgres.connect(settings.database_url, DATABASE_CONNECTIONS)
+    engine = twofold.eventstore.postgres.connect(settings.database_url, DATABASE_CONNECTIONS)
     closing.callback(engine.dispose)
-    events = eventstore.postgres.PostgresEventStore(engine)
+    events = twofold.eventstore.postgres.PostgresEventStore(engine)
     inline = PostgresInlineRows(_inline(domain), codec) if _inline(domain) else None
     if inline is not None:
         with borrowed(engine) as connection, connection.transaction():
@@ -152,7 +153,7 @@ def _served(settings: Settings, domain: Domain, codec: Codec, closing: ExitStack
         outcomes=rings.outcomes,
         inline=inline,
         generations=generations,
-        depths=lambda: bus.rabbit.lane_depths(settings.broker_url, settings.namespace, settings.lanes),
+        depths=lambda: twofold.bus.rabbitmq.broker.lane_depths(settings.broker_url, settings.namespace, settings.lanes),
         lane_table=None,
     )
 
@@ -168,15 +169,15 @@ def _inline(domain: Domain) -> list[View]:
 
 def _prepared(settings: Settings, domain: Domain, closing: ExitStack) -> tuple[ViewStore, dict[str, Generation]]:
     """The views' stores behind one port, every view's rows ready to be folded. Inline rows stand beside the log."""
-    sql = SqlViewStore(readmodels.sql.connect(rows_url(settings), DATABASE_CONNECTIONS))
+    sql = SqlViewStore(twofold.readmodels.stores.sql.connect(rows_url(settings), DATABASE_CONNECTIONS))
     closing.callback(sql.close)
     stores: dict[str, ViewStore] = dict.fromkeys(domain.views, sql)
     if settings.redis_url:
-        redis = readmodels.redis_store.connect(settings.redis_url, settings.namespace)
+        redis = twofold.readmodels.stores.redis.connect(settings.redis_url, settings.namespace)
         closing.callback(redis.close)
         stores |= {view.name: redis for view in domain.views.values() if view.store == "redis"}
     if _inline(domain):
-        beside_the_log = readmodels.sql.connect(log_url(settings), DATABASE_CONNECTIONS)
+        beside_the_log = twofold.readmodels.stores.sql.connect(log_url(settings), DATABASE_CONNECTIONS)
         closing.callback(beside_the_log.dispose)
         stores |= dict.fromkeys([view.name for view in _inline(domain)], InlineViewStore(beside_the_log))
     routed = RoutedViewStore(stores)

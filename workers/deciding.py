@@ -9,13 +9,13 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping, Sequence
 
-from kernel.codec import Codec, encode_event
-from kernel.decider import Decider
-from kernel.domain import Domain
-from kernel.envelope import Envelope
-from kernel.errors import Malformed, Rejected
-from kernel.log import Decision, Meta, NewEvent, Recorded
-from workers.states import Folded
+from twofold.kernel.codec import Codec, encode_event
+from twofold.kernel.decider import Decider
+from twofold.kernel.domain import Domain
+from twofold.kernel.envelope import Envelope
+from twofold.kernel.errors import Malformed, Rejected
+from twofold.kernel.log import Decision, Meta, NewEvent, Recorded
+from twofold.workers.states import Folded
 
 
 class Batch:

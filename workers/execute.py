@@ -15,15 +15,15 @@ from collections.abc import Sequence
 
 import structlog
 
-from kernel.codec import Codec
-from kernel.domain import Domain
-from kernel.envelope import Envelope
-from kernel.errors import Conflict, Unavailable
-from kernel.log import Decision
-from kernel.outcome import Outcome
-from kernel.ports import Bell, EventStore, InlineRows, Outcomes
-from workers.deciding import Batch
-from workers.states import Folded, States
+from twofold.kernel.codec import Codec
+from twofold.kernel.domain import Domain
+from twofold.kernel.envelope import Envelope
+from twofold.kernel.errors import Conflict, Unavailable
+from twofold.kernel.log import Decision
+from twofold.kernel.outcome import Outcome
+from twofold.kernel.ports import Bell, EventStore, InlineRows, Outcomes
+from twofold.workers.deciding import Batch
+from twofold.workers.states import Folded, States
 
 CONFLICTS_MAX = 10
 """A conflict means a second worker on the same streams, which leases make rare; ten in a row mean something is broken."""

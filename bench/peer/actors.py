@@ -19,11 +19,11 @@ from sqlalchemy.exc import IntegrityError
 
 import bench.domain
 from bench.peer.tables import EVENTS, ORDERS, OUTCOMES, ROWS
-from kernel.codec import Codec, encode
-from kernel.domain import domain_of
-from kernel.errors import Rejected
-from kernel.messages import Command, tag_of
-from kernel.view import About
+from twofold.kernel.codec import Codec, encode
+from twofold.kernel.domain import domain_of
+from twofold.kernel.errors import Rejected
+from twofold.kernel.messages import Command, tag_of
+from twofold.kernel.view import About
 
 DECISIONS_MAX = 5
 """Of one command whose stream keeps moving, before Dramatiq tries it again later."""

@@ -17,10 +17,10 @@ from sqlalchemy import func, select
 import bench.domain
 from bench.peer.actors import Actors, broker, canonical
 from bench.peer.tables import EVENTS, ROWS, connect
-from kernel.codec import Codec
-from kernel.domain import domain_of
-from kernel.errors import Malformed
-from kernel.ids import new_command_id
+from twofold.kernel.codec import Codec
+from twofold.kernel.domain import domain_of
+from twofold.kernel.errors import Malformed
+from twofold.kernel.ids import new_command_id
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 READ_THREADS = 2

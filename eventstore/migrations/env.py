@@ -1,4 +1,4 @@
-"""Run by alembic: hands it the connection that `eventstore.migrate` has opened, locked and will commit."""
+"""Run by alembic: hands it the connection that `migrate.py` has opened, locked and will commit."""
 
 from __future__ import annotations
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gateway.documents.parts import Json, ref
-from kernel.domain import Domain
-from kernel.outcome import Outcome
-from kernel.rows import Progress
+from twofold.gateway.documents.parts import Json, ref
+from twofold.kernel.domain import Domain
+from twofold.kernel.outcome import Outcome
+from twofold.kernel.rows import Progress
 
 
 def asyncapi(domain: Domain, lanes_total: int, describe: Mapping[str, object]) -> Json:

@@ -11,16 +11,16 @@ from typing import Any
 
 import msgspec
 
-from gateway import answers
-from gateway.body import JSON, NDJSON
-from gateway.bulk import ITEMS_MAX
-from gateway.documents import parts
-from gateway.documents.parts import Json, answer, parameter, problems, ref
-from gateway.documents.platform import PLATFORM
-from kernel.domain import Domain
-from kernel.messages import Command
-from kernel.view import View
-from monitoring.lag import Lag
+from twofold.gateway.commands.bulk import ITEMS_MAX
+from twofold.gateway.documents import parts
+from twofold.gateway.documents.parts import Json, answer, parameter, problems, ref
+from twofold.gateway.documents.platform import PLATFORM
+from twofold.gateway.http import answers
+from twofold.gateway.http.body import JSON, NDJSON
+from twofold.kernel.domain import Domain
+from twofold.kernel.messages import Command
+from twofold.kernel.view import View
+from twofold.monitoring.lag import Lag
 
 _ANSWERS = (
     answers.Accepted,

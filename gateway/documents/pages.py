@@ -11,13 +11,13 @@ from importlib.resources import files
 
 from aiohttp import web
 
-from gateway.answers import encode
-from gateway.body import JSON
-from gateway.documents.asyncapi import asyncapi
-from gateway.documents.openapi import openapi
-from gateway.documents.parts import Json
-from gateway.problem import KINDS, Answer, Problem
-from kernel.domain import Domain
+from twofold.gateway.documents.asyncapi import asyncapi
+from twofold.gateway.documents.openapi import openapi
+from twofold.gateway.documents.parts import Json
+from twofold.gateway.http.answers import encode
+from twofold.gateway.http.body import JSON
+from twofold.gateway.http.problem import KINDS, Answer, Problem
+from twofold.kernel.domain import Domain
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -38,7 +38,7 @@ class Pages:
     def __init__(self, domain: Domain, lanes_total: int, describe: Mapping[str, object]) -> None:
         self._openapi = cache(lambda: encode(openapi(domain, describe)))
         self._asyncapi = cache(lambda: encode(asyncapi(domain, lanes_total, describe)))
-        self._file = cache(lambda name: (files("gateway") / "static" / name).read_bytes())
+        self._file = cache(lambda name: (files("twofold.gateway") / "static" / name).read_bytes())
 
     def routes(self) -> Iterable[web.RouteDef]:
         pages = {"/docs": "docs.html", "/console": "console.html"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.body import JSON
-from gateway.headers import KEY_CHARS_MAX, NUMBER_MAX, WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX
-from gateway.params import LIMIT_MAX, STREAM_CHARS_MAX, TEXT_CHARS_MAX
-from gateway.problem import KINDS, MEDIA_TYPE
+from twofold.gateway.http.body import JSON
+from twofold.gateway.http.headers import KEY_CHARS_MAX, NUMBER_MAX, WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX
+from twofold.gateway.http.params import LIMIT_MAX, STREAM_CHARS_MAX, TEXT_CHARS_MAX
+from twofold.gateway.http.problem import KINDS, MEDIA_TYPE
 
 Json = dict[str, Any]
 

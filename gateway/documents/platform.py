@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.documents.parts import (
+from twofold.gateway.documents.parts import (
     COUNT,
     LAST_EVENT_ID,
     LIMIT,

@@ -1,4 +1,4 @@
-"""Real invoices as commands: `python -m shop.online_retail FILE.csv[.gz]`, a client of the HTTP API.
+"""Real invoices as commands: `python -m twofold.shop.online_retail FILE.csv[.gz]`, a client of the HTTP API.
 
     FILE ── invoices.py ──> wishes ── sending.py ──> POST /commands ── outcomes.py ──> GET /commands/{id}
 

@@ -1,4 +1,4 @@
-"""`python -m shop.online_retail`: the arguments, the progress bar and the summary. See the package for what it does.
+"""`python -m twofold.shop.online_retail`: the arguments, the progress bar and the summary. See the package for what it does.
 
 Exit status: 0 all commands took effect or had done so before, 1 something was refused or failed, 2 wrong usage.
 """
@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from kernel.errors import Malformed, Misconfigured, Unavailable
-from shop.online_retail.invoices import Reading, read
-from shop.online_retail.sending import Failure, replay
-from shop.order import PlaceOrder
-from shop.returns import RecordReturn
-from shop.stock import AdjustStock
+from twofold.kernel.errors import Malformed, Misconfigured, Unavailable
+from twofold.shop.online_retail.invoices import Reading, read
+from twofold.shop.online_retail.sending import Failure, replay
+from twofold.shop.order import PlaceOrder
+from twofold.shop.returns import RecordReturn
+from twofold.shop.stock import AdjustStock
 
 FAILURES_SHOWN_MAX = 20
 INTERRUPTED = 130
@@ -56,7 +56,9 @@ def summary(reading: Reading) -> str:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m shop.online_retail", description="Replay real invoices through the HTTP API.")
+    parser = argparse.ArgumentParser(
+        "python -m twofold.shop.online_retail", description="Replay real invoices through the HTTP API."
+    )
     parser.add_argument("file", type=Path, metavar="FILE.csv[.gz]")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="where the gateway is (default: %(default)s)")
     parser.add_argument("--rate", type=_rate, metavar="N/s", help="commands a second (default: as fast as they are decided)")

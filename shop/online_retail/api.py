@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from kernel.errors import Misconfigured, Unavailable
+from twofold.kernel.errors import Misconfigured, Unavailable
 
 TIMEOUT_SECONDS = 30.0
 PATIENCE_SECONDS = 120.0

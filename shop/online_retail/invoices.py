@@ -20,12 +20,12 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from kernel.errors import Malformed
-from kernel.messages import Command
-from shop.order import PlaceOrder
-from shop.returns import RecordReturn
-from shop.stock import AdjustStock
-from shop.values import YEAR_MAX, YEAR_MIN, OrderLine, ShippingAddress
+from twofold.kernel.errors import Malformed
+from twofold.kernel.messages import Command
+from twofold.shop.order import PlaceOrder
+from twofold.shop.returns import RecordReturn
+from twofold.shop.stock import AdjustStock
+from twofold.shop.values import YEAR_MAX, YEAR_MIN, OrderLine, ShippingAddress
 
 COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
 GUEST = "guest"

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from kernel.errors import Misconfigured, Unavailable
-from kernel.messages import tag_of
-from shop.online_retail.api import AGAIN, PATIENCE_SECONDS, PAUSE_SECONDS_MAX, Api
-from shop.online_retail.invoices import Wish
+from twofold.kernel.errors import Misconfigured, Unavailable
+from twofold.kernel.messages import tag_of
+from twofold.shop.online_retail.api import AGAIN, PATIENCE_SECONDS, PAUSE_SECONDS_MAX, Api
+from twofold.shop.online_retail.invoices import Wish
 
 BULK_COMMANDS_MAX = 200
 BULK_BYTES_MAX = 1 << 20

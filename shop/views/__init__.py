@@ -5,10 +5,10 @@ business times with the id as the tie-breaker, never that of the log: orders tra
 orders of one customer is recorded first is chance.
 """
 
-from shop.views.customers import CUSTOMER_ORDERS, RECENT_ORDERS
-from shop.views.orders import ORDERS
-from shop.views.products import INVENTORY, PRODUCT_SALES
-from shop.views.sales import SALES_BY_COUNTRY, SALES_BY_DAY
+from twofold.shop.views.customers import CUSTOMER_ORDERS, RECENT_ORDERS
+from twofold.shop.views.orders import ORDERS
+from twofold.shop.views.products import INVENTORY, PRODUCT_SALES
+from twofold.shop.views.sales import SALES_BY_COUNTRY, SALES_BY_DAY
 
 VIEWS = (ORDERS, CUSTOMER_ORDERS, RECENT_ORDERS, PRODUCT_SALES, INVENTORY, SALES_BY_DAY, SALES_BY_COUNTRY)
 

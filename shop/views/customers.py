@@ -6,11 +6,11 @@ from datetime import datetime
 
 import msgspec
 
-from kernel.view import About, View
-from shop.order import OrderCancelled, OrderPlaced, OrderReturned, Status
-from shop.returns import ReturnRecorded
-from shop.views.moments import Refund, Sale, happened_at
-from shop.views.orders import status_after
+from twofold.kernel.view import About, View
+from twofold.shop.order import OrderCancelled, OrderPlaced, OrderReturned, Status
+from twofold.shop.returns import ReturnRecorded
+from twofold.shop.views.moments import Refund, Sale, happened_at
+from twofold.shop.views.orders import status_after
 
 RECENT_COUNT = 10
 

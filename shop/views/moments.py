@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from kernel.view import About
-from shop.order import OrderCancelled, OrderPlaced, OrderReturned
-from shop.returns import ReturnRecorded
+from twofold.kernel.view import About
+from twofold.shop.order import OrderCancelled, OrderPlaced, OrderReturned
+from twofold.shop.returns import ReturnRecorded
 
 Sale = OrderPlaced
 Refund = OrderCancelled | OrderReturned | ReturnRecorded

@@ -6,10 +6,10 @@ from datetime import datetime
 
 import msgspec
 
-from kernel.view import About, View
-from shop.order import OrderCancelled, OrderPlaced, OrderReturned, ShippingAddressUpdated, Status
-from shop.values import Address
-from shop.views.moments import happened_at
+from twofold.kernel.view import About, View
+from twofold.shop.order import OrderCancelled, OrderPlaced, OrderReturned, ShippingAddressUpdated, Status
+from twofold.shop.values import Address
+from twofold.shop.views.moments import happened_at
 
 
 class OrderRow(msgspec.Struct, frozen=True):

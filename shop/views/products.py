@@ -9,12 +9,12 @@ from datetime import datetime
 
 import msgspec
 
-from kernel.view import About, View
-from shop.order import OrderCancelled, OrderPlaced, OrderReturned
-from shop.pieces import ReturnedLine
-from shop.returns import ReturnRecorded
-from shop.stock import StockAdjusted
-from shop.views.moments import Refund, Sale, happened_at
+from twofold.kernel.view import About, View
+from twofold.shop.order import OrderCancelled, OrderPlaced, OrderReturned
+from twofold.shop.pieces import ReturnedLine
+from twofold.shop.returns import ReturnRecorded
+from twofold.shop.stock import StockAdjusted
+from twofold.shop.views.moments import Refund, Sale, happened_at
 
 
 class Part(msgspec.Struct, gc=False):

@@ -6,10 +6,10 @@ from typing import TypeVar
 
 import msgspec
 
-from kernel.view import About, View
-from shop.order import OrderCancelled, OrderPlaced, OrderReturned
-from shop.returns import ReturnRecorded
-from shop.views.moments import Refund, Sale, happened_at
+from twofold.kernel.view import About, View
+from twofold.shop.order import OrderCancelled, OrderPlaced, OrderReturned
+from twofold.shop.returns import ReturnRecorded
+from twofold.shop.views.moments import Refund, Sale, happened_at
 
 
 class DayRow(msgspec.Struct, frozen=True):

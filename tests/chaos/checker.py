@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 
-from kernel.codec import Codec
-from kernel.domain import Domain
-from kernel.log import Recorded
-from kernel.view import About
 from tests.chaos.record import Record, Sent
 from tests.chaos.stores import Decided, Stores
+from twofold.kernel.codec import Codec
+from twofold.kernel.domain import Domain
+from twofold.kernel.log import Recorded
+from twofold.kernel.view import About
 
 SHOWN_MAX = 5
 """Violations of one law that are shown one by one; the rest is a number."""

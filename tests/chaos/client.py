@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from kernel.ids import command_id_for
 from tests.chaos.record import Record, Sent
 from tests.chaos.stories import STORIES, Story, Wish
+from twofold.kernel.ids import command_id_for
 
 REQUEST_SECONDS_MAX = 15.0
 """Longer than a gateway tries to reach its broker."""

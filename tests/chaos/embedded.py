@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from kernel.domain import load_domain
 from tests.chaos.checker import Checker
 from tests.chaos.embedded_stores import EmbeddedStores
 from tests.chaos.rooms import Room
 from tests.servers.server import free_port
+from twofold.kernel.domain import load_domain
 
 
 class Embedded:

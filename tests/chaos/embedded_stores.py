@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from kernel.domain import Domain
-from kernel.log import Recorded
-from kernel.view import View
 from tests.chaos.stores import Decided, inbox_of, positions_of, recorded, row_of
+from twofold.kernel.domain import Domain
+from twofold.kernel.log import Recorded
+from twofold.kernel.view import View
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BUSY_SECONDS = 5.0

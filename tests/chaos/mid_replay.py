@@ -14,10 +14,6 @@ from random import Random
 
 import msgspec
 
-from kernel.domain import load_domain
-from kernel.messages import tag_of
-from shop.online_retail import SAMPLE
-from shop.online_retail.invoices import read
 from tests import oracle
 from tests.chaos.checker import Violation
 from tests.chaos.client import Load
@@ -26,6 +22,10 @@ from tests.chaos.record import Record
 from tests.chaos.rooms import wait_until
 from tests.chaos.rounds import SETTLE_SECONDS_MAX, Round
 from tests.chaos.stories import Wish
+from twofold.kernel.domain import load_domain
+from twofold.kernel.messages import tag_of
+from twofold.shop.online_retail import SAMPLE
+from twofold.shop.online_retail.invoices import read
 
 TICK_SECONDS = 0.002
 LATER_SECONDS_MAX = 0.03
@@ -36,7 +36,7 @@ AGAIN_SHARE, START_SECONDS = 0.25, 1.5
 
 def sample_wishes(limit: int | None = None) -> list[tuple[Wish, str]]:
     """The sample month's commands with their idempotency keys, in the order of the file."""
-    domain = load_domain("shop")
+    domain = load_domain("twofold.shop")
     wishes = []
     for one in read(SAMPLE, limit).wishes:
         command_type = tag_of(type(one.command))

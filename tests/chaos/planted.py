@@ -19,9 +19,9 @@ NEWEST_EVENTS = 5
 
 def ack_before_commit() -> None:
     """Bug: the broker is told that a delivery is done before it is executed."""
-    from bus.consumer import LaneConsumer
-    from bus.delivery import Batch, Delivery
-    from bus.lanes import Lanes
+    from twofold.bus.dispatch.consumer import LaneConsumer
+    from twofold.bus.dispatch.delivery import Batch, Delivery
+    from twofold.bus.dispatch.lanes import Lanes
 
     hand_out, finish = LaneConsumer.__next__, Lanes.finish
 
@@ -41,9 +41,9 @@ def ack_before_commit() -> None:
 
 def stale_tag() -> None:
     """Bug: every delivery is settled by its bare tag, on whichever channel the lane has by now."""
-    from bus.delivery import Batch, Delivery
-    from bus.lanes import Lanes
-    from bus.rabbit_consumer import TROUBLE, RabbitTransport
+    from twofold.bus.dispatch.delivery import Batch, Delivery
+    from twofold.bus.dispatch.lanes import Lanes
+    from twofold.bus.rabbitmq.transport import TROUBLE, RabbitTransport
 
     finish = Lanes.finish
 
@@ -65,9 +65,9 @@ def stale_tag() -> None:
 
 def checkpoint_before_rows() -> None:
     """Bug: the checkpoint is committed first, the rows in a transaction of their own."""
-    from kernel.rows import Advance
-    from kernel.view import SliceId
-    from readmodels.sql.store import SqlViewStore
+    from twofold.kernel.rows import Advance
+    from twofold.kernel.view import SliceId
+    from twofold.readmodels.stores.sql.store import SqlViewStore
 
     def torn(self: SqlViewStore, advances: Sequence[Advance]) -> set[SliceId]:
         with self._transaction() as session:
@@ -82,8 +82,8 @@ def checkpoint_before_rows() -> None:
 
 def skipping_tailer() -> None:
     """Bug: a tailer that has fallen behind goes on from the newest events, not from its checkpoint."""
-    from eventstore.postgres import PostgresEventStore
-    from kernel.log import Page
+    from twofold.eventstore.postgres import PostgresEventStore
+    from twofold.kernel.log import Page
 
     page = PostgresEventStore.page
 
@@ -95,7 +95,7 @@ def skipping_tailer() -> None:
 
 def publish_twice() -> None:
     """Hostile, not a bug: every batch of commands is published a second time once it is confirmed."""
-    from bus.rabbit_queue import RabbitPublisher
+    from twofold.bus.rabbitmq.publisher import RabbitPublisher
 
     publish = RabbitPublisher.publish
 
@@ -109,7 +109,7 @@ def publish_twice() -> None:
 
 def slow_execution() -> None:
     """Hostile, not a bug: executing takes its time."""
-    from workers.execute import Executor
+    from twofold.workers.execute import Executor
 
     execute = Executor.execute
 

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import redis
 
-from kernel.view import View
 from tests.chaos.stores import positions_of
+from twofold.kernel.view import View
 
 
 class RedisRows:
-    """Views of one namespace. The names and shapes are those written down in readmodels/redis_store/scripts.py."""
+    """Views of one namespace. The names and shapes are those written down in readmodels/stores/redis/scripts.py."""
 
     def __init__(self, client: redis.Redis, namespace: str) -> None:
         self._client: Any = client

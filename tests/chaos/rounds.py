@@ -19,12 +19,12 @@ from threading import Event, Thread
 import psycopg
 import redis
 
-from kernel.ids import lane_of
 from tests.chaos.checker import Violation
 from tests.chaos.client import Load
 from tests.chaos.record import Record
 from tests.chaos.scenarios import Scenario, gateways_of
 from tests.chaos.served import LANES, Served
+from twofold.kernel.ids import lane_of
 
 LOAD_SECONDS_MAX = 600.0
 AFTER_SECONDS = 1.0

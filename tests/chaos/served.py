@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from kernel.domain import load_domain
 from tests.chaos.checker import Checker
 from tests.chaos.proxy import AppendWatch, Proxy
 from tests.chaos.rooms import ROOT, Room, wait_until
@@ -27,6 +26,7 @@ from tests.servers.postgres import Postgres, libpq
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
 from tests.servers.server import free_port
+from twofold.kernel.domain import load_domain
 
 LANES = SLICES = 4
 MEMBERS_SECONDS_MAX = 60.0

@@ -9,11 +9,11 @@ from typing import Any
 import psycopg
 import redis
 
-from kernel.domain import Domain
-from kernel.log import Recorded
-from kernel.view import View
 from tests.chaos.redis_rows import RedisRows
 from tests.chaos.stores import Decided, inbox_of, positions_of, recorded, row_of
+from twofold.kernel.domain import Domain
+from twofold.kernel.log import Recorded
+from twofold.kernel.view import View
 
 TRIES_MAX = 60
 TRY_AGAIN_SECONDS = 0.25

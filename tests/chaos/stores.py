@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kernel.log import Meta, Recorded
-from kernel.view import View
+from twofold.kernel.log import Meta, Recorded
+from twofold.kernel.view import View
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import bus.lanes
-from kernel.envelope import Envelope
+import twofold.bus.dispatch.lanes
 from tests.contract.buses import AnyBus, EmbeddedBus, RabbitBus, working
+from twofold.kernel.envelope import Envelope
 
 
 def main(kind: str, where: str, prefix: str, out: str) -> None:
-    bus.lanes.DELIVERY_COMMANDS_MAX = 40
+    twofold.bus.dispatch.lanes.DELIVERY_COMMANDS_MAX = 40
     lanes: AnyBus = RabbitBus(where, prefix) if kind == "rabbit" else EmbeddedBus(Path(where))
     file = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 

@@ -15,16 +15,16 @@ from urllib.parse import urlsplit
 import msgspec
 import pika
 
-import bus.embedded
-import bus.rabbit
-from bus.broker import LaneBroker, declare_execute, start_worker
-from bus.outbox import Outbox
-from bus.topology import dead_queue, lane_queue, rings_exchange
-from eventstore.lanes import SqliteLaneTable
-from eventstore.migrate import migrate
-from eventstore.sqlite import SqliteFile
-from kernel.envelope import Envelope
-from kernel.ids import lane_of
+import twofold.bus.embedded.transport
+import twofold.bus.rabbitmq.broker
+from twofold.bus.dispatch.broker import LaneBroker, declare_execute, start_worker
+from twofold.bus.outbox import Outbox
+from twofold.bus.rabbitmq.topology import dead_queue, lane_queue, rings_exchange
+from twofold.eventstore.lane_table import SqliteLaneTable
+from twofold.eventstore.migrate import migrate
+from twofold.eventstore.sqlite import SqliteFile
+from twofold.kernel.envelope import Envelope
+from twofold.kernel.ids import lane_of
 
 LANES = 4
 WAIT_SECONDS_MAX = 30.0
@@ -100,10 +100,10 @@ class RabbitBus:
         self.prefix = prefix
 
     def queue(self) -> Outbox:
-        return bus.rabbit.command_queue(self.url, LANES, self.prefix)
+        return twofold.bus.rabbitmq.broker.command_queue(self.url, LANES, self.prefix)
 
     def broker(self) -> LaneBroker:
-        return bus.rabbit.RabbitBroker(self.url, LANES, self.prefix)
+        return twofold.bus.rabbitmq.broker.RabbitBroker(self.url, LANES, self.prefix)
 
     def put_raw(self, lane: int, body: bytes) -> None:
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
@@ -112,10 +112,10 @@ class RabbitBus:
             channel.basic_publish("", lane_queue(self.prefix, lane), body, mandatory=True)
 
     def depth(self, lane: int) -> int:
-        return bus.rabbit.lane_depths(self.url, self.prefix, LANES)[str(lane)]
+        return twofold.bus.rabbitmq.broker.lane_depths(self.url, self.prefix, LANES)[str(lane)]
 
     def dead(self) -> int:
-        return bus.rabbit.lane_depths(self.url, self.prefix, LANES)["dead"]
+        return twofold.bus.rabbitmq.broker.lane_depths(self.url, self.prefix, LANES)["dead"]
 
     def close(self) -> None:
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
@@ -136,10 +136,10 @@ class EmbeddedBus:
         self._brokers: list[LaneBroker] = []
 
     def queue(self) -> Outbox:
-        return bus.embedded.command_queue(self.table, LANES, self._wake)
+        return twofold.bus.embedded.transport.command_queue(self.table, LANES, self._wake)
 
     def broker(self) -> LaneBroker:
-        self._brokers.append(bus.embedded.EmbeddedBroker(self.table, LANES))
+        self._brokers.append(twofold.bus.embedded.transport.EmbeddedBroker(self.table, LANES))
         return self._brokers[-1]
 
     def put_raw(self, lane: int, body: bytes) -> None:

@@ -13,15 +13,15 @@ from typing import Any
 import msgspec
 import psycopg
 
-from eventstore.migrate import migrate
-from eventstore.postgres import PostgresEventStore, connect
-from eventstore.sqlite import SqliteEventStore, SqliteFile
-from kernel.envelope import Envelope, fingerprint_of
-from kernel.ids import new_command_id
-from kernel.log import Decision, Meta, NewEvent
-from kernel.outcome import Status
-from kernel.ports import EventStore
 from tests.servers.postgres import libpq
+from twofold.eventstore.migrate import migrate
+from twofold.eventstore.postgres import PostgresEventStore, connect
+from twofold.eventstore.sqlite import SqliteEventStore, SqliteFile
+from twofold.kernel.envelope import Envelope, fingerprint_of
+from twofold.kernel.ids import new_command_id
+from twofold.kernel.log import Decision, Meta, NewEvent
+from twofold.kernel.outcome import Status
+from twofold.kernel.ports import EventStore
 
 POOL_SIZE = 12
 ACCEPTED_AT = datetime(2010, 12, 1, 8, 26, 0, 123456, tzinfo=UTC)

@@ -12,14 +12,14 @@ from typing import Any, cast
 
 import msgspec
 
-from kernel.codec import Codec, encode_event
-from kernel.domain import domain_of
-from kernel.log import Meta, Page, Recorded
-from kernel.messages import Event
-from kernel.ports import EventStore, ViewStore
-from kernel.rows import Generation, Progress
-from kernel.view import About, SliceId, View
-from readmodels.projector import Projector
+from twofold.kernel.codec import Codec, encode_event
+from twofold.kernel.domain import domain_of
+from twofold.kernel.log import Meta, Page, Recorded
+from twofold.kernel.messages import Event
+from twofold.kernel.ports import EventStore, ViewStore
+from twofold.kernel.rows import Generation, Progress
+from twofold.kernel.view import About, SliceId, View
+from twofold.readmodels.projection.projector import Projector
 
 BEGIN = datetime(2010, 12, 1, tzinfo=UTC)
 SECONDS_MAX = 15.0

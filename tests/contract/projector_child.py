@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 import threading
 
-from kernel.ports import ViewStore
-from readmodels.redis_store import connect as connect_redis
-from readmodels.sql import SqlViewStore, connect
 from tests.contract.projections import Bugs, Log, Said, domain, projector, reached, running, until
+from twofold.kernel.ports import ViewStore
+from twofold.readmodels.stores.redis import connect as connect_redis
+from twofold.readmodels.stores.sql import SqlViewStore, connect
 
 NAMES = tuple(f"n{number}" for number in range(7))
 SLICES = 3

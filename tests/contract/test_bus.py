@@ -10,9 +10,9 @@ from threading import Event, Timer
 
 import pytest
 
-from kernel.envelope import Envelope
-from kernel.errors import Unavailable
 from tests.contract.buses import LANES, AnyBus, EmbeddedBus, RabbitBus, Seen, envelope, put_all, stream_on, until, working
+from twofold.kernel.envelope import Envelope
+from twofold.kernel.errors import Unavailable
 
 
 @pytest.fixture(params=["embedded", "rabbit"])

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from bus.local import LocalBell, LocalOutcomes
-from bus.rabbit_bell import RabbitBell
-from kernel.outcome import Outcome
-from kernel.ports import Bell, Outcomes
-from kernel.rows import Progress
 from tests.contract.buses import Proxy, until
+from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
+from twofold.bus.rabbitmq.bell import RabbitBell
+from twofold.kernel.outcome import Outcome
+from twofold.kernel.ports import Bell, Outcomes
+from twofold.kernel.rows import Progress
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RING_SECONDS_MAX = 0.05

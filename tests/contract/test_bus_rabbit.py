@@ -10,14 +10,14 @@ from threading import Event
 
 import pytest
 
-import bus.outbox
-import bus.rabbit
-from bus.lanes import Lanes
-from bus.rabbit_consumer import RabbitTransport
-from kernel.envelope import Envelope, encode_batch
-from kernel.errors import Misconfigured, Unavailable
+import twofold.bus.outbox
+import twofold.bus.rabbitmq.broker
 from tests.contract.buses import LANES, Proxy, RabbitBus, Seen, envelope, put_all, stream_on, until, working
 from tests.servers import Servers
+from twofold.bus.dispatch.lanes import Lanes
+from twofold.bus.rabbitmq.transport import RabbitTransport
+from twofold.kernel.envelope import Envelope, encode_batch
+from twofold.kernel.errors import Misconfigured, Unavailable
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def test_a_settle_for_a_lost_connection_is_dropped(lanes: RabbitBus, proxy
     await queue.start()
     await queue.put(envelope("one", stream_on(0)))
     await queue.close()
-    with working(bus.rabbit.RabbitBroker(proxy.url, LANES, unique), execute, lanes=[0]):
+    with working(twofold.bus.rabbitmq.broker.RabbitBroker(proxy.url, LANES, unique), execute, lanes=[0]):
         assert await asyncio.to_thread(entered[0].wait, 10)
         before = proxy.accepted
         proxy.cut()
@@ -111,7 +111,7 @@ async def test_a_publish_through_a_cut_connection_is_accepted_only_when_durable(
     lanes: RabbitBus, proxy: Proxy, unique: str
 ) -> None:
     """A lost confirm says nothing: the same batch is published again, and no later one passes it."""
-    queue = bus.rabbit.command_queue(proxy.url, LANES, unique)
+    queue = twofold.bus.rabbitmq.broker.command_queue(proxy.url, LANES, unique)
     await queue.start()
     accepted: list[str] = []
 
@@ -137,8 +137,8 @@ async def test_a_broker_that_stays_away_is_said_so(
     lanes: RabbitBus, proxy: Proxy, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not accepted within its time is a 503, the door is shut meanwhile, and it opens again by itself."""
-    monkeypatch.setattr(bus.outbox, "ACCEPT_SECONDS_MAX", 3.0)
-    queue = bus.rabbit.command_queue(proxy.url, LANES, unique)
+    monkeypatch.setattr(twofold.bus.outbox, "ACCEPT_SECONDS_MAX", 3.0)
+    queue = twofold.bus.rabbitmq.broker.command_queue(proxy.url, LANES, unique)
     await queue.start()
     await queue.put(envelope("one", stream_on(0)))
     assert queue.is_ready()
@@ -162,7 +162,7 @@ async def test_a_broker_that_stays_away_is_said_so(
 
 async def test_a_message_without_a_queue_is_not_accepted(lanes: RabbitBus, unique: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker confirms a message it could not route; `mandatory` returns it first, and that counts."""
-    monkeypatch.setattr(bus.outbox, "ACCEPT_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(twofold.bus.outbox, "ACCEPT_SECONDS_MAX", 0.5)
     queue = lanes.queue()
     await queue.start()
     await queue.put(envelope("one", stream_on(0)))
@@ -210,7 +210,7 @@ async def test_a_restart_of_the_broker_under_load_loses_nothing(servers: Servers
 
 def test_depths_count_what_waits(lanes: RabbitBus) -> None:
     """Monitoring asks before anything was ever declared, too."""
-    assert bus.rabbit.lane_depths(lanes.url, lanes.prefix, LANES) == {"0": 0, "1": 0, "2": 0, "3": 0, "dead": 0}
+    assert twofold.bus.rabbitmq.broker.lane_depths(lanes.url, lanes.prefix, LANES) == {"0": 0, "1": 0, "2": 0, "3": 0, "dead": 0}
 
     async def put() -> None:
         queue = lanes.queue()
@@ -224,6 +224,6 @@ def test_depths_count_what_waits(lanes: RabbitBus) -> None:
 
 def test_a_bad_url_is_misconfigured() -> None:
     with pytest.raises(Misconfigured):
-        bus.rabbit.command_queue("http://127.0.0.1:5672", 1, "x")
+        twofold.bus.rabbitmq.broker.command_queue("http://127.0.0.1:5672", 1, "x")
     with pytest.raises(Unavailable):
-        bus.rabbit.lane_depths("amqp://guest:guest@127.0.0.1:1/", "x", 1)
+        twofold.bus.rabbitmq.broker.lane_depths("amqp://guest:guest@127.0.0.1:1/", "x", 1)

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-import eventstore.postgres
-import eventstore.sqlite
-from kernel.errors import Conflict, Error
-from kernel.log import Decision, NewEvent, Recorded
-from kernel.ports import EventStore
+import twofold.eventstore.postgres
+import twofold.eventstore.sqlite
 from tests.contract.eventstores import ACCEPTED_AT, Place, decided, envelope, place, placed
+from twofold.kernel.errors import Conflict, Error
+from twofold.kernel.log import Decision, NewEvent, Recorded
+from twofold.kernel.ports import EventStore
 
 WIDE = '\u00fcber-\u5546\u54c1-\U0001f4e6-"quoted"-back\\slash-{curly},comma-\x01-\''
 
@@ -223,7 +223,7 @@ def test_a_page_follows_a_position(store: EventStore) -> None:
 
 def test_a_filtered_page_says_how_far_it_looked(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint moves over what is left out, too; and a rare type must not make one page read the whole log."""
-    for module in (eventstore.postgres, eventstore.sqlite):
+    for module in (twofold.eventstore.postgres, twofold.eventstore.sqlite):
         monkeypatch.setattr(module, "FILTERED_POSITIONS_MAX", 6)
     types = ["A", "B", "B", "A", "B", "B", "B", "B", "B", "A"]
     store.append([typed("order-1", types)])

@@ -15,15 +15,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from eventstore import postgres_pool
-from eventstore import postgres_sql as sql
-from eventstore.migrate import is_current, migrate
-from eventstore.postgres import PostgresEventStore, connect
-from eventstore.postgres_pool import borrowed
-from kernel.errors import Conflict, Misconfigured, Unavailable
 from tests.contract.eventstores import PostgresPlace, decided, envelope, place, placed
 from tests.servers import Servers
 from tests.servers.postgres import libpq
+from twofold.database import postgres_pool
+from twofold.database.postgres_pool import borrowed
+from twofold.eventstore import postgres_sql as sql
+from twofold.eventstore.migrate import is_current, migrate
+from twofold.eventstore.postgres import PostgresEventStore, connect
+from twofold.kernel.errors import Conflict, Misconfigured, Unavailable
 
 RECOVERED_SECONDS_MAX = 10.0
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-import eventstore.sqlite_file
-from eventstore.migrate import is_current, migrate
-from eventstore.sqlite import SqliteEventStore, SqliteFile
-from eventstore.sqlite_file import GROUP_JOBS_MAX
-from kernel.errors import Misconfigured, Unavailable
+import twofold.database.sqlite_file
 from tests.contract.eventstores import envelope, placed
+from twofold.database.sqlite_file import GROUP_JOBS_MAX
+from twofold.eventstore.migrate import is_current, migrate
+from twofold.eventstore.sqlite import SqliteEventStore, SqliteFile
+from twofold.kernel.errors import Misconfigured, Unavailable
 
 WAIT_SECONDS = 10.0
 KILLS = 3
@@ -129,7 +129,7 @@ def test_a_job_that_was_cancelled_while_it_waited_is_not_run(file: SqliteFile) -
 
 def test_too_much_waiting_is_refused(file: SqliteFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full queue tells its callers, instead of growing until memory ends."""
-    monkeypatch.setattr(eventstore.sqlite_file, "WAITING_JOBS_MAX", 2)
+    monkeypatch.setattr(twofold.database.sqlite_file, "WAITING_JOBS_MAX", 2)
     held = Held(file)
     waiting = [note(file, "a"), note(file, "b")]
     with pytest.raises(Unavailable):
@@ -181,7 +181,7 @@ def test_the_wal_is_emptied_when_it_has_grown(file: SqliteFile, monkeypatch: pyt
     """Readers may keep the usual checkpoints from starting the WAL anew; its size stays bounded all the same."""
     wal = file.path.with_name("log.db-wal")
     monkeypatch.setattr(file, "_wal_bytes_max", 100_000)
-    monkeypatch.setattr(eventstore.sqlite_file, "WAL_BYTES_MAX", 100_000)
+    monkeypatch.setattr(twofold.database.sqlite_file, "WAL_BYTES_MAX", 100_000)
     sizes = []
     for number in range(60):
         note(file, f"{number}" * 5000).result(WAIT_SECONDS)
@@ -195,9 +195,9 @@ def test_only_one_process_writes_a_file(path: Path) -> None:
     file = SqliteFile(path)
     script = f"""
 import pathlib, sys
-from eventstore.sqlite import SqliteFile
-from eventstore.migrate import migrate
-from kernel.errors import Misconfigured
+from twofold.database.sqlite_file import SqliteFile
+from twofold.eventstore.migrate import migrate
+from twofold.kernel.errors import Misconfigured
 for attempt in (lambda: SqliteFile(pathlib.Path({str(path)!r})), lambda: migrate({f"sqlite:///{path}"!r})):
     try:
         attempt()
@@ -234,7 +234,7 @@ def test_looking_at_a_file_does_not_make_it(tmp_path: Path) -> None:
 
 APPEND_FOR_EVER = """
 import pathlib, sys, threading
-from eventstore.sqlite import SqliteEventStore, SqliteFile
+from twofold.eventstore.sqlite import SqliteEventStore, SqliteFile
 from tests.contract.eventstores import placed
 store = SqliteEventStore(SqliteFile(pathlib.Path(sys.argv[1])))
 say = threading.Lock()

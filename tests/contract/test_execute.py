@@ -13,19 +13,19 @@ import msgspec
 import pytest
 
 import examples.counter
-from bus.local import LocalBell, LocalOutcomes
-from eventstore.migrate import migrate
-from eventstore.postgres import PostgresEventStore, connect
-from eventstore.sqlite import SqliteEventStore, SqliteFile
-from kernel.codec import Codec
-from kernel.domain import domain_of
-from kernel.envelope import Envelope, fingerprint_of
-from kernel.errors import Rejected
-from kernel.ids import new_command_id
-from kernel.messages import Event
-from kernel.outcome import Outcome
-from kernel.ports import EventStore
-from workers.execute import Executor
+from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
+from twofold.eventstore.migrate import migrate
+from twofold.eventstore.postgres import PostgresEventStore, connect
+from twofold.eventstore.sqlite import SqliteEventStore, SqliteFile
+from twofold.kernel.codec import Codec
+from twofold.kernel.domain import domain_of
+from twofold.kernel.envelope import Envelope, fingerprint_of
+from twofold.kernel.errors import Rejected
+from twofold.kernel.ids import new_command_id
+from twofold.kernel.messages import Event
+from twofold.kernel.outcome import Outcome
+from twofold.kernel.ports import EventStore
+from twofold.workers.execute import Executor
 
 DOMAIN = domain_of(examples.counter)
 

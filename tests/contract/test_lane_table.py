@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from eventstore.lanes import SqliteLaneTable
-from eventstore.migrate import migrate
-from eventstore.sqlite import SqliteFile
-from kernel.errors import Unavailable
+from twofold.eventstore.lane_table import SqliteLaneTable
+from twofold.eventstore.migrate import migrate
+from twofold.eventstore.sqlite import SqliteFile
+from twofold.kernel.errors import Unavailable
 
 REMOVED_SECONDS_MAX = 5.0
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventstore.leases import MemoryLeases, PostgresLeases
-from eventstore.migrate import migrate
-from eventstore.postgres import connect
-from kernel.ports import Leases
+from twofold.eventstore.leases import MemoryLeases, PostgresLeases
+from twofold.eventstore.migrate import migrate
+from twofold.eventstore.postgres import connect
+from twofold.kernel.ports import Leases
 
 LANES = [f"lane-{number}" for number in range(7)]
 TERM_SECONDS = 1.2

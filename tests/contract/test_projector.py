@@ -9,11 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernel.codec import Codec
-from kernel.errors import Unavailable
-from kernel.ports import ViewStore
-from kernel.view import View
-from readmodels.audit import refold
 from tests.contract.projections import Bugs, Heard, Log, Noise, Said, domain, projector, reached, running, until, words
 from tests.contract.viewstores import (
     KINDS,
@@ -21,6 +16,11 @@ from tests.contract.viewstores import (
     place,
     rows_url,  # noqa: F401
 )
+from twofold.kernel.codec import Codec
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.ports import ViewStore
+from twofold.kernel.view import View
+from twofold.readmodels.projection.audit import refold
 
 NAMES = ("ann", "bob", "cid", "dan", "eve")
 SLICES = 3

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from kernel.errors import Unavailable
-from kernel.ports import ViewStore
-from kernel.rows import Generation
-from kernel.view import View
-from readmodels.sql import SqlViewStore, connect
 from tests.contract.projections import Bugs, domain, projector, reached, running, until, words
 from tests.contract.projector_child import NAMES, SLICES, log_of, store_at
 from tests.contract.viewstores import EVERYTHING
 from tests.servers import Servers
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.ports import ViewStore
+from twofold.kernel.rows import Generation
+from twofold.kernel.view import View
+from twofold.readmodels.stores.sql import SqlViewStore, connect
 
 ROOT = Path(__file__).parents[2]
 COUNT = 1_500

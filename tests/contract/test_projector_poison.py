@@ -7,11 +7,6 @@ from typing import Any, cast
 
 import pytest
 
-from kernel.errors import Unavailable
-from kernel.ids import slice_of
-from kernel.ports import ViewStore
-from kernel.rows import Advance, Generation, Row
-from kernel.view import SliceId
 from tests.contract.projections import Bugs, Log, domain, projector, reached, running, until, words
 from tests.contract.test_projector import NAMES, SLICES, Bench
 from tests.contract.viewstores import (
@@ -19,6 +14,11 @@ from tests.contract.viewstores import (
     place,
     rows_url,  # noqa: F401
 )
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.ids import slice_of
+from twofold.kernel.ports import ViewStore
+from twofold.kernel.rows import Advance, Generation, Row
+from twofold.kernel.view import SliceId
 
 
 @pytest.fixture(params=KINDS)

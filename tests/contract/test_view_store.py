@@ -11,10 +11,6 @@ from datetime import UTC, datetime, timedelta, timezone
 import msgspec
 import pytest
 
-from kernel.ports import ViewStore
-from kernel.rows import Advance, Found, Generation, Query, Row
-from kernel.view import SliceId
-from readmodels.stores import RoutedViewStore
 from tests.contract.viewstores import (
     EVERYTHING,
     KINDS,
@@ -27,6 +23,10 @@ from tests.contract.viewstores import (
     rows_url,  # noqa: F401
     slice_with,
 )
+from twofold.kernel.ports import ViewStore
+from twofold.kernel.rows import Advance, Found, Generation, Query, Row
+from twofold.kernel.view import SliceId
+from twofold.readmodels.stores.routed import RoutedViewStore
 
 SLICES = 3
 WIDE = '\u00fcber-\u5546\u54c1-\U0001f4e6-"quoted"-back\\slash-{curly},comma-\x01-\'-%s-\\u0000'

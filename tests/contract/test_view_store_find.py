@@ -10,9 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from kernel.errors import Malformed
-from kernel.ports import ViewStore
-from kernel.rows import Query
 from tests.contract.viewstores import (
     EVERYTHING,
     KINDS,
@@ -22,6 +19,9 @@ from tests.contract.viewstores import (
     put,
     rows_url,  # noqa: F401
 )
+from twofold.kernel.errors import Malformed
+from twofold.kernel.ports import ViewStore
+from twofold.kernel.rows import Query
 
 COUNTS = (-(2**63), -10, -9, 0, 9, 10, 2**63 - 1)
 RATIOS = (-1e300, -2.5, -0.0, 0.0, 1e-9, 3.5, 1e300)

@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-import readmodels.sql
-from kernel.codec import Codec, encode_event
-from kernel.errors import Conflict, Unavailable
-from kernel.ids import new_command_id
-from kernel.log import Decision, Meta, NewEvent
-from kernel.ports import EventStore
-from kernel.rows import Found, Generation, Query, Row
-from kernel.view import SliceId, View
-from readmodels.audit import refold
-from readmodels.inline import InlineRows, PostgresInlineRows, SqliteInlineRows
-from readmodels.sql import InlineViewStore
+import twofold.readmodels.stores.sql
 from tests.contract.eventstores import Place, PostgresPlace, SqlitePlace, envelope, place
 from tests.contract.projections import Bugs, Heard, Said, domain
+from twofold.kernel.codec import Codec, encode_event
+from twofold.kernel.errors import Conflict, Unavailable
+from twofold.kernel.ids import new_command_id
+from twofold.kernel.log import Decision, Meta, NewEvent
+from twofold.kernel.ports import EventStore
+from twofold.kernel.rows import Found, Generation, Query, Row
+from twofold.kernel.view import SliceId, View
+from twofold.readmodels.inline.projection import InlineRows, PostgresInlineRows, SqliteInlineRows
+from twofold.readmodels.inline.store import InlineViewStore
+from twofold.readmodels.projection.audit import refold
 
 WORDS = ("one", "two", "three", "four")
 
@@ -71,7 +71,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
         view = replace(view, sync="inline")
         kind = PostgresInlineRows if request.param == "postgres" else SqliteInlineRows
         url = where.url if isinstance(where, PostgresPlace) else f"sqlite:///{request.getfixturevalue('tmp_path') / 'log.db'}"
-        engine = readmodels.sql.connect(url, 4)
+        engine = twofold.readmodels.stores.sql.connect(url, 4)
         try:
             yield Rig(where, events, kind([view], codec), view, codec, bugs, InlineViewStore(engine))
         finally:

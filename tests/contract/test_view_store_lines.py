@@ -7,9 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kernel.ports import ViewStore
-from kernel.rows import Advance, Row
-from kernel.view import SliceId
 from tests.contract.viewstores import (
     EVERYTHING,
     KINDS,
@@ -18,6 +15,9 @@ from tests.contract.viewstores import (
     place,
     rows_url,  # noqa: F401
 )
+from twofold.kernel.ports import ViewStore
+from twofold.kernel.rows import Advance, Row
+from twofold.kernel.view import SliceId
 
 KEY = "k%\\é"
 

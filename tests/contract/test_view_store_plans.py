@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from kernel.rows import Advance, Query, Row
-from readmodels.questions import question_of
-from readmodels.sql import SqlViewStore, connect
-from readmodels.sql.dialects import row_table
-from readmodels.sql.find import find_statement
-from readmodels.sql.rows import RowTable
 from tests.contract.viewstores import EVERYTHING, Everything
+from twofold.kernel.rows import Advance, Query, Row
+from twofold.readmodels.schema.query import question_of
+from twofold.readmodels.stores.sql import SqlViewStore, connect
+from twofold.readmodels.stores.sql.dialects import row_table
+from twofold.readmodels.stores.sql.find import find_statement
+from twofold.readmodels.stores.sql.rows import RowTable
 
 ROWS = {f"k{number}": Row(f"k{number}", Everything(f"k{number}", number, colour=f"c{number}"), 1) for number in range(5_000)}
 CURSOR_LIMIT = 9

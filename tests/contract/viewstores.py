@@ -16,15 +16,15 @@ import pytest
 import redis
 from sqlalchemy import Engine
 
-from kernel.ids import slice_of
-from kernel.messages import Event
-from kernel.ports import ViewStore
-from kernel.rows import Advance, Generation, Row
-from kernel.view import About, SliceId, View
-from readmodels.redis_store import RedisViewStore
-from readmodels.sql import SqlViewStore, connect
 from tests.servers import Servers
 from tests.servers.postgres import libpq
+from twofold.kernel.ids import slice_of
+from twofold.kernel.messages import Event
+from twofold.kernel.ports import ViewStore
+from twofold.kernel.rows import Advance, Generation, Row
+from twofold.kernel.view import About, SliceId, View
+from twofold.readmodels.stores.redis import RedisViewStore
+from twofold.readmodels.stores.sql import SqlViewStore, connect
 
 NOON = datetime(2010, 12, 1, 12, 0, 0, 123456, tzinfo=UTC)
 POOL_SIZE = 4

@@ -14,8 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = (
     ("kernel",),
-    ("shop", "eventstore", "bus", "monitoring"),
-    ("workers", "readmodels"),
+    ("database",),
+    ("shop", "eventstore", "bus", "monitoring", "subscriptions"),
+    ("workers", "readmodels", "processes"),
     ("gateway",),
     ("twofold",),
 )
@@ -36,11 +37,22 @@ class Source:
 
     @property
     def module(self) -> str:
-        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        """The name it is imported by: every room is a package below the roof's."""
+        name = self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        return f"twofold.{name}" if self.room in FLOOR_OF and self.room != "twofold" else name
 
     @property
     def tree(self) -> ast.Module:
         return parsed(self.text)
+
+
+def room_of(module: str) -> str | None:
+    """The room a module belongs to; None for one that is not of the house."""
+    top, _, rest = module.partition(".")
+    if top != "twofold":
+        return None
+    below = rest.split(".", 1)[0]
+    return below if below in FLOOR_OF else "twofold"
 
 
 @cache

@@ -1,6 +1,6 @@
 """Law 4: no metric, log line or span in kernel and shop, and nothing in a domain that could answer differently the second time.
 
-`shop.online_retail` is a client that happens to live beside the domain: it speaks HTTP and shows a progress bar.
+`twofold.shop.online_retail` is a client that happens to live beside the domain: it speaks HTTP and shows a progress bar.
 """
 
 from __future__ import annotations

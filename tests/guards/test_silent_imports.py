@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.guards.house import FLOOR_OF, ROOT, Source, imports, room_sources
+from tests.guards.house import FLOOR_OF, ROOT, Source, imports, room_of, room_sources
 
 PROBE_SECONDS_MAX = 120
-NOT_IMPORTED = {"eventstore.migrations.env"}
+NOT_IMPORTED = {"twofold.eventstore.migrations.env"}
 """alembic runs this file as a script, within a migration."""
 ENVIRONMENT = {"os.environ", "os.getenv", "os.environb", "os.putenv"}
 
@@ -38,7 +38,7 @@ def foreign_modules(sources: Iterable[Source]) -> list[str]:
         for alias in node.names
     }
     imported = {module for source in sources for _, module in imports(source)}
-    return sorted(module for module in imported | named if module.split(".", 1)[0] not in FLOOR_OF)
+    return sorted(module for module in imported | named if room_of(module) is None)
 
 
 def environment_readers(sources: Iterable[Source]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from tests.guards.house import FLOOR_OF, Source, imports, room_sources
 
-SQL_ROOMS = {"eventstore", "readmodels"}
+SQL_ROOMS = {"database", "eventstore", "readmodels"}
 HOME_OF = {
     "aiohttp": {"gateway"},
     "dramatiq": {"bus"},
@@ -25,7 +25,7 @@ HOME_OF = {
     "typer": {"twofold"},
     "uvloop": {"twofold", "gateway"},
 }
-KERNEL_KNOWS = {"msgspec", "kernel", *sys.stdlib_module_names}
+KERNEL_KNOWS = {"msgspec", "twofold", *sys.stdlib_module_names}
 STATEMENT = re.compile(
     r"\s*(SELECT\s.+\sFROM|INSERT\s+INTO|UPDATE\s.+\sSET|DELETE\s+FROM|(CREATE|ALTER|DROP)\s+TABLE)\s", re.DOTALL
 )

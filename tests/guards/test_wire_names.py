@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kernel.domain import load_domain
 from tests.guards.wire_names import lines
+from twofold.kernel.domain import load_domain
 
 SNAPSHOT = Path(__file__).with_name("wire_names.txt")
 
 
 def test_the_shops_wire_names_are_the_committed_ones() -> None:
     """On purpose? `python -m tests.guards.wire_names > tests/guards/wire_names.txt`, and say so in the changelog."""
-    assert lines(load_domain("shop")) == SNAPSHOT.read_text().splitlines()
+    assert lines(load_domain("twofold.shop")) == SNAPSHOT.read_text().splitlines()
 
 
 def test_the_list_names_what_the_contract_names() -> None:

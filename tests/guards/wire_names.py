@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kernel.domain import Domain, load_domain
+from twofold.kernel.domain import Domain, load_domain
 
 
 def lines(domain: Domain) -> list[str]:
@@ -27,4 +27,4 @@ def _fields(struct: type[msgspec.Struct]) -> str:
 
 
 if __name__ == "__main__":
-    print(*lines(load_domain("shop")), sep="\n")
+    print(*lines(load_domain("twofold.shop")), sep="\n")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from kernel.decider import Decider
-from kernel.errors import Rejected
-from kernel.messages import Command, Event
-from kernel.view import About, View
+from twofold.kernel.decider import Decider
+from twofold.kernel.errors import Rejected
+from twofold.kernel.messages import Command, Event
+from twofold.kernel.view import About, View
 
 LIMIT = 1_000
 EXPLOSIVE = 13

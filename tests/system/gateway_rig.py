@@ -12,21 +12,21 @@ from typing import Any
 
 import aiohttp
 
-import bus.broker
-import bus.embedded
-import gateway.app
-import readmodels.sql
-from bus.local import LocalBell, LocalOutcomes
-from eventstore.lanes import SqliteLaneTable
-from eventstore.migrate import migrate
-from eventstore.sqlite import SqliteEventStore
-from eventstore.sqlite_file import SqliteFile
-from kernel.codec import Codec
-from kernel.domain import domain_of
-from kernel.ports import CommandQueue, EventStore, ViewStore
-from readmodels.projector import Projector
+import twofold.bus.dispatch.broker
+import twofold.bus.embedded.transport
+import twofold.gateway.app
+import twofold.readmodels.stores.sql
 from tests.system import gateway_domain
-from workers.execute import Executor
+from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
+from twofold.database.sqlite_file import SqliteFile
+from twofold.eventstore.lane_table import SqliteLaneTable
+from twofold.eventstore.migrate import migrate
+from twofold.eventstore.sqlite import SqliteEventStore
+from twofold.kernel.codec import Codec
+from twofold.kernel.domain import domain_of
+from twofold.kernel.ports import CommandQueue, EventStore, ViewStore
+from twofold.readmodels.projection.projector import Projector
+from twofold.workers.execute import Executor
 
 LANES = 2
 SLICES = 2
@@ -92,7 +92,7 @@ class Parts:
     queue: Any
     bell: LocalBell
     outcomes: LocalOutcomes
-    broker: bus.embedded.EmbeddedBroker
+    broker: twofold.bus.embedded.transport.EmbeddedBroker
     projector: Projector
     stop: threading.Event
 
@@ -129,19 +129,19 @@ def embedded(folder: Path) -> Iterator[Parts]:
     codec = Codec(domain)
     events, lanes = SqliteEventStore(file), SqliteLaneTable(file)
     bell, outcomes = LocalBell(), LocalOutcomes()
-    rows = readmodels.sql.connect(f"sqlite:///{folder / 'views.db'}", 4)
-    views = readmodels.sql.SqlViewStore(rows)
+    rows = twofold.readmodels.stores.sql.connect(f"sqlite:///{folder / 'views.db'}", 4)
+    views = twofold.readmodels.stores.sql.SqlViewStore(rows)
     for view in domain.views.values():
         views.prepare(view, SLICES)
-    broker = bus.embedded.EmbeddedBroker(lanes, LANES)
+    broker = twofold.bus.embedded.transport.EmbeddedBroker(lanes, LANES)
     executor = Executor(domain, codec, events, bell, outcomes)
-    bus.broker.declare_execute(broker, executor.execute)
-    worker = bus.broker.start_worker(broker, 2)
+    twofold.bus.dispatch.broker.declare_execute(broker, executor.execute)
+    worker = twofold.bus.dispatch.broker.start_worker(broker, 2)
     projector = Projector(events, views, list(domain.views.values()), codec, bell)
     stop = threading.Event()
     thread = threading.Thread(target=projector.run, args=(stop,))
     thread.start()
-    queue: CommandQueue = bus.embedded.command_queue(lanes, LANES, broker.wake)
+    queue: CommandQueue = twofold.bus.embedded.transport.command_queue(lanes, LANES, broker.wake)
     try:
         yield Parts(events, views, GatedQueue(queue), bell, outcomes, broker, projector, stop)
     finally:
@@ -160,7 +160,7 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
         inner = parts.queue._queue
         await inner.start()
         queries: list[tuple[str, int]] = []
-        rooms = gateway.app.Rooms(
+        rooms = twofold.gateway.app.Rooms(
             domain=domain,
             codec=Codec(domain),
             queue=parts.queue,
@@ -182,7 +182,9 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
         serving = AsyncExitStack()
         try:
             async with aiohttp.ClientSession() as session, serving:
-                port = await serving.enter_async_context(gateway.app.listen(gateway.app.application(rooms), "127.0.0.1", 0))
+                port = await serving.enter_async_context(
+                    twofold.gateway.app.listen(twofold.gateway.app.application(rooms), "127.0.0.1", 0)
+                )
                 made = Rig(session, port, parts, serving.aclose)
                 made.queries = queries
                 yield made

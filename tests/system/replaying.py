@@ -15,12 +15,12 @@ from urllib.parse import quote
 import pika
 import redis
 
-from bus.topology import queues, rings_exchange
-from kernel.domain import load_domain
 from tests.chaos.rooms import ROOT, Room, wait_until
 from tests.servers.server import free_port
+from twofold.bus.rabbitmq.topology import queues, rings_exchange
+from twofold.kernel.domain import load_domain
 
-VIEWS = load_domain("shop").views
+VIEWS = load_domain("twofold.shop").views
 GATEWAYS = WORKERS = PROJECTORS = 2
 LANES = SLICES = 4
 PAGE_ROWS = 1_000
@@ -30,7 +30,7 @@ SETTLE_SECONDS_MAX = 60.0
 
 
 def replay_command(path: Path, port: int, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "shop.online_retail", str(path), "--url", f"http://127.0.0.1:{port}", *arguments]
+    return [sys.executable, "-m", "twofold.shop.online_retail", str(path), "--url", f"http://127.0.0.1:{port}", *arguments]
 
 
 def replay(path: Path, port: int, *arguments: str) -> subprocess.CompletedProcess[str]:

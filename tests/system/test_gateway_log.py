@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import pytest
 
-import gateway.sse
-from kernel.errors import Unavailable
+import twofold.gateway.http.event_streams
 from tests.system.gateway_rig import Rig, is_problem, rig
+from twofold.kernel.errors import Unavailable
 
 
 @pytest.fixture
@@ -178,8 +178,8 @@ async def _status(rig: Rig, path: str) -> int:
 
 async def test_open_streams_are_bounded_beaten_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream nobody reads must not live for ever, and a stopping gateway must not wait for its readers."""
-    monkeypatch.setattr(gateway.sse, "STREAMS_MAX", 2)
-    monkeypatch.setattr(gateway.sse, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(twofold.gateway.http.event_streams, "STREAMS_MAX", 2)
+    monkeypatch.setattr(twofold.gateway.http.event_streams, "HEARTBEAT_SECONDS", 0.2)
     async with rig(tmp_path) as running:
         async with following(running, "/events") as first, following(running, "/events") as second:
             answer = await running.call("GET", "/events", Accept="text/event-stream")

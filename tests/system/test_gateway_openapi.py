@@ -18,19 +18,19 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-import gateway.documents.asyncapi
-import gateway.documents.openapi
-import shop
-from gateway.problem import KINDS
-from kernel.domain import domain_of
+import twofold.gateway.documents.asyncapi
+import twofold.gateway.documents.openapi
 from tests.system import gateway_domain
 from tests.system.gateway_rig import rig
+from twofold import shop
+from twofold.gateway.http.problem import KINDS
+from twofold.kernel.domain import domain_of
 
 EXAMPLES = 30
 """Requests for each operation."""
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
 
-schema = schemathesis.openapi.from_dict(gateway.documents.openapi.openapi(domain_of(gateway_domain), {"version": "1"}))
+schema = schemathesis.openapi.from_dict(twofold.gateway.documents.openapi.openapi(domain_of(gateway_domain), {"version": "1"}))
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def test_every_call_answers_as_the_document_says(case: Any, url: str) -> None:
 @pytest.mark.parametrize("domain", [domain_of(gateway_domain), domain_of(shop)], ids=lambda domain: domain.name)
 def test_every_reference_in_the_documents_leads_somewhere(domain: Any) -> None:
     documents = (
-        gateway.documents.openapi.openapi(domain, {}),
-        gateway.documents.asyncapi.asyncapi(domain, 2, {}),
+        twofold.gateway.documents.openapi.openapi(domain, {}),
+        twofold.gateway.documents.asyncapi.asyncapi(domain, 2, {}),
     )
     for document in documents:
         for reference in _references(document):
@@ -88,7 +88,7 @@ def test_every_reference_in_the_documents_leads_somewhere(domain: Any) -> None:
 
 def test_every_command_and_view_of_the_domain_has_its_path() -> None:
     domain = domain_of(shop)
-    document = gateway.documents.openapi.openapi(domain, {"title": "Shop", "version": "2"})
+    document = twofold.gateway.documents.openapi.openapi(domain, {"title": "Shop", "version": "2"})
     assert document["info"]["title"] == "Shop" and document["info"]["version"] == "2"
     for command in domain.commands:
         assert "post" in document["paths"][f"/commands/{command}"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kernel.ids import new_command_id
 from tests.system.gateway_domain import POISON
 from tests.system.gateway_rig import Rig, is_problem, rig
+from twofold.kernel.ids import new_command_id
 
 
 @pytest.fixture

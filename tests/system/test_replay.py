@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from shop.online_retail import SAMPLE
 from tests.chaos.embedded import Embedded
 from tests.chaos.rooms import ROOT
 from tests.oracle import differences, expected
 from tests.system.replaying import call, head_of, replay, replay_command, served, tables, wait_caught_up
+from twofold.shop.online_retail import SAMPLE
 
 MONTH = "orders 1629, returns 326, adjustments 70, skipped 0\n"
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"

@@ -14,10 +14,10 @@ from bench.load import Closed, Load
 from bench.paced import Paced
 from bench.results import FLOORS, Floor, Row
 from bench.wire import connect
-from kernel.codec import Codec
-from kernel.domain import domain_of
-from kernel.testkit import given
-from shop.order import ORDER
+from twofold.kernel.codec import Codec
+from twofold.kernel.domain import domain_of
+from twofold.shop.order import ORDER
+from twofold.testing import given
 
 
 def _answer(status: int, body: bytes, length: str = "Content-Length") -> bytes:

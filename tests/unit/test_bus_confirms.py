@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pika
 import pytest
 
-from bus.confirms import Confirms
-from kernel.errors import Unavailable
+from twofold.bus.rabbitmq.confirms import Confirms
+from twofold.kernel.errors import Unavailable
 
 
 def ack(tag: int, multiple: bool = False) -> SimpleNamespace:

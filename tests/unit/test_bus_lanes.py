@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.delivery import Batch, Delivery
-from bus.lanes import DELIVERY_COMMANDS_MAX, RETRY_SECONDS_MAX, Lanes
-from kernel.envelope import Envelope
+from twofold.bus.dispatch.delivery import Batch, Delivery
+from twofold.bus.dispatch.lanes import DELIVERY_COMMANDS_MAX, RETRY_SECONDS_MAX, Lanes
+from twofold.kernel.envelope import Envelope
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-import bus.outbox
-from bus.outbox import Outbox
-from kernel.envelope import Envelope, decode_batch
-from kernel.errors import Unavailable
-from kernel.ids import lane_of
+import twofold.bus.outbox
+from twofold.bus.outbox import Outbox
+from twofold.kernel.envelope import Envelope, decode_batch
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.ids import lane_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -94,9 +94,9 @@ async def test_batches_are_bounded_in_count_and_bytes() -> None:
     large = [outbox.put(envelope(f"large {n}", data=b'"' + b"x" * 400_000 + b'"')) for n in range(4)]
     await asyncio.gather(*many, *large)
     sizes = [len(batch) for _, batch in published.batches]
-    assert max(sizes) <= bus.outbox.BATCH_COMMANDS_MAX
+    assert max(sizes) <= twofold.bus.outbox.BATCH_COMMANDS_MAX
     assert sum(sizes) == 1_204
-    assert max(len(body) for body in published.attempts) <= bus.outbox.BATCH_BYTES_MAX
+    assert max(len(body) for body in published.attempts) <= twofold.bus.outbox.BATCH_BYTES_MAX
     await outbox.close()
 
 
@@ -115,7 +115,7 @@ async def test_a_failed_publish_is_repeated_with_the_same_body() -> None:
 
 
 async def test_what_does_not_become_durable_in_time_fails_and_the_next_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bus.outbox, "ACCEPT_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(twofold.bus.outbox, "ACCEPT_SECONDS_MAX", 0.2)
     published = Published()
     outbox = await started(published)
     published.durable.clear()
@@ -129,7 +129,7 @@ async def test_what_does_not_become_durable_in_time_fails_and_the_next_goes_on(m
 
 async def test_a_full_outbox_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Better a 503 now than a promise nobody can keep."""
-    monkeypatch.setattr(bus.outbox, "PENDING_COMMANDS_MAX", 3)
+    monkeypatch.setattr(twofold.bus.outbox, "PENDING_COMMANDS_MAX", 3)
     published = Published()
     outbox = await started(published)
     published.durable.clear()

@@ -13,15 +13,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from kernel.domain import load_domain
-from kernel.log import Meta, Recorded
-from kernel.view import View
 from tests.chaos.checker import Checker, Violation
 from tests.chaos.record import Record, Sent
 from tests.chaos.stores import Decided
+from twofold.kernel.domain import load_domain
+from twofold.kernel.log import Meta, Recorded
+from twofold.kernel.view import View
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-SHOP = load_domain("shop")
+SHOP = load_domain("twofold.shop")
 INVENTORY = SHOP.views["inventory"].row
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import examples.counter
 from examples.counter import test_a_counter_counts_up_to_its_limit_and_no_further as test_the_example_tests_itself
-from kernel.domain import domain_of
+from twofold.kernel.domain import domain_of
 
 LINES_MAX = 60
 

@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-import gateway.outcome_board
-import gateway.reads
-from gateway.outcome_board import OutcomeBoard
-from gateway.progress_board import ProgressBoard
-from gateway.reads import Threads, Together
-from kernel.envelope import Envelope
-from kernel.errors import Unavailable
-from kernel.outcome import Outcome
-from kernel.rows import Progress
-from kernel.view import SliceId
+import twofold.gateway.commands.outcomes
+import twofold.gateway.http.threads
+from twofold.gateway.commands.outcomes import OutcomeBoard
+from twofold.gateway.http.threads import Threads, Together
+from twofold.gateway.queries.progress import ProgressBoard
+from twofold.kernel.envelope import Envelope
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.outcome import Outcome
+from twofold.kernel.rows import Progress
+from twofold.kernel.view import SliceId
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -61,7 +61,7 @@ async def test_lost_news_are_found_in_the_inbox_within_a_tick() -> None:
     inbox.outcomes["a"] = outcome("a")
     started = asyncio.get_running_loop().time()
     assert await board.wait("a", 5) == outcome("a")
-    assert asyncio.get_running_loop().time() - started < 2 * gateway.outcome_board.TICK_SECONDS
+    assert asyncio.get_running_loop().time() - started < 2 * twofold.gateway.commands.outcomes.TICK_SECONDS
     assert board.outcome("a") and not board.accepted("a")
 
 
@@ -107,7 +107,7 @@ async def test_a_parked_outcome_in_memory_is_looked_up_again() -> None:
 
 
 async def test_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.outcome_board, "REMEMBERED_MAX", 3)
+    monkeypatch.setattr(twofold.gateway.commands.outcomes, "REMEMBERED_MAX", 3)
     board = OutcomeBoard(Inbox().look_up)
     board.hear([outcome(name) for name in "abcde"])
     for name in "vwxyz":
@@ -206,7 +206,7 @@ async def test_one_who_gives_up_does_not_take_the_others_along() -> None:
 
 
 async def test_too_many_waiting_reads_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.reads, "PENDING_MAX", 2)
+    monkeypatch.setattr(twofold.gateway.http.threads, "PENDING_MAX", 2)
     store, threads = Store(), Threads(1)
     waiting = [asyncio.create_task(threads.run(lambda: store.read(["a"]))) for _ in range(2)]
     await asyncio.sleep(0)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.headers import Preferences, Token, expected_version_of, is_seen, preferences_of, printable, token_of
-from gateway.params import storable
-from kernel.errors import Malformed
-from kernel.ids import command_id_for, new_command_id
+from twofold.gateway.http.headers import Preferences, Token, expected_version_of, is_seen, preferences_of, printable, token_of
+from twofold.gateway.http.params import storable
+from twofold.kernel.errors import Malformed
+from twofold.kernel.ids import command_id_for, new_command_id
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.codec import DEPTH_MAX, Codec, encode, encode_event, refuse_unstorable
-from kernel.decider import Decider, Upcaster
-from kernel.domain import Domain, domain_of
-from kernel.envelope import Envelope, decode_batch, encode_batch, fingerprint_of
-from kernel.errors import Malformed
-from kernel.log import Meta, Recorded
-from kernel.messages import Command, Event, tag_of
+from twofold.kernel.codec import DEPTH_MAX, Codec, encode, encode_event, refuse_unstorable
+from twofold.kernel.decider import Decider, Upcaster
+from twofold.kernel.domain import Domain, domain_of
+from twofold.kernel.envelope import Envelope, decode_batch, encode_batch, fingerprint_of
+from twofold.kernel.errors import Malformed
+from twofold.kernel.log import Meta, Recorded
+from twofold.kernel.messages import Command, Event, tag_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

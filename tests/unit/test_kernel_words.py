@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from kernel.decider import Decider
-from kernel.domain import domain_of, load_domain
-from kernel.errors import Misconfigured, Rejected
-from kernel.ids import command_id_for, is_possible_command_id, lane_of, new_command_id, slice_of
-from kernel.messages import Command, Event
-from kernel.testkit import NOON, given, rows
-from kernel.view import About, View
+from twofold.kernel.decider import Decider
+from twofold.kernel.domain import domain_of, load_domain
+from twofold.kernel.errors import Misconfigured, Rejected
+from twofold.kernel.ids import command_id_for, is_possible_command_id, lane_of, new_command_id, slice_of
+from twofold.kernel.messages import Command, Event
+from twofold.kernel.view import About, View
+from twofold.testing import NOON, given, rows
 
 
 def test_new_command_ids_sort_by_time_and_never_meet() -> None:
@@ -136,7 +136,7 @@ def test_a_domain_that_contradicts_itself_is_refused_at_start_up(exported: dict[
 
 
 def test_a_domain_is_found_by_the_name_of_its_module() -> None:
-    assert load_domain("shop").name == "shop"
+    assert load_domain("twofold.shop").name == "twofold.shop"
     with pytest.raises(Misconfigured, match="TWOFOLD_DOMAIN=no_such_shop"):
         load_domain("no_such_shop")
 

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kernel.view import SliceId
-from monitoring.lag import read_lag
+from twofold.kernel.view import SliceId
+from twofold.monitoring.lag import read_lag
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

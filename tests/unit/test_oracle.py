@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shop.online_retail import SAMPLE
 from tests.oracle import Tables, differences, expected
+from twofold.shop.online_retail import SAMPLE
 
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
 FILE = HEADER + "\n".join(

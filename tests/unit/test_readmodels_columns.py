@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.errors import Misconfigured
-from kernel.messages import Event
-from kernel.view import View
-from readmodels.columns import Columns, shape_of
-from readmodels.keys import askable, refuse_key, slice_for, stream_key
+from twofold.kernel.errors import Misconfigured
+from twofold.kernel.messages import Event
+from twofold.kernel.view import View
+from twofold.readmodels.schema.columns import Columns, shape_of
+from twofold.readmodels.schema.keys import askable, refuse_key, slice_for, stream_key
 
 
 class Happened(Event, frozen=True):

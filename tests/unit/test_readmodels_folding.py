@@ -8,14 +8,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.ids import slice_of
-from kernel.messages import Event
-from kernel.rows import Row
-from kernel.view import About
-from readmodels.columns import Columns
-from readmodels.folding import Touch, fold, touched
-from readmodels.window import Seen
 from tests.contract.projections import Bugs, Heard, Said, domain
+from twofold.kernel.ids import slice_of
+from twofold.kernel.messages import Event
+from twofold.kernel.rows import Row
+from twofold.kernel.view import About
+from twofold.readmodels.projection.folding import Touch, fold, touched
+from twofold.readmodels.schema.columns import Columns
+from twofold.subscriptions.window import Seen
 
 BUGS = Bugs()
 CODEC, VIEW, _ = domain(BUGS)

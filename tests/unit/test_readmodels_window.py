@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import readmodels.window
-from kernel.ports import EventStore
-from readmodels.window import Window
+import twofold.subscriptions.window
 from tests.contract.projections import Bugs, Log, Noise, Said, domain
+from twofold.kernel.ports import EventStore
+from twofold.subscriptions.window import Window
 
 CODEC, VIEW, _ = domain(Bugs())
 
@@ -53,13 +53,13 @@ def test_near_the_head_the_log_is_read_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_memory_is_bounded_by_count_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """An order may have 2,000 lines."""
-    monkeypatch.setattr(readmodels.window, "WINDOW_EVENTS_MAX", 25)
+    monkeypatch.setattr(twofold.subscriptions.window, "WINDOW_EVENTS_MAX", 25)
     log = full_log(100)
     window = window_on(log)
     for after in range(0, 100, 10):
         assert len(window.after(after, 10)) == 10
     assert not window.is_near(74) and window.is_near(75)
-    monkeypatch.setattr(readmodels.window, "WINDOW_BYTES_MAX", 1)
+    monkeypatch.setattr(twofold.subscriptions.window, "WINDOW_BYTES_MAX", 1)
     log.append(Noise())
     window.after(100, 10)
     assert not window.is_near(99) and window.is_near(100)

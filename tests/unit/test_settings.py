@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.errors import Misconfigured
+from twofold.kernel.errors import Misconfigured
 from twofold.reference import page
 from twofold.settings import Settings, environment_of, read_settings, reference
 

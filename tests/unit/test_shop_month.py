@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel.codec import Codec, encode, encode_event
-from kernel.domain import load_domain
-from kernel.log import Meta, Recorded
-from kernel.messages import tag_of
-from kernel.view import About
-from shop.online_retail import SAMPLE
-from shop.online_retail.invoices import COLUMNS, read
 from tests.oracle import differences, expected
+from twofold.kernel.codec import Codec, encode, encode_event
+from twofold.kernel.domain import load_domain
+from twofold.kernel.log import Meta, Recorded
+from twofold.kernel.messages import tag_of
+from twofold.kernel.view import About
+from twofold.shop.online_retail import SAMPLE
+from twofold.shop.online_retail.invoices import COLUMNS, read
 
-DOMAIN = load_domain("shop")
+DOMAIN = load_domain("twofold.shop")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from kernel.codec import Codec, encode
-from kernel.domain import load_domain
-from kernel.errors import Malformed
-from kernel.messages import tag_of
-from shop.online_retail import SAMPLE
-from shop.online_retail.__main__ import main, summary
-from shop.online_retail.invoices import Wish, read
-from shop.order import PlaceOrder
-from shop.returns import RecordReturn
-from shop.stock import AdjustStock
-from shop.values import OrderLine, ShippingAddress
+from twofold.kernel.codec import Codec, encode
+from twofold.kernel.domain import load_domain
+from twofold.kernel.errors import Malformed
+from twofold.kernel.messages import tag_of
+from twofold.shop.online_retail import SAMPLE
+from twofold.shop.online_retail.__main__ import main, summary
+from twofold.shop.online_retail.invoices import Wish, read
+from twofold.shop.order import PlaceOrder
+from twofold.shop.returns import RecordReturn
+from twofold.shop.stock import AdjustStock
+from twofold.shop.values import OrderLine, ShippingAddress
 
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
 EIGHT = datetime(2010, 12, 1, 8, tzinfo=UTC)
@@ -206,7 +206,7 @@ def test_an_address_that_is_none_is_said_to_be_none(url: str, capsys: pytest.Cap
 
 def test_every_wish_of_the_sample_month_passes_the_door() -> None:
     """And no two of them share a key."""
-    codec = Codec(load_domain("shop"))
+    codec = Codec(load_domain("twofold.shop"))
     reading = read(SAMPLE)
     assert summary(reading) == "orders 1629, returns 326, adjustments 70, skipped 0"
     assert len({wish.key for wish in reading.wishes}) == len(reading.wishes)

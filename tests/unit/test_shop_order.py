@@ -7,11 +7,10 @@ from datetime import UTC, datetime, timedelta, timezone
 import msgspec
 import pytest
 
-from kernel.codec import Codec, encode
-from kernel.domain import load_domain
-from kernel.errors import Malformed
-from kernel.testkit import given
-from shop.order import (
+from twofold.kernel.codec import Codec, encode
+from twofold.kernel.domain import load_domain
+from twofold.kernel.errors import Malformed
+from twofold.shop.order import (
     ORDER,
     CancelOrder,
     OrderCancelled,
@@ -22,10 +21,11 @@ from shop.order import (
     ShippingAddressUpdated,
     UpdateShippingAddress,
 )
-from shop.pieces import ReturnedLine, ReturnLine
-from shop.returns import RETURN, RecordReturn, ReturnRecorded
-from shop.stock import STOCK, AdjustStock, StockAdjusted
-from shop.values import Address, Line, OrderLine, ShippingAddress
+from twofold.shop.pieces import ReturnedLine, ReturnLine
+from twofold.shop.returns import RETURN, RecordReturn, ReturnRecorded
+from twofold.shop.stock import STOCK, AdjustStock, StockAdjusted
+from twofold.shop.values import Address, Line, OrderLine, ShippingAddress
+from twofold.testing import given
 
 NINE = datetime(2010, 12, 1, 9, tzinfo=UTC)
 HOME = ShippingAddress("Ada", "1 Mill Lane", "Leeds", "LS1", "United Kingdom")
@@ -220,7 +220,7 @@ def test_what_is_out_of_bounds_is_refused_at_the_door(old: bytes, new: bytes, po
     """So that no decision and no view has to think of it; and the refusal says where."""
     assert old in GOOD
     with pytest.raises(Malformed) as refused:
-        Codec(load_domain("shop")).command("PlaceOrder", GOOD.replace(old, new, 1))
+        Codec(load_domain("twofold.shop")).command("PlaceOrder", GOOD.replace(old, new, 1))
     assert refused.value.pointer == pointer
 
 
@@ -229,4 +229,4 @@ def test_real_product_codes_pass_the_door(sku: str) -> None:
     """They are kept exactly as they are, as are prices and quantities of the largest real orders."""
     lines = (OrderLine(sku, "", 80_995, 3_897_000),)
     wish = msgspec.structs.replace(PLACE, lines=lines)
-    assert Codec(load_domain("shop")).command("PlaceOrder", encode(wish)) == wish
+    assert Codec(load_domain("twofold.shop")).command("PlaceOrder", encode(wish)) == wish

@@ -11,21 +11,21 @@ import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-from kernel.codec import Codec, encode, encode_event
-from kernel.domain import load_domain
-from kernel.errors import Rejected
-from kernel.ids import slice_of
-from kernel.log import Meta, Recorded
-from kernel.messages import Command, Event, tag_of
-from kernel.testkit import NOON, rows
-from kernel.view import View
-from shop.order import CancelOrder, PlaceOrder, ReturnOrder, UpdateShippingAddress
-from shop.pieces import ReturnLine
-from shop.returns import RecordReturn
-from shop.stock import AdjustStock
-from shop.values import OrderLine, ShippingAddress
+from twofold.kernel.codec import Codec, encode, encode_event
+from twofold.kernel.domain import load_domain
+from twofold.kernel.errors import Rejected
+from twofold.kernel.ids import slice_of
+from twofold.kernel.log import Meta, Recorded
+from twofold.kernel.messages import Command, Event, tag_of
+from twofold.kernel.view import View
+from twofold.shop.order import CancelOrder, PlaceOrder, ReturnOrder, UpdateShippingAddress
+from twofold.shop.pieces import ReturnLine
+from twofold.shop.returns import RecordReturn
+from twofold.shop.stock import AdjustStock
+from twofold.shop.values import OrderLine, ShippingAddress
+from twofold.testing import NOON, rows
 
-DOMAIN = load_domain("shop")
+DOMAIN = load_domain("twofold.shop")
 CODEC = Codec(DOMAIN)
 
 ids = st.sampled_from(["1", "€ 2"])

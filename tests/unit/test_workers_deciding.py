@@ -8,16 +8,16 @@ from typing import Any
 
 import msgspec
 
-from kernel.codec import Codec
-from kernel.decider import Decider
-from kernel.domain import domain_of
-from kernel.envelope import Envelope, fingerprint_of
-from kernel.errors import Rejected
-from kernel.log import Decision, Meta, Recorded
-from kernel.messages import Command, Event
-from workers.deciding import Batch
-from workers.execute import _sort_out
-from workers.states import Folded, States
+from twofold.kernel.codec import Codec
+from twofold.kernel.decider import Decider
+from twofold.kernel.domain import domain_of
+from twofold.kernel.envelope import Envelope, fingerprint_of
+from twofold.kernel.errors import Rejected
+from twofold.kernel.log import Decision, Meta, Recorded
+from twofold.kernel.messages import Command, Event
+from twofold.workers.deciding import Batch
+from twofold.workers.execute import _sort_out
+from twofold.workers.states import Folded, States
 
 
 class Add(Command, frozen=True):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from kernel.decider import Decider
-from kernel.messages import Command, Event
-from kernel.view import About, View
+from twofold.kernel.decider import Decider
+from twofold.kernel.messages import Command, Event
+from twofold.kernel.view import About, View
 
 UNCOUNTABLE, UNSHOWABLE, NEVER_SHOWABLE = 13, 66, 67
 

@@ -1,0 +1,1 @@
+"""From lanes to Dramatiq's threads, whatever the technology behind the lanes."""

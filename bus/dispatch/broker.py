@@ -1,0 +1,116 @@
+"""Our Dramatiq broker: one logical queue, one generic actor, many lanes. The roof holds lanes, Dramatiq's threads execute.
+
+None of Dramatiq's default middleware: its retries can lose a message, its time limits can kill a worker thread. A delivery
+that raises waits in place and is offered again, for ever; it is never acked and never requeued.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import dramatiq
+import structlog
+from dramatiq.errors import QueueNotFound
+
+from twofold.bus.dispatch.consumer import LaneConsumer
+from twofold.bus.dispatch.delivery import Delivery
+from twofold.bus.dispatch.lanes import Lanes
+from twofold.bus.dispatch.transport import Transport
+from twofold.kernel.envelope import Envelope
+from twofold.kernel.errors import Unavailable
+
+QUEUE = "commands"
+ACTOR = "execute"
+WORKER_TIMEOUT_MILLISECONDS = 250
+"""How often idle threads look whether they should stop."""
+LOG_SECONDS = 1.0
+"""At most one line about failing deliveries in this time."""
+
+Execute = Callable[[Sequence[Envelope]], object]
+
+
+class LaneBroker(dramatiq.Broker):
+    """What both brokers share. `lanes` is the deployment's number of lanes."""
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__(middleware=[])
+        self._lane_count = lanes
+        self._held: frozenset[int] = frozenset()
+        self._consumer: LaneConsumer | None = None
+
+    @abstractmethod
+    def transport(self, lanes: Lanes) -> Transport:
+        """A new transport for a new consumer."""
+
+    def hold(self, lanes: Collection[int]) -> None:
+        """Consume these lanes, and no other, from now on. From any thread."""
+        held = frozenset(lanes)
+        unknown = [lane for lane in held if not 0 <= lane < self._lane_count]
+        if unknown:
+            raise ValueError(f"there are lanes 0 to {self._lane_count - 1}, not {unknown}")
+        self._held = held
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the consumer look again, now. From any thread."""
+        if self._consumer is not None:
+            self._consumer.wake()
+
+    def declare_queue(self, queue_name: str) -> None:
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues[queue_name] = None
+            self.emit_after("declare_queue", queue_name)
+
+    def consume(self, queue_name: str, prefetch: int = 2, timeout: int = WORKER_TIMEOUT_MILLISECONDS) -> LaneConsumer:
+        """Dramatiq prefetches two messages for each worker thread; deliveries are not prefetched, so it is half of that."""
+        if queue_name not in self.queues:
+            raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]
+        transport = self.transport(Lanes())
+        self._consumer = LaneConsumer(transport, lambda: self._held, ACTOR, QUEUE, max(1, prefetch // 2), timeout / 1000)
+        return self._consumer
+
+    def enqueue(self, message: Any, *, delay: int | None = None) -> Any:
+        """Refused: commands enter through a CommandQueue, which says when they are durable."""
+        raise NotImplementedError("commands enter through a CommandQueue")
+
+
+def declare_execute(broker: LaneBroker, execute: Execute) -> None:
+    """Have this called with what waits on the held lanes, in order within each lane. Whatever it raises, it is called
+    with the same again later."""
+    log_after = 0.0
+
+    def run(delivery: Delivery) -> None:
+        nonlocal log_after
+        try:
+            execute(delivery.envelopes)
+        except Exception as error:
+            now = time.monotonic()
+            if now >= log_after:
+                log_after = now + LOG_SECONDS
+                structlog.get_logger().warning("delivery waits", delivery=repr(delivery), error=_without_payload(error))
+        else:
+            delivery.is_committed = True
+
+    dramatiq.Actor(run, broker=broker, actor_name=ACTOR, queue_name=QUEUE, priority=0, options={})
+
+
+def start_worker(broker: LaneBroker, threads: int) -> dramatiq.Worker:
+    """Dramatiq's worker, running. `worker.stop()` finishes what is being executed; then close the broker."""
+    worker = dramatiq.Worker(broker, worker_threads=threads, worker_timeout=WORKER_TIMEOUT_MILLISECONDS)
+    worker.start()
+    return worker
+
+
+def _without_payload(error: Exception) -> str:
+    """What an Unavailable says is ours; the text of any other exception may quote a command, so only where it was raised."""
+    if isinstance(error, Unavailable):
+        return f"Unavailable: {error.what}"
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
+    return f"{type(error).__name__}{where}"

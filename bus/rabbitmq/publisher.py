@@ -1,0 +1,82 @@
+"""Makes batches durable in RabbitMQ's quorum queues: published with confirms through pika's asyncio connection.
+
+Batches come from the Outbox, one per lane at a time; a lost connection fails what is unconfirmed, and the Outbox asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pika
+
+from twofold.bus.rabbitmq.confirms import Confirms
+from twofold.bus.rabbitmq.connection import AsyncChannel, keep_connected
+from twofold.bus.rabbitmq.topology import lane_queue, parameters, queues
+from twofold.kernel.errors import Unavailable
+
+CONFIRMS_MAX = 1_000
+"""Messages the broker has not confirmed; far above one per lane, so it is reached only when confirms stay out."""
+CONFIRM_SECONDS_MAX = 5.0
+ABSENT_SECONDS_MAX = 2.0
+"""How long the broker may be away or blocked by an alarm before new commands are refused at the door."""
+PERSISTENT = 2
+
+
+class RabbitPublisher:
+    """A Publisher over RabbitMQ. Declares the lanes, and declares them again after every reconnect."""
+
+    def __init__(self, url: str, lanes: int, prefix: str) -> None:
+        self._parameters = parameters(url, "gateway")
+        self._lanes = lanes
+        self._prefix = prefix
+        self._queues = [lane_queue(prefix, lane) for lane in range(lanes)]
+        self._channel: AsyncChannel | None = None
+        self._confirms = Confirms()
+        self._connecting: asyncio.Task[None] | None = None
+        self._lost_at: float | None = None
+
+    async def start(self) -> None:
+        """Begin to connect; does not wait for the broker, which may be away."""
+        self._lost_at = 0.0
+        self._connecting = asyncio.create_task(keep_connected(self._parameters, self._use))
+
+    async def publish(self, lane: int, body: bytes) -> None:
+        channel = self._channel
+        if channel is None or not channel.is_open or channel.blocked_since is not None or len(self._confirms) >= CONFIRMS_MAX:
+            raise Unavailable("broker")
+        tag, confirmed = self._confirms.expect()
+        properties = pika.BasicProperties(delivery_mode=PERSISTENT, content_type="application/json", message_id=str(tag))
+        try:
+            channel.pika.basic_publish("", self._queues[lane], body, properties, mandatory=True)
+        except pika.exceptions.AMQPError as error:
+            raise Unavailable("broker") from error
+        try:
+            async with asyncio.timeout(CONFIRM_SECONDS_MAX):
+                await confirmed
+        except TimeoutError as error:
+            raise Unavailable("broker") from error
+
+    def is_ready(self) -> bool:
+        since = self._lost_at
+        if self._channel is not None and self._channel.is_open:
+            since = self._channel.blocked_since
+        return since is None or asyncio.get_running_loop().time() - since < ABSENT_SECONDS_MAX
+
+    async def close(self) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+
+    async def _use(self, channel: AsyncChannel) -> None:
+        for queue, arguments in queues(self._prefix, self._lanes).items():
+            await channel.call("queue_declare", queue, durable=True, arguments=arguments)
+        confirms = Confirms()
+        channel.pika.add_on_return_callback(confirms.on_return)
+        await channel.call("confirm_delivery", confirms.on_confirm)
+        self._confirms, self._channel, self._lost_at = confirms, channel, None
+        channel.closed.add_done_callback(lambda _: self._on_lost(confirms))
+
+    def _on_lost(self, confirms: Confirms) -> Any:
+        self._lost_at = asyncio.get_running_loop().time()
+        confirms.fail_all()

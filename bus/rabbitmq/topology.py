@@ -1,0 +1,77 @@
+"""What the bus calls and declares on RabbitMQ. Names and arguments are on the broker's disk and never change.
+
+{prefix}.lane.{n}   quorum queue, commands in order         {prefix}.rings   direct exchange: ring, advanced, outcomes
+{prefix}.dead       quorum queue, what nobody could decode, kept for ever
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pika
+
+from twofold.kernel.errors import Misconfigured
+
+PREFETCH_MESSAGES = 64
+"""Messages of one lane in a worker's hands. All workers of a deployment must use the same number: what a dead worker held
+is put back in order behind what an earlier one held, so a successor has to take all of it at once (docs of the consumer)."""
+
+DELIVERIES_MAX = 100
+"""After so many take-overs without an ack a message is taken to be what kills its workers, and goes to the dead letters."""
+
+HEARTBEAT_SECONDS = 5
+"""A peer that is silent for two of these is gone: how long a stopped worker can keep a lane."""
+
+SOCKET_SECONDS_MAX = 5.0
+OPEN_SECONDS_MAX = 10.0
+BLOCKED_SECONDS_MAX = 60.0
+
+DEAD_ARGUMENTS: dict[str, Any] = {"x-queue-type": "quorum"}
+
+
+def lane_queue(prefix: str, lane: int) -> str:
+    return f"{prefix}.lane.{lane}"
+
+
+def dead_queue(prefix: str) -> str:
+    return f"{prefix}.dead"
+
+
+def rings_exchange(prefix: str) -> str:
+    return f"{prefix}.rings"
+
+
+def lane_arguments(prefix: str) -> dict[str, Any]:
+    """Dead letters move only when the dead queue has them on disk, for which overflow must refuse rather than drop."""
+    return {
+        "x-queue-type": "quorum",
+        "x-single-active-consumer": True,
+        "x-delivery-limit": DELIVERIES_MAX,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": dead_queue(prefix),
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+
+
+def queues(prefix: str, lanes: int) -> dict[str, dict[str, Any]]:
+    """Every durable queue with its arguments, the dead letters first: lanes point at them."""
+    declared = {dead_queue(prefix): DEAD_ARGUMENTS}
+    return declared | {lane_queue(prefix, lane): lane_arguments(prefix) for lane in range(lanes)}
+
+
+def parameters(url: str, purpose: str) -> pika.URLParameters:
+    """Connection parameters; the management console shows `purpose`. Raises Misconfigured for what is not an AMQP URL."""
+    try:
+        if not url.startswith(("amqp://", "amqps://")):
+            raise ValueError("scheme")
+        found = pika.URLParameters(url)
+    except (ValueError, TypeError) as error:
+        raise Misconfigured("TWOFOLD_BROKER_URL: is not an AMQP URL; write amqp://user:password@host:5672/") from error
+    found.heartbeat = HEARTBEAT_SECONDS
+    found.socket_timeout = SOCKET_SECONDS_MAX
+    found.stack_timeout = OPEN_SECONDS_MAX
+    found.blocked_connection_timeout = BLOCKED_SECONDS_MAX
+    found.connection_attempts = 1
+    found.client_properties = {"connection_name": f"twofold {purpose}"}
+    return found

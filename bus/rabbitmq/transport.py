@@ -1,0 +1,177 @@
+"""Consumes lanes from RabbitMQ: one connection, one channel per lane, driven by Dramatiq's consumer thread.
+
+How a lane keeps its order when it changes hands (measured on RabbitMQ 3.10, tests/contract/test_bus_takeover.py): the queue
+has a single active consumer, and when the channel of that consumer goes, what it held returns in order before the next one
+is served. That is true for a channel or connection that is closed, cut, or gone silent. It is NOT true after `basic.cancel`:
+the next consumer is then served at once, with later messages, and pika even rejects what still arrives, one by one. pika
+cancels all consumers before it closes a channel, hence `_leave`. And nothing is ever requeued.
+
+Returned messages stand in one line, a successor takes PREFETCH_MESSAGES of them at once: as many as its predecessor can
+have held. A successor with a smaller prefetch that died too would return its part behind the rest.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Any
+
+import pika
+import structlog
+from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+
+from twofold.bus.dispatch.delivery import Batch
+from twofold.bus.dispatch.lanes import Lanes
+from twofold.bus.dispatch.transport import Transport
+from twofold.bus.rabbitmq.topology import PREFETCH_MESSAGES, lane_queue, parameters, queues
+from twofold.kernel.envelope import decode_batch
+from twofold.kernel.errors import Malformed
+
+RECONNECT_SECONDS_MIN = 0.1
+RECONNECT_SECONDS_MAX = 2.0
+SHUT_SECONDS_MAX = 2.0
+TROUBLE = (pika.exceptions.AMQPError, OSError)
+
+
+class RabbitTransport(Transport):
+    """A lane's session is its channel. Trouble with one channel is trouble with the connection: cut, pause, reconnect."""
+
+    def __init__(self, url: str, lane_count: int, prefix: str, lanes: Lanes) -> None:
+        super().__init__(lanes)
+        self._parameters = parameters(url, "workers")
+        self._prefix = prefix
+        self._lane_count = lane_count
+        self._connection: Any = None
+        self._channels: dict[int, Any] = {}
+        self._woken = threading.Event()
+        self._pause_seconds = RECONNECT_SECONDS_MIN
+        self._connect_at = 0.0
+
+    @property
+    def opened(self) -> Collection[int]:
+        return self._channels.keys()
+
+    def open(self, lane: int) -> None:
+        if self._connection is None:
+            return
+        try:
+            channel = self._connection.channel()
+            channel.basic_qos(prefetch_count=PREFETCH_MESSAGES)
+            self._channels[lane] = channel
+            self.lanes.open(lane, channel)
+            channel.basic_consume(lane_queue(self._prefix, lane), partial(self._on_message, lane))
+        except TROUBLE as error:
+            self._cut(error)
+
+    def close(self, lane: int) -> None:
+        channel = self._channels.pop(lane)
+        self.lanes.close(lane)
+        try:
+            _leave(channel)
+        except TROUBLE as error:
+            self._cut(error)
+
+    def receive(self, seconds: float) -> None:
+        try:
+            if self._connection is None:
+                self._reconnect(seconds)
+            else:
+                self._connection.process_data_events(seconds)
+        except TROUBLE as error:
+            self._cut(error)
+
+    def settle(self, batches: Sequence[Batch]) -> None:
+        """One ack per lane: it stands for all before it on that channel, since a lane is settled in order."""
+        last: dict[int, Batch] = {batch.lane: batch for batch in batches}
+        try:
+            for lane, batch in last.items():
+                self._channels[lane].basic_ack(batch.token, multiple=True)
+        except TROUBLE as error:
+            self._cut(error)
+
+    def wake(self) -> None:
+        self._woken.set()
+        connection = self._connection
+        if connection is not None:
+            try:
+                connection.add_callback_threadsafe(_nothing)
+            except TROUBLE:
+                return  # it was lost this moment, and the thread that would be woken has noticed or will
+
+    def shut(self) -> None:
+        leaving = dict(self._channels)
+        for lane in leaving:
+            if lane in self._channels:
+                self.close(lane)
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            deadline = time.monotonic() + SHUT_SECONDS_MAX
+            while any(not channel.is_closed for channel in leaving.values()) and time.monotonic() < deadline:
+                connection.process_data_events(0.05)
+            connection.close()
+        except TROUBLE:
+            return  # closed is closed; the broker returns what was not settled
+
+    def _reconnect(self, seconds: float) -> None:
+        wait_seconds = self._connect_at - time.monotonic()
+        if wait_seconds > 0:
+            self._woken.wait(min(seconds, wait_seconds))
+            self._woken.clear()
+            return
+        self._connection = BlockingConnection(self._parameters)
+        control: BlockingChannel = self._connection.channel()
+        for queue, arguments in queues(self._prefix, self._lane_count).items():
+            control.queue_declare(queue, durable=True, arguments=arguments)
+        control.close()
+        self._pause_seconds = RECONNECT_SECONDS_MIN
+
+    def _on_message(self, lane: int, channel: Any, method: Any, _properties: Any, body: bytes) -> None:
+        if lane not in self._channels or self._channels[lane] is not channel:
+            return  # it was given back when its channel was closed
+        try:
+            envelopes = decode_batch(body)
+        except Malformed:
+            structlog.get_logger().error("undecodable message moved to the dead letters", lane=lane, bytes=len(body))
+            channel.basic_reject(method.delivery_tag, requeue=False)
+        else:
+            self.lanes.add(Batch(lane, envelopes, len(body), method.delivery_tag, channel))
+
+    def _cut(self, error: BaseException) -> None:
+        """Give up the connection and everything on it, at once and without closing: the broker sees it end and returns all."""
+        connection, self._connection = self._connection, None
+        for lane in list(self._channels):
+            del self._channels[lane]
+            self.lanes.close(lane)
+        structlog.get_logger().warning("broker lost", host=self._parameters.host, port=self._parameters.port, reason=repr(error))
+        self._connect_at = time.monotonic() + self._pause_seconds
+        self._pause_seconds = min(self._pause_seconds * 2, RECONNECT_SECONDS_MAX)
+        if connection is not None and connection.is_open:
+            _abort(connection)
+
+
+def _leave(channel: Any) -> None:
+    """`channel.close()` without the `basic.cancel` that pika sends before it."""
+    inner = channel._impl
+    if not inner.is_open:
+        return
+    reason = pika.exceptions.ChannelClosedByClient(200, "lane released")
+    inner._closing_reason = reason
+    inner._set_state(inner.CLOSING)
+    inner._rpc(pika.spec.Channel.Close(200, "lane released", 0, 0), inner._on_closeok, [pika.spec.Channel.CloseOk])
+
+
+def _abort(connection: Any) -> None:
+    """`connection.close()` without the cancels: end the stream, then let pika notice and free what it holds."""
+    try:
+        connection._impl._terminate_stream(pika.exceptions.StreamLostError("given up"))
+        connection.process_data_events(0.0)
+    except TROUBLE:
+        return  # what was to happen
+
+
+def _nothing() -> None:
+    """Wakes a thread that waits in process_data_events."""

@@ -1,0 +1,67 @@
+"""The embedded queue's table, in the log's own file: an accepted command is as durable as an event."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from twofold.database.sqlite_file import SqliteFile
+from twofold.eventstore import sqlite_sql as sql
+from twofold.kernel.errors import Unavailable
+
+
+class SqliteLaneTable:
+    """Port LaneTable. Thread-safe; the file is migrated already."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self._not_removed: deque[int] = deque()
+
+    def put(self, batches: Sequence[tuple[int, bytes]]) -> None:
+        self._file.write(lambda writer: _nothing(writer.executemany(sql.PUT_BATCH, batches)))
+
+    def take(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
+        with self._file.reading() as reader:
+            return reader.execute(sql.TAKE_BATCHES, (after, limit)).fetchall()
+
+    def done(self, ids: Sequence[int]) -> None:
+        """Rides on the next commit, whoever's it is. What a failed one leaves in the table goes with the next call."""
+        removable = [*ids, *self._left_over()]
+
+        def keep_if_failed(future: Future[None]) -> None:
+            if future.exception() is not None:
+                self._not_removed.extend(removable)
+
+        try:
+            future = self._file.submit(lambda writer: _remove(writer, removable), lazy=True)
+        except Unavailable:
+            self._not_removed.extend(removable)
+            raise
+        future.add_done_callback(keep_if_failed)
+
+    def depths(self) -> dict[int, int]:
+        with self._file.reading() as reader:
+            return dict(reader.execute(sql.DEPTHS).fetchall())
+
+    def bury(self, batch_id: int, reason: str) -> None:
+        buried_at = time.time_ns() // 1000
+
+        def job(writer: sqlite3.Connection) -> None:
+            writer.execute(sql.BURY, (reason, buried_at, batch_id))
+            _remove(writer, [batch_id])
+
+        self._file.write(job)
+
+    def _left_over(self) -> list[int]:
+        return [self._not_removed.popleft() for _ in range(len(self._not_removed))]
+
+
+def _remove(writer: sqlite3.Connection, ids: Sequence[int]) -> None:
+    writer.executemany(sql.REMOVE_BATCH, [(batch_id,) for batch_id in ids])
+
+
+def _nothing(_cursor: sqlite3.Cursor) -> None:
+    """Jobs hand nothing of their connection out of its thread."""

@@ -1,0 +1,140 @@
+"""What became of commands, as far as this gateway knows: outcomes it heard of, and what it accepted that has none yet.
+
+    bus ── outcomes.listen (a thread) ── call_soon_threadsafe ──> hear ──> waiters
+    inbox <── a look-up each tick for whatever is still waited for: news may be lost, the inbox is the truth
+
+A command accepted here is not looked up before its first tick: it cannot have been decided before it was accepted, and
+its outcome is on its way. Any other command is looked up at once: its outcome may be old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from twofold.kernel.envelope import Envelope
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.outcome import Outcome
+
+REMEMBERED_MAX = 50_000
+"""Outcomes, and accepted commands, kept in memory: a few seconds of full load. What is forgotten is looked up."""
+WAITING_MAX = 10_000
+TICK_SECONDS = 0.25
+TICK_SECONDS_MAX = 2.0
+"""The tick doubles up to this while a command stays undecided, so that a long queue is not asked about all the time."""
+
+
+class Accepted(NamedTuple):
+    """What is kept of an accepted command: enough to answer for it."""
+
+    type: str
+    stream: str
+    fingerprint: str
+    accepted_at: datetime
+    attempt: int
+
+
+class OutcomeBoard:
+    """Lives on the event loop; nothing here may be called from another thread. `look_up` asks the inbox."""
+
+    def __init__(self, look_up: Callable[[str], Awaitable[Outcome | None]]) -> None:
+        self._look_up = look_up
+        self._outcomes: dict[str, Outcome] = {}
+        self._accepted: dict[str, Accepted] = {}
+        self._waiters: dict[str, list[asyncio.Future[Outcome]]] = {}
+        self.heard_count = 0
+
+    def accept(self, envelope: Envelope) -> None:
+        """Remember a command that is durable in its lane now, unless its outcome was faster."""
+        heard = self._outcomes.get(envelope.command_id)
+        if heard is not None and heard.attempt >= envelope.attempt:
+            return
+        self._outcomes.pop(envelope.command_id, None)
+        self._accepted[envelope.command_id] = Accepted(
+            envelope.type, envelope.stream, envelope.fingerprint, envelope.accepted_at, envelope.attempt
+        )
+        _forget_oldest(self._accepted)
+
+    def accepted(self, command_id: str) -> Accepted | None:
+        return self._accepted.get(command_id)
+
+    def outcome(self, command_id: str) -> Outcome | None:
+        """From memory alone."""
+        return self._outcomes.get(command_id)
+
+    def hear_news(self, outcomes: Sequence[Outcome]) -> None:
+        self.heard_count += len(outcomes)
+        self.hear(outcomes)
+
+    def hear(self, outcomes: Sequence[Outcome]) -> None:
+        """News, or what a look-up found: both are the truth, may come again, and may be of an attempt that is over."""
+        for outcome in outcomes:
+            if self._is_over(outcome):
+                continue
+            self._outcomes[outcome.command_id] = outcome
+            self._accepted.pop(outcome.command_id, None)
+            for waiter in self._waiters.pop(outcome.command_id, ()):
+                if not waiter.done():
+                    waiter.set_result(outcome)
+        _forget_oldest(self._outcomes)
+
+    async def find(self, command_id: str) -> Outcome | None:
+        """The outcome there is by now, from memory or else from the inbox."""
+        known = self._outcomes.get(command_id)
+        # A parked command may have been tried again since, by another gateway whose news were lost: only the inbox knows.
+        if known is not None and known.status != "parked":
+            return known
+        found = await self._look_up(command_id)
+        if found is None or self._is_over(found):
+            return self._outcomes.get(command_id)
+        self.hear([found])
+        return found
+
+    async def wait(self, command_id: str, seconds: float) -> Outcome | None:
+        """The outcome, as soon as there is one; None when there is none in time. Raises Unavailable when too many wait."""
+        known = self._outcomes.get(command_id)
+        if known is None and command_id not in self._accepted:
+            known = await self.find(command_id)
+        if known is not None or seconds <= 0:
+            return known
+        if len(self._waiters) >= WAITING_MAX:
+            raise Unavailable("waiting for outcomes: too many are waiting")
+        loop = asyncio.get_running_loop()
+        deadline, tick = loop.time() + seconds, TICK_SECONDS
+        while (left := deadline - loop.time()) > 0:
+            heard = await self._next(command_id, min(tick, left))
+            if heard is None:
+                heard = await self.find(command_id)
+            if heard is not None:
+                return heard
+            tick = min(tick * 2, TICK_SECONDS_MAX)
+        return None
+
+    def _is_over(self, outcome: Outcome) -> bool:
+        """Whether this is the outcome of a parked attempt, and the command has been tried again since."""
+        newest = self._accepted.get(outcome.command_id) or self._outcomes.get(outcome.command_id)
+        return newest is not None and newest.attempt > outcome.attempt
+
+    async def _next(self, command_id: str, seconds: float) -> Outcome | None:
+        """News of this command, if they come within the time."""
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(command_id, []).append(waiter)
+        try:
+            async with asyncio.timeout(seconds):
+                return await waiter
+        except TimeoutError:
+            return None
+        finally:
+            waiting = self._waiters.get(command_id)
+            if waiting is not None and waiter in waiting:
+                waiting.remove(waiter)
+                if not waiting:
+                    del self._waiters[command_id]
+
+
+def _forget_oldest(memory: dict[str, Accepted] | dict[str, Outcome]) -> None:
+    """Dictionaries keep the order of insertion: the first is the oldest."""
+    while len(memory) > REMEMBERED_MAX:
+        del memory[next(iter(memory))]

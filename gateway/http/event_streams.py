@@ -1,0 +1,86 @@
+"""Server-sent events: a bounded number of open streams, heartbeats, and an end when the gateway shuts down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from twofold.kernel.errors import Unavailable
+
+STREAMS_MAX = 512
+HEARTBEAT_SECONDS = 10.0
+WRITE_SECONDS_MAX = 10.0
+"""A reader that takes nothing for so long is cut off; it may come back with Last-Event-ID."""
+RETRY_MILLISECONDS = 1_000
+
+HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+def wants_events(request: web.Request) -> bool:
+    return request.method == "GET" and "text/event-stream" in request.headers.get("Accept", "")
+
+
+class Stream:
+    """One open stream. `is_open` turns false when the gateway closes; a reader that is gone ends the writing."""
+
+    def __init__(self, response: web.StreamResponse, last_event_id: str | None) -> None:
+        self.response = response
+        self._sent_at = asyncio.get_running_loop().time()
+        self.last_event_id = last_event_id
+        self.is_open = True
+
+    async def send(self, event_id: str, event: str, data: bytes) -> None:
+        """`data` is JSON without line breaks."""
+        self.last_event_id = event_id
+        await self._write(f"id: {event_id}\nevent: {event}\ndata: ".encode() + data + b"\n\n")
+
+    async def beat(self) -> None:
+        """A comment, when nothing was sent for a while: it keeps proxies from closing, and finds out who is gone."""
+        if asyncio.get_running_loop().time() - self._sent_at >= HEARTBEAT_SECONDS:
+            await self._write(b": still here\n\n")
+
+    async def begin(self) -> None:
+        """To be sent first: how soon to come back after a cut."""
+        await self._write(f"retry: {RETRY_MILLISECONDS}\n\n".encode())
+
+    async def _write(self, text: bytes) -> None:
+        async with asyncio.timeout(WRITE_SECONDS_MAX):
+            await self.response.write(text)
+        self._sent_at = asyncio.get_running_loop().time()
+
+
+class Streams:
+    """All open streams of this gateway."""
+
+    def __init__(self) -> None:
+        self._open: set[Stream] = set()
+        self._is_closing = False
+
+    @asynccontextmanager
+    async def open(self, request: web.Request) -> AsyncIterator[Stream]:
+        """Raises Unavailable when too many are open.
+
+        Inside, a cut connection and a lost neighbour end the stream in silence: the answer has begun, and the client comes
+        back by itself. The caller returns `stream.response`.
+        """
+        if len(self._open) >= STREAMS_MAX or self._is_closing:
+            raise Unavailable(f"event streams: {STREAMS_MAX} are open already", 5.0)
+        response = web.StreamResponse(headers=HEADERS)
+        stream = Stream(response, request.headers.get("Last-Event-ID"))
+        self._open.add(stream)
+        try:
+            await response.prepare(request)
+            yield stream
+        except (ConnectionError, TimeoutError, Unavailable):
+            if request.transport is not None:
+                request.transport.close()
+        finally:
+            self._open.discard(stream)
+
+    def close(self) -> None:
+        self._is_closing = True
+        for stream in self._open:
+            stream.is_open = False

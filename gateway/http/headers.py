@@ -1,0 +1,107 @@
+"""What a request asks for in its headers: preferences, tokens, keys and conditions, checked before anything else happens."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from twofold.kernel.errors import Malformed
+from twofold.kernel.ids import is_possible_command_id
+
+WAIT_SECONDS_DEFAULT = 2.0
+WAIT_SECONDS_MAX = 30.0
+KEY_CHARS_MAX = 200
+NUMBER_MAX = 2**63 - 1
+"""Positions and versions are 64 bits wide wherever they are stored."""
+
+_NUMBER = re.compile(r"[0-9]{1,19}")
+_QUOTED_NUMBER = re.compile(r'"([0-9]{1,19})"')
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+
+class Preferences(NamedTuple):
+    """The parts of `Prefer` (RFC 7240) that mean something here. `wait_seconds` is None when not asked for."""
+
+    wait_seconds: float | None = None
+    is_lenient: bool = False
+
+    def applied(self) -> str:
+        """For `Preference-Applied`: what was honoured, the wait as it was bounded."""
+        parts = [] if self.wait_seconds is None else [f"wait={self.wait_seconds:g}"]
+        return ", ".join([*parts, "handling=lenient"] if self.is_lenient else parts)
+
+
+NO_PREFERENCES = Preferences()
+
+
+class Token(NamedTuple):
+    """What a reader has seen: a position, or a command whose position is not known yet. Exactly one is set."""
+
+    position: int | None
+    command_id: str | None
+
+
+def preferences_of(headers: Mapping[str, str]) -> Preferences:
+    """Raises Malformed for a wait that is no number of seconds; preferences of other names are ignored, as the RFC demands."""
+    text = headers.get("Prefer")
+    if text is None:
+        return NO_PREFERENCES
+    wait_seconds: float | None = None
+    is_lenient = False
+    for part in text.split(","):
+        name, _, value = part.split(";")[0].partition("=")
+        name, value = name.strip().lower(), value.strip().strip('"')
+        if name == "wait":
+            if not _SECONDS.fullmatch(value):
+                raise Malformed("Prefer: wait=S needs a number of seconds")
+            wait_seconds = min(float(value), WAIT_SECONDS_MAX)
+        elif name == "handling":
+            if value.lower() not in ("lenient", "strict"):
+                raise Malformed("Prefer: handling is lenient or strict")
+            is_lenient = value.lower() == "lenient"
+    return Preferences(wait_seconds, is_lenient)
+
+
+def token_of(headers: Mapping[str, str]) -> Token | None:
+    """The Consistency-Token. Raises Malformed when it is neither a position nor an id a gateway can have handed out."""
+    text = headers.get("Consistency-Token")
+    if text is None:
+        return None
+    if _NUMBER.fullmatch(text) and int(text) <= NUMBER_MAX:
+        return Token(int(text), None)
+    if is_possible_command_id(text):
+        return Token(None, text)
+    raise Malformed("Consistency-Token must be a command id or a position")
+
+
+def expected_version_of(headers: Mapping[str, str]) -> int | None:
+    """The N of `If-Match: "N"`. Raises Malformed for anything else."""
+    text = headers.get("If-Match")
+    if text is None:
+        return None
+    quoted = _QUOTED_NUMBER.fullmatch(text.strip())
+    if quoted is None or int(quoted.group(1)) > NUMBER_MAX:
+        raise Malformed('If-Match must be the expected version of the stream in double quotes, like "3"')
+    return int(quoted.group(1))
+
+
+def printable(name: str, text: str | None) -> str | None:
+    """A key or id chosen by a client: 1 to 200 printable characters. Raises Malformed."""
+    if text is None or (0 < len(text) <= KEY_CHARS_MAX and text.isprintable()):
+        return text
+    raise Malformed(f"{name} must be 1 to {KEY_CHARS_MAX} printable characters")
+
+
+def is_seen(if_none_match: str | None, etag: str) -> bool:
+    """Whether If-None-Match names this entity tag; compared weakly, as RFC 9110 demands for it."""
+    if if_none_match is None:
+        return False
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return "*" in tags or etag in tags
+
+
+def whole_seconds(seconds: float) -> str:
+    """For Retry-After: at least one."""
+    return str(max(1, math.ceil(seconds)))

@@ -1,0 +1,135 @@
+"""Errors as RFC 9457 problems, in one place: what each kind means, and how every exception becomes one.
+
+The middleware is the only thing that turns an exception into an answer. A problem is an answer, not a sixth error: the
+rooms raise the kernel's five, the gateway adds what only HTTP knows (a missing row, a wrong media type, a stale view).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from twofold.kernel.errors import Conflict, Malformed, Rejected, Unavailable
+
+MEDIA_TYPE = "application/problem+json"
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Kind(NamedTuple):
+    """A stable kind of problem. Its `type` is `/problems/{name}`, which the gateway serves."""
+
+    name: str
+    status: int
+    title: str
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("malformed", 400, "The request is not understood"),
+        Kind("not-found", 404, "There is nothing at this address"),
+        Kind("unknown-command", 404, "There is no such command"),
+        Kind("unknown-view", 404, "There is no such view"),
+        Kind("no-such-row", 404, "The view has no such row"),
+        Kind("no-such-command-id", 404, "No command can have this id"),
+        Kind("no-such-stream", 404, "There is no such stream, or not that much of it"),
+        Kind("not-parked", 404, "Nothing is parked under this name"),
+        Kind("method-not-allowed", 405, "The method does not apply here"),
+        Kind("too-slow", 408, "The body did not arrive in time"),
+        Kind("rejected", 409, "The domain says no"),
+        Kind("conflict", 409, "Somebody else was faster"),
+        Kind("stream-moved", 412, "The stream is not at the expected version"),
+        Kind("too-large", 413, "The body is too large"),
+        Kind("unsupported-media-type", 415, "The body's media type is not accepted here"),
+        Kind("key-reused", 422, "The idempotency key belongs to another body"),
+        Kind("http", 400, "The request cannot be answered"),
+        Kind("bug", 500, "The gateway has a bug"),
+        Kind("unavailable", 503, "A part of the system does not answer"),
+        Kind("view-behind", 503, "The view has not got there yet"),
+    )
+}
+
+
+class Problem(Exception):
+    """An answer that is not the one hoped for. `members` are the problem's own fields beside the standard ones."""
+
+    def __init__(self, kind: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any) -> None:
+        super().__init__(detail)
+        self.kind = KINDS[kind]
+        self.status = self.kind.status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = members
+
+    def document(self) -> dict[str, Any]:
+        """The problem as a JSON object."""
+        named = {"type": f"/problems/{self.kind.name}", "title": self.kind.title, "status": self.status, "detail": self.detail}
+        return named | self.members
+
+    def response(self) -> web.Response:
+        response = web.Response(body=_encode(self.document()), status=self.status, content_type=MEDIA_TYPE, headers=self.headers)
+        if self.headers.get("Connection") == "close":
+            response.force_close()
+        return response
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """The problem that says what this error means to a client; None for a bug."""
+    match error:
+        case Problem():
+            return error
+        case Malformed():
+            return Problem("malformed", error.detail, errors=[{"pointer": error.pointer, "detail": error.detail}])
+        case Rejected():
+            return Problem("rejected", error.code, code=error.code, details=error.details)
+        case Unavailable():
+            seconds = max(1, math.ceil(error.retry_after_seconds))
+            return Problem("unavailable", f"{error.what}: no answer in time, please try again", {"Retry-After": str(seconds)})
+        case Conflict():
+            return Problem("conflict", "somebody else was faster, please try again")
+        case web.HTTPRequestEntityTooLarge():
+            return Problem("too-large", "the body is too large")
+        case web.HTTPException():
+            return _of_aiohttp(error)
+        case web.RequestPayloadError():
+            return Problem("malformed", "the body breaks off or is wrongly framed", {"Connection": "close"})
+        case _:
+            return None
+
+
+@web.middleware
+async def answer_problems(request: web.Request, **following: Answer) -> web.StreamResponse:
+    """Every exception below becomes a problem; a bug becomes one without inner detail, and is loud in the log.
+
+    aiohttp passes what follows under a name of its own.
+    """
+    try:
+        return await following["handler"](request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _of_aiohttp(error).response()
+    except Exception as error:
+        problem = problem_of(error)
+        if problem is None:
+            resource = request.match_info.route.resource
+            where = resource.canonical if resource else "?"
+            structlog.get_logger("gateway").error("bug", method=request.method, route=where, exc_info=True)
+            problem = Problem("bug", "this is our fault, and it is in our log")
+        return problem.response()
+
+
+def _of_aiohttp(error: web.HTTPException) -> Problem:
+    """aiohttp's own refusals (no route, wrong method) keep their status and the headers that mean something."""
+    names = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "unsupported-media-type"}
+    headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+    problem = Problem(names.get(error.status, "http"), error.reason, headers)
+    problem.status = error.status
+    return problem

@@ -1,0 +1,111 @@
+"""Blocking ports on a few threads, so that the event loop never waits; what waits together is read together.
+
+    many requests ── get(key) ──> waiting ── one call for all of them, at most two such calls at a time ──> answers
+
+A read that has begun takes nobody else on board: whoever asks after it began may have seen a newer write than it shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from twofold.kernel.errors import Unavailable
+
+THREADS = 8
+PENDING_MAX = 2_000
+"""Calls waiting for a thread; more than that means that the database does not keep up, and is answered with 503."""
+READ_SECONDS_MAX = 15.0
+IN_FLIGHT_MAX = 2
+"""Calls of one kind at a time: one on the wire while the other gathers its answer."""
+TOGETHER_MAX = 500
+
+T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Threads:
+    """A bounded pool for blocking calls."""
+
+    def __init__(self, threads: int = THREADS) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="gateway-read")
+        self._pending = 0
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """What the call returns or raises. Raises Unavailable when too many wait already, or it takes too long."""
+        if self._pending >= PENDING_MAX:
+            raise Unavailable("reading: too many are waiting")
+        self._pending += 1
+        future = asyncio.get_running_loop().run_in_executor(self._pool, call)
+        future.add_done_callback(self._finished)
+        try:
+            async with asyncio.timeout(READ_SECONDS_MAX):
+                return await future
+        except TimeoutError as error:
+            raise Unavailable("reading") from error
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _finished(self, future: asyncio.Future[T]) -> None:
+        self._pending -= 1
+        if not future.cancelled():
+            future.exception()
+
+
+class Together(Generic[K, V]):
+    """Look-ups by key. `read` is blocking, is called on a thread with distinct keys, and may leave out what it does not find."""
+
+    def __init__(self, threads: Threads, read: Callable[[list[K]], Mapping[K, V]]) -> None:
+        self._threads = threads
+        self._read = read
+        self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._is_due = False
+
+    async def get(self, key: K) -> V | None:
+        """What there is under this key, read after this call; None when nothing is."""
+        if len(self._waiting) >= PENDING_MAX and key not in self._waiting:
+            raise Unavailable("reading: too many are waiting")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[V | None] = loop.create_future()
+        self._waiting.setdefault(key, []).append(future)
+        if not self._is_due and len(self._in_flight) < IN_FLIGHT_MAX:
+            self._is_due = True
+            loop.call_soon(self._depart)
+        return await future
+
+    def _depart(self) -> None:
+        """One turn of the loop after the first has come, so that all who came in the same turn are on board."""
+        self._is_due = False
+        keys = list(self._waiting)[:TOGETHER_MAX]
+        aboard = {key: self._waiting.pop(key) for key in keys}
+        task = asyncio.get_running_loop().create_task(self._travel(aboard))
+        self._in_flight.add(task)
+        task.add_done_callback(self._arrived)
+
+    def _arrived(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        if self._waiting and not self._is_due:
+            self._is_due = True
+            task.get_loop().call_soon(self._depart)
+
+    async def _travel(self, aboard: dict[K, list[asyncio.Future[V | None]]]) -> None:
+        try:
+            found = await self._threads.run(lambda: self._read(list(aboard)))
+        except BaseException as error:
+            for future in (future for futures in aboard.values() for future in futures if not future.done()):
+                if isinstance(error, Exception):
+                    future.set_exception(error)
+                else:
+                    future.cancel()
+            if not isinstance(error, Exception):
+                raise
+            return
+        for key, futures in aboard.items():
+            for future in futures:
+                if not future.done():
+                    future.set_result(found.get(key))

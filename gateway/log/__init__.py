@@ -1,0 +1,1 @@
+"""The facts themselves, and the fold of one stream."""

@@ -1,0 +1,132 @@
+"""GET /streams/{stream}, GET /streams/{stream}/state and GET /events: the facts themselves, and the fold of one stream.
+
+EventStore (on a thread) ──> events as they were written; or codec (upcast) ──> decider.fold ──> state then
+Accept: text/event-stream on /events ──> page after page, then a page at every ring
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from aiohttp import web
+
+from twofold.gateway.http.answers import LogPage, StreamPage, StreamState, encode, shown
+from twofold.gateway.http.body import JSON
+from twofold.gateway.http.event_streams import Streams, wants_events
+from twofold.gateway.http.headers import NUMBER_MAX
+from twofold.gateway.http.params import LIMIT_MAX, STREAM_CHARS_MAX, Params, path_text
+from twofold.gateway.http.problem import Problem
+from twofold.gateway.http.threads import Threads
+from twofold.gateway.queries.progress import ProgressBoard
+from twofold.kernel.codec import Codec
+from twofold.kernel.decider import Decider
+from twofold.kernel.domain import Domain
+from twofold.kernel.errors import Malformed
+from twofold.kernel.log import Page
+from twofold.kernel.ports import EventStore
+
+LIMIT_DEFAULT = 100
+FOLDED_AT_ONCE = 1_000
+TICK_SECONDS = 1.0
+"""How late an event is shown on /events when its ring is lost."""
+
+
+class EventStreams:
+    def __init__(
+        self, domain: Domain, codec: Codec, events: EventStore, threads: Threads, progress: ProgressBoard, streams: Streams
+    ) -> None:
+        self._domain = domain
+        self._codec = codec
+        self._events = events
+        self._threads = threads
+        self._progress = progress
+        self._streams = streams
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        return [
+            web.get("/streams/{stream}", self.stream),
+            web.get("/streams/{stream}/state", self.state),
+            web.get("/events", self.log),
+        ]
+
+    async def stream(self, request: web.Request) -> web.Response:
+        params = Params(request, ("from", "limit"))
+        stream = path_text(request, "stream", STREAM_CHARS_MAX)
+        first = params.number("from", 1, 1)
+        limit = params.number("limit", LIMIT_DEFAULT, 1, LIMIT_MAX)
+
+        def read() -> StreamPage:
+            events = self._events.stream(stream, first - 1, limit)
+            return StreamPage(stream, self._events.version(stream), [shown(event) for event in events])
+
+        page = await self._threads.run(read)
+        if page.version == 0:
+            raise Problem("no-such-stream", "there is no such stream")
+        headers = {"ETag": f'"{page.version}"', "Cache-Control": "no-cache"}
+        if page.events and page.events[-1].version < page.version:
+            following = request.rel_url.update_query({"from": str(page.events[-1].version + 1)})
+            headers["Link"] = f'<{following}>; rel="next"'
+        return web.Response(body=encode(page), content_type=JSON, headers=headers)
+
+    async def state(self, request: web.Request) -> web.Response:
+        params = Params(request, ("version", "at"))
+        stream = path_text(request, "stream", STREAM_CHARS_MAX)
+        version, until = params.number_or_none("version"), params.time("at")
+        if version is not None and until is not None:
+            raise Malformed("either version or at, not both")
+        decider = self._domain.decider_of_stream(stream)
+        if decider is None:
+            raise Problem("no-such-stream", "no decider has streams of this name")
+        body = await self._threads.run(lambda: self._folded(decider, stream, version, until))
+        return web.Response(body=body, content_type=JSON, headers={"Cache-Control": "no-cache"})
+
+    async def log(self, request: web.Request) -> web.StreamResponse:
+        params = Params(request, ("after", "limit", "type"), repeatable=("type",))
+        after = params.number("after", 0)
+        limit = params.number("limit", LIMIT_DEFAULT, 1, LIMIT_MAX)
+        types = params.texts("type") or None
+        for name in types or ():
+            if name not in self._domain.events:
+                raise Malformed(f"there is no event {name!r}; those are: {', '.join(self._domain.events)}")
+        if wants_events(request):
+            return await self._follow(request, after, limit, types)
+        page, head = await self._threads.run(lambda: (self._events.page(after, limit, types), self._events.head()[0]))
+        headers = {"Cache-Control": "no-cache"}
+        following = max(after, page.through)
+        if following < head:
+            headers["Link"] = f'<{request.rel_url.update_query(after=str(following))}>; rel="next"'
+        answer = LogPage([shown(event) for event in page.events], following, head)
+        return web.Response(body=encode(answer), content_type=JSON, headers=headers)
+
+    async def _follow(self, request: web.Request, after: int, limit: int, types: list[str] | None) -> web.StreamResponse:
+        async with self._streams.open(request) as stream:
+            resumed = stream.last_event_id or ""
+            if resumed.isascii() and resumed.isdigit() and int(resumed) <= NUMBER_MAX:
+                after = int(resumed)
+            await stream.begin()
+            while stream.is_open:
+                page = await self._page(after, limit, types)
+                for event in page.events:
+                    await stream.send(str(event.position), "event", encode(shown(event)))
+                if page.through <= after:
+                    await stream.beat()
+                    await self._progress.grown(after, TICK_SECONDS)
+                after = max(after, page.through)
+        return stream.response
+
+    async def _page(self, after: int, limit: int, types: list[str] | None) -> Page:
+        return await self._threads.run(lambda: self._events.page(after, limit, types))
+
+    def _folded(self, decider: Decider, stream: str, version: int | None, until: datetime | None) -> bytes:
+        """Blocking. Raises Problem when the stream has not got that far."""
+        state, reached = decider.initial, 0
+        while reached != version:
+            events = self._events.stream(stream, reached, FOLDED_AT_ONCE, version, until)
+            state = decider.fold([self._codec.event(event) for event in events], state)
+            reached = events[-1].version if events else reached
+            if len(events) < FOLDED_AT_ONCE:
+                break
+        if version not in (None, reached) or (reached == 0 and version is None and self._events.version(stream) == 0):
+            raise Problem("no-such-stream", f"the stream has {reached} events")
+        return encode(StreamState(stream, reached, state))

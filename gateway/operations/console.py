@@ -1,0 +1,78 @@
+"""GET /console/data: everything the console draws, in one small answer a second.
+
+Counters, not rates: whoever draws them knows when it asked. `accepted` counts this gateway's commands; `decided` those of
+all of them, as far as it has heard. `peaks` are the most events each view was heard to be behind lately.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+from aiohttp import web
+
+from twofold.gateway.commands.admission import Door
+from twofold.gateway.commands.outcomes import OutcomeBoard
+from twofold.gateway.http.answers import encode, shown
+from twofold.gateway.http.body import JSON
+from twofold.gateway.http.threads import Threads
+from twofold.gateway.queries.lag import LagReports
+from twofold.gateway.queries.progress import ProgressBoard
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.log import Recorded
+from twofold.kernel.ports import Clock, EventStore
+
+RECENT_EVENTS = 12
+
+Depths = Callable[[], Mapping[str, int]]
+"""Messages waiting by lane, "dead" for the dead letters."""
+
+
+class ConsoleData:
+    def __init__(
+        self,
+        door: Door,
+        board: OutcomeBoard,
+        lag: LagReports,
+        progress: ProgressBoard,
+        events: EventStore,
+        depths: Depths | None,
+        lanes_total: int,
+        clock: Clock,
+        threads: Threads,
+    ) -> None:
+        self._door = door
+        self._board = board
+        self._lag = lag
+        self._progress = progress
+        self._events = events
+        self._depths = depths
+        self._empty = {str(lane): 0 for lane in range(lanes_total)}
+        self._clock = clock
+        self._threads = threads
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        return [web.get("/console/data", self.get)]
+
+    async def get(self, request: web.Request) -> web.Response:
+        report = await self._lag.current()
+        recent, depths = await self._threads.run(lambda: self._read(report.lag.head))
+        data = {
+            "now": self._clock.now(),
+            "head": report.lag.head,
+            "accepted": self._door.accepted_count,
+            "decided": self._board.heard_count,
+            "views": self._lag.states(report),
+            "peaks": self._progress.peaks.peaks(asyncio.get_running_loop().time()),
+            "lanes": depths,
+            "recent": [shown(event) for event in reversed(recent)],
+        }
+        return web.Response(body=encode(data), content_type=JSON, headers={"Cache-Control": "no-store"})
+
+    def _read(self, head: int) -> tuple[list[Recorded], Mapping[str, int] | None]:
+        recent = self._events.page(max(0, head - RECENT_EVENTS), RECENT_EVENTS).events
+        try:
+            depths = None if self._depths is None else {**self._empty, **self._depths()}
+        except Unavailable:
+            depths = None  # the broker is away: the page says "unknown", and the rest of it still moves
+        return recent, depths

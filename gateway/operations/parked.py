@@ -1,0 +1,128 @@
+"""GET /parked and its kin: what a bug or a poison event holds up, and what an operator does about it.
+
+A parked thing is called `command-{id}` or `key-{view}-{key}`, the key percent-encoded: ready to be put into an address.
+
+    retry a command ──> the same envelope, one attempt further, into its lane again
+    retry or discard a key ──> a request, which the projector that holds the key's slice sees within its tick
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from aiohttp import web
+
+from twofold.gateway.commands.admission import Door
+from twofold.gateway.http.answers import encode
+from twofold.gateway.http.body import JSON
+from twofold.gateway.http.headers import NUMBER_MAX
+from twofold.gateway.http.params import LIMIT_MAX, Params, path_text
+from twofold.gateway.http.problem import Problem
+from twofold.gateway.http.threads import Threads
+from twofold.kernel.domain import Domain
+from twofold.kernel.log import ParkedCommand
+from twofold.kernel.ports import EventStore, ViewStore
+from twofold.kernel.rows import ParkedKey
+
+WAITING_SHOWN_MAX = 100
+
+
+class Parked:
+    def __init__(self, domain: Domain, door: Door, events: EventStore, views: ViewStore, threads: Threads) -> None:
+        self._domain = domain
+        self._door = door
+        self._events = events
+        self._views = views
+        self._threads = threads
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        return [
+            web.get("/parked", self.get_all),
+            web.get("/parked/{ref}", self.get),
+            web.post("/parked/{ref}/retry", self.retry),
+            web.post("/parked/{ref}/discard", self.discard),
+        ]
+
+    async def get_all(self, request: web.Request) -> web.Response:
+        params = Params(request, ("after", "limit"))
+        after, limit = params.number("after", 0), params.number("limit", 100, 1, LIMIT_MAX)
+        commands, keys = await self._threads.run(lambda: (self._events.parked(limit, after), self._views.parked()))
+        answer = {"commands": [_command(command) for command in commands], "keys": [_key(key) for key in keys[:limit]]}
+        return web.Response(body=encode(answer), content_type=JSON, headers={"Cache-Control": "no-store"})
+
+    async def get(self, request: web.Request) -> web.Response:
+        Params(request, ())
+        command_id, named = self._named(request)
+        if named is None:
+            shown = _command(await self._parked_command(command_id)) if command_id is not None else {}
+        else:
+            key, waiting = await self._threads.run(lambda: self._parked_key(*named))
+            shown = _key(key) | {"waiting_positions": waiting}
+        return web.Response(body=encode(shown), content_type=JSON, headers={"Cache-Control": "no-store"})
+
+    async def retry(self, request: web.Request) -> web.Response:
+        Params(request, ())
+        command_id, named = self._named(request)
+        if command_id is not None:
+            envelope = (await self._parked_command(command_id)).envelope
+            self._door.require_ready()
+            again = self._door.enter_again(msgspec.structs.replace(envelope, attempt=envelope.attempt + 1))
+            await again
+            headers = {"Location": f"/commands/{envelope.command_id}", "Consistency-Token": envelope.command_id}
+            return web.Response(body=b'{"status":"accepted"}', status=202, content_type=JSON, headers=headers)
+        return await self._requested(named, self._views.request_retry)
+
+    async def discard(self, request: web.Request) -> web.Response:
+        Params(request, ())
+        command_id, named = self._named(request)
+        if command_id is not None:
+            if not await self._threads.run(lambda: self._events.discard(command_id)):
+                raise _not_parked()
+            return web.Response(body=b'{"status":"discarded"}', content_type=JSON)
+        return await self._requested(named, self._views.discard)
+
+    async def _requested(self, named: tuple[str, str] | None, ask: Callable[[str, str], bool]) -> web.Response:
+        if named is None or not await self._threads.run(lambda: ask(*named)):
+            raise _not_parked()
+        return web.Response(body=b'{"status":"accepted"}', status=202, content_type=JSON)
+
+    def _named(self, request: web.Request) -> tuple[int | None, tuple[str, str] | None]:
+        """A command's id, or a view and a key. Raises Problem not-parked for a name that is neither."""
+        kind, _, name = path_text(request, "ref").partition("-")
+        if kind == "command" and name.isascii() and name.isdigit() and len(name) <= 19 and int(name) <= NUMBER_MAX:
+            return int(name), None
+        view, dash, key = name.partition("-")
+        if kind == "key" and dash and view in self._domain.views:
+            return None, (view, key)
+        raise _not_parked()
+
+    async def _parked_command(self, parked_id: int) -> ParkedCommand:
+        command = await self._threads.run(lambda: self._events.parked_command(parked_id))
+        if command is None:
+            raise _not_parked()
+        return command
+
+    def _parked_key(self, view: str, key: str) -> tuple[ParkedKey, list[int]]:
+        for parked in self._views.parked(view):
+            if parked.key == key:
+                return parked, self._views.waiting(parked.slice, key, WAITING_SHOWN_MAX)
+        raise _not_parked()
+
+
+def _command(parked: ParkedCommand) -> dict[str, Any]:
+    envelope = parked.envelope
+    named = {"ref": f"command-{parked.id}", "command_id": envelope.command_id, "type": envelope.type, "stream": envelope.stream}
+    return named | msgspec.structs.asdict(parked)
+
+
+def _key(parked: ParkedKey) -> dict[str, Any]:
+    view = parked.slice.view
+    shown = msgspec.structs.asdict(parked) | {"view": view, "slice": str(parked.slice)}
+    return {"ref": f"key-{view}-{quote(parked.key, safe='')}"} | shown
+
+
+def _not_parked() -> Problem:
+    return Problem("not-parked", "nothing is parked under this name; /parked lists what is")

@@ -1,0 +1,1 @@
+"""Rows out, fresh enough for whoever asks."""

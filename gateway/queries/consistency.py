@@ -1,0 +1,122 @@
+"""Read your writes: an answer that shows what the asker has seen, or an honest "not yet".
+
+    token ──> position (a command's: through the outcome board) ──> ask the store ──> checkpoint there? answer
+                                                                        ^                   │ no
+                                                                        └── hint or tick ───┘   until the time is up
+
+Only the checkpoint that comes with the row, from one snapshot, decides. A hint that says "not there yet" saves a query
+for a tick; a hint that says "there" causes one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, NamedTuple, TypeVar
+
+from twofold.gateway.commands.outcomes import OutcomeBoard
+from twofold.gateway.http.headers import Token
+from twofold.gateway.http.threads import Threads, Together
+from twofold.gateway.queries.lag import FRESH_SECONDS, LagReports
+from twofold.gateway.queries.progress import ProgressBoard
+from twofold.kernel.ports import ViewStore
+from twofold.kernel.rows import Found, Query, RowPage
+from twofold.kernel.view import View
+
+TICK_SECONDS = 0.1
+"""How long a lost hint may cost."""
+
+AnswerT = TypeVar("AnswerT", Found, RowPage)
+
+
+class Reading(NamedTuple, Generic[AnswerT]):
+    """What was read last. `required` is None while the command of the token is undecided."""
+
+    answer: AnswerT
+    required: int | None
+    is_reached: bool
+    state: str = ""
+
+
+class ConsistentReads:
+    """Lives on the event loop."""
+
+    def __init__(self, views: ViewStore, board: OutcomeBoard, progress: ProgressBoard, lag: LagReports, threads: Threads) -> None:
+        self._views = views
+        self._board = board
+        self._progress = progress
+        self._lag = lag
+        self._threads = threads
+        self._rows: dict[str, Together[str, Found]] = {}
+
+    async def row(self, view: View, key: str, token: Token | None = None, wait_seconds: float = 0.0) -> Reading[Found]:
+        """The row, with everything the token stands for folded into it; not reached when that took too long."""
+
+        async def read() -> Found:
+            found = await self._together(view.name).get(key)
+            assert found is not None, "a view store answers for every key"
+            return found
+
+        if token is None:
+            return Reading(await read(), None, True)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_seconds
+        number = self._progress.slice_number(view.name, key)
+        while True:
+            reading = await self._reach(view, number, token, deadline, read)
+            if not reading.is_reached or not await self._is_in_line(view, key, reading.required):
+                return reading
+            # The checkpoint has passed an event of this key, the row has not: a retry or a discard may drain its line yet.
+            if (left := deadline - loop.time()) <= 0:
+                return reading._replace(is_reached=False, state="parked")
+            await asyncio.sleep(min(FRESH_SECONDS, left))
+
+    async def page(self, view: View, query: Query, token: Token | None = None, wait_seconds: float = 0.0) -> Reading[RowPage]:
+        """A page of rows; the slowest slice of the view must have reached the token."""
+
+        async def read() -> RowPage:
+            return await self._threads.run(lambda: self._views.find(view.name, query))
+
+        if token is None:
+            return Reading(await read(), None, True)
+        deadline = asyncio.get_running_loop().time() + wait_seconds
+        return await self._reach(view, None, token, deadline, read)
+
+    async def _reach(
+        self, view: View, number: int | None, token: Token, deadline: float, read: Callable[[], Awaitable[AnswerT]]
+    ) -> Reading[AnswerT]:
+        loop = asyncio.get_running_loop()
+        required = await self._position(token, deadline - loop.time())
+        if required is None:
+            return Reading(await read(), None, False, "pending")
+        # An inline view moves with the log itself and tells nobody; its last hint says nothing.
+        hint = None if view.sync == "inline" else self._progress.position(view.name, number)
+        if hint is not None and hint < required:
+            await self._progress.reached(view.name, number, required, min(TICK_SECONDS, deadline - loop.time()))
+        while True:
+            answer = await read()
+            if answer.position >= required:
+                return Reading(answer, required, True)
+            left = deadline - loop.time()
+            if left <= 0:
+                return Reading(answer, required, False, "behind")
+            of_slice = answer.slice.slice if isinstance(answer, Found) else None
+            await self._progress.reached(view.name, of_slice, required, min(TICK_SECONDS, left))
+
+    async def _position(self, token: Token, wait_seconds: float) -> int | None:
+        if token.command_id is None:
+            return token.position
+        outcome = await self._board.wait(token.command_id, wait_seconds)
+        return None if outcome is None else outcome.position
+
+    async def _is_in_line(self, view: View, key: str, required: int | None) -> bool:
+        """Whether an event that should be shown stands in line behind this key, as far as was seen half a second ago."""
+        parked = (await self._lag.current()).parked.get((view.name, key))
+        return parked is not None and required is not None and parked.position <= required
+
+    def _together(self, name: str) -> Together[str, Found]:
+        together = self._rows.get(name)
+        if together is None:
+            together = Together(self._threads, lambda keys: dict(zip(keys, self._views.get(name, keys), strict=True)))
+            self._rows[name] = together
+        return together

@@ -1,0 +1,135 @@
+"""How far every view is, read at most twice a second whoever asks, and GET /lag, GET /views.
+
+ViewStore positions, parked keys; EventStore head, times ──> one shared read ──> answers, View-Lag, progress board
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from aiohttp import web
+
+from twofold.gateway.http.answers import ViewState, encode
+from twofold.gateway.http.body import JSON
+from twofold.gateway.http.params import Params
+from twofold.gateway.http.threads import Threads
+from twofold.gateway.queries.progress import ProgressBoard
+from twofold.kernel.domain import Domain
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.ports import Clock, EventStore, ViewStore
+from twofold.kernel.rows import ParkedKey
+from twofold.kernel.view import SliceId
+from twofold.monitoring.lag import Lag, read_lag
+
+FRESH_SECONDS = 0.5
+
+
+class Report(NamedTuple):
+    """One reading. `read_at` is the loop's time when it began."""
+
+    lag: Lag
+    positions: Mapping[SliceId, int]
+    parked: Mapping[tuple[str, str], ParkedKey]
+    read_at: float
+
+
+class LagReports:
+    """Lives on the event loop."""
+
+    def __init__(
+        self, domain: Domain, events: EventStore, views: ViewStore, clock: Clock, threads: Threads, progress: ProgressBoard
+    ) -> None:
+        self._domain = domain
+        self._events = events
+        self._views = views
+        self._clock = clock
+        self._threads = threads
+        self._progress = progress
+        self._last: Report | None = None
+        self._reading: asyncio.Task[Report] | None = None
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        return [web.get("/lag", self.get), web.get("/views", self.views)]
+
+    async def get(self, request: web.Request) -> web.Response:
+        Params(request, ())
+        report = await self.current()
+        return web.Response(body=encode(report.lag), content_type=JSON, headers={"Cache-Control": "no-store"})
+
+    async def views(self, request: web.Request) -> web.Response:
+        Params(request, ())
+        states = self.states(await self.current())
+        return web.Response(body=encode({"views": states}), content_type=JSON, headers={"Cache-Control": "no-store"})
+
+    async def current(self) -> Report:
+        """At most half a second old. Raises Unavailable."""
+        if self._last is not None and not self._is_old(self._last):
+            return self._last
+        return await asyncio.shield(self.refresh())
+
+    def refresh(self) -> asyncio.Task[Report]:
+        """The reading that is under way, or else a new one."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+            self._reading.add_done_callback(_seen)
+        return self._reading
+
+    def seconds(self, view: str, position: int) -> float:
+        """About how old the oldest event is that rows at this position do not show: from memory, for a header; 0 when none is.
+
+        Learning that memory is old starts a reading, for the next one who asks.
+        """
+        if self._last is None or self._is_old(self._last):
+            self.refresh()
+        head = max(self._progress.head, self._last.lag.head if self._last else 0)
+        if position >= head or self._last is None:
+            return 0.0
+        return self._last.lag.views[view].lag_seconds
+
+    def states(self, report: Report) -> list[ViewState]:
+        slices = Counter(slice_id.view for slice_id in report.positions)
+        parked = Counter(view for view, _ in report.parked)
+        return [
+            ViewState(
+                name=name,
+                key=view.key,
+                store=view.store,
+                sync=view.sync,
+                slices=slices[name],
+                indexes=list(view.indexes),
+                orders=list(view.orders),
+                position=report.lag.views[name].position,
+                lag_events=report.lag.views[name].lag_events,
+                lag_seconds=report.lag.views[name].lag_seconds,
+                state=report.lag.views[name].state,
+                parked_keys=parked[name],
+            )
+            for name, view in self._domain.views.items()
+        ]
+
+    def _is_old(self, report: Report) -> bool:
+        return asyncio.get_running_loop().time() - report.read_at > FRESH_SECONDS
+
+    async def _read(self) -> Report:
+        read_at = asyncio.get_running_loop().time()
+        report = await self._threads.run(lambda: self._read_blocking(read_at))
+        self._progress.lay_out(report.positions)
+        self._progress.hear_ring(report.lag.head)
+        self._last = report
+        return report
+
+    def _read_blocking(self, read_at: float) -> Report:
+        lag = read_lag(self._events, self._views, self._domain.views, self._clock)
+        parked = {(key.slice.view, key.key): key for key in self._views.parked()}
+        return Report(lag, self._views.positions(), parked, read_at)
+
+
+def _seen(task: asyncio.Task[Report]) -> None:
+    """A reading that nobody waits for may fail for want of a database: whoever waits is told, and bugs stay loud."""
+    if not task.cancelled():
+        error = task.exception()
+        if error is not None and not isinstance(error, Unavailable):
+            task.get_loop().call_exception_handler({"message": "reading the lag", "exception": error, "task": task})

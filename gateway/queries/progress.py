@@ -1,0 +1,139 @@
+"""How far the views' slices are, as far as this gateway has heard.
+
+    bus ── bell.listen (a thread) ── call_soon_threadsafe ──> hear_progress, hear_ring ──> waiters
+
+Everything here is a hint: it decides when to ask the store, never what to answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from twofold.gateway.queries.peaks import LagPeaks
+from twofold.kernel.ids import slice_of
+from twofold.kernel.rows import Progress
+from twofold.kernel.view import SliceId
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Wants slice number `slice` of a view (None: any) to reach `position`."""
+
+    slice: int | None
+    position: int
+    future: asyncio.Future[None]
+
+
+class ProgressBoard:
+    """Lives on the event loop; nothing here may be called from another thread."""
+
+    def __init__(self) -> None:
+        self.head = 0
+        self.peaks = LagPeaks()
+        self._slices: dict[str, dict[int, int]] = {}
+        self._counts: dict[str, int] = {}
+        self._generations: dict[str, int] = {}
+        self._moves: dict[str, int] = {}
+        self._waiters: dict[str, list[_Waiter]] = {}
+        self._head_waiters: list[asyncio.Future[None]] = []
+
+    def hear_ring(self, position: int) -> None:
+        if position > self.head:
+            self.head = position
+            self._note_peaks()
+            waiters, self._head_waiters = self._head_waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def hear_progress(self, progress: Sequence[Progress]) -> None:
+        for step in progress:
+            if step.generation < self._generations.get(step.view, 0):
+                continue
+            if step.generation > self._generations.get(step.view, 0):
+                self._forget(step.view, step.generation)
+            slices = self._slices.setdefault(step.view, {})
+            slices[step.slice] = max(step.position, slices.get(step.slice, 0))
+            self._moves[step.view] = self.moves(step.view) + 1
+            self._wake(step.view, step.slice, step.position)
+
+    def lay_out(self, positions: Mapping[SliceId, int]) -> None:
+        """Learn from the store how many slices each view has, and where they stand."""
+        counts: dict[tuple[str, int], int] = {}
+        for view, generation, _ in positions:
+            counts[view, generation] = counts.get((view, generation), 0) + 1
+        self.hear_progress([Progress(view, generation, number, at) for (view, generation, number), at in positions.items()])
+        self._counts |= {view: count for (view, generation), count in counts.items() if self._generations[view] == generation}
+
+    def slice_number(self, view: str, key: str) -> int | None:
+        """The slice that holds this key; None while it is not known into how many the view is cut."""
+        count = self._counts.get(view)
+        return None if count is None else slice_of(key, count)
+
+    def position(self, view: str, number: int | None) -> int | None:
+        """Where this slice stands, or the slowest of the view when `number` is None. None when not heard of."""
+        slices = self._slices.get(view, {})
+        if number is not None:
+            return slices.get(number)
+        return min(slices.values()) if slices and len(slices) == self._counts.get(view) else None
+
+    async def reached(self, view: str, number: int | None, position: int, seconds: float) -> None:
+        """Return when this slice (None: when any slice of the view) is heard to have reached the position, or the time is up."""
+        if number is not None and (self.position(view, number) or 0) >= position:
+            return
+        waiter = _Waiter(number, position, asyncio.get_running_loop().create_future())
+        waiters = self._waiters.setdefault(view, [])
+        waiters.append(waiter)
+        await _for_a_while(waiter.future, seconds)
+        if waiter in waiters:
+            waiters.remove(waiter)
+
+    def moves(self, view: str) -> int:
+        """How often any slice of the view was heard to move; to be given to `moved`."""
+        return self._moves.get(view, 0)
+
+    async def moved(self, view: str, since: int, seconds: float) -> None:
+        """Return when the view is heard to have moved since `moves` said this, or the time is up."""
+        if self.moves(view) == since:
+            await self.reached(view, None, 0, seconds)
+
+    async def grown(self, position: int, seconds: float) -> None:
+        """Return when the log is heard to have grown beyond the position, or the time is up."""
+        if self.head > position:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._head_waiters.append(waiter)
+        await _for_a_while(waiter, seconds)
+        if waiter in self._head_waiters:
+            self._head_waiters.remove(waiter)
+
+    def _note_peaks(self) -> None:
+        """When the head moves: a view is never further behind than just then."""
+        now = asyncio.get_running_loop().time()
+        for view in self._slices:
+            at = self.position(view, None)
+            if at is not None:
+                self.peaks.note(view, max(0, self.head - at), now)
+
+    def _forget(self, view: str, generation: int) -> None:
+        """A rebuilt view starts a new count: what was heard of its last generation says nothing about this one."""
+        self._generations[view] = generation
+        self._slices.pop(view, None)
+        self._counts.pop(view, None)
+
+    def _wake(self, view: str, number: int, position: int) -> None:
+        waiters = self._waiters.get(view)
+        if not waiters:
+            return
+        due = [waiter for waiter in waiters if waiter.slice in (None, number) and waiter.position <= position]
+        for waiter in due:
+            waiters.remove(waiter)
+            if not waiter.future.done():
+                waiter.future.set_result(None)
+
+
+async def _for_a_while(future: asyncio.Future[None], seconds: float) -> None:
+    await asyncio.wait((future,), timeout=max(0.0, seconds))
+    future.cancel()

@@ -1,0 +1,1 @@
+"""Processes: folds that react. To come; the floor is kept for them."""

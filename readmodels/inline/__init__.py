@@ -1,0 +1,1 @@
+"""Views folded inside the append's own transaction."""

@@ -1,0 +1,137 @@
+"""Inline views: folded inside the append's own transaction, on the log's own connection, so that they are never behind.
+
+    lock(new events) ── rows of all keys, in key order ──> head locked by the store ──> write(recorded events) ──> COMMIT
+
+A key whose row was not there to be locked, or that only the recorded event names (its time, its position), is loaded by `write`:
+by then the log's head is locked and nobody else can be writing rows. A domain's bug raises, and the whole append with
+it: the worker finds the command that causes it and parks that one.
+
+    worker ── prepare, once ──> tables, and the rows of the log so far
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Dialect, make_url
+
+from twofold.kernel.codec import Codec
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.log import NewEvent, Recorded
+from twofold.kernel.messages import tag_of
+from twofold.kernel.ports import EventStore
+from twofold.kernel.rows import Row
+from twofold.kernel.view import About, View
+from twofold.readmodels.inline.store import HEAD
+from twofold.readmodels.projection.folding import Touch, parts_of
+from twofold.readmodels.stores.sql.dialects import row_table
+from twofold.readmodels.stores.sql.generations import prepare
+from twofold.readmodels.stores.sql.rows import RowTable
+from twofold.readmodels.stores.sql.session import RawSession, Session
+from twofold.subscriptions.window import Seen
+
+PAGE_EVENTS = 1_000
+UNRECORDED = datetime(1970, 1, 1, tzinfo=UTC)
+"""Stands for the time of an event that has none yet; only its keys are asked for."""
+
+Locked = dict[str, dict[str, Row]]
+"""By view and key, rows that exist and are locked."""
+
+
+class InlineRows:
+    """The port InlineRows. `prepare` is to be called once by every process, before its first append. Thread-safe after that."""
+
+    def __init__(self, views: Iterable[View], codec: Codec, dialect: Dialect) -> None:
+        self._views = {view.name: view for view in views}
+        self._codec = codec
+        self._dialect = dialect
+        self._listened = {name: frozenset(tag_of(event) for event in view.on) for name, view in self._views.items()}
+        self._tables: dict[str, RowTable] = {}
+
+    def prepare(self, connection: Any, events: EventStore) -> None:
+        """Make the views' tables, and the rows of the log so far, on this connection and in its transaction.
+
+        Raises Unavailable when events were appended that `events` does not see yet: try again in a new transaction.
+        """
+        session = RawSession(connection)
+        for view in self._views.values():
+            generation, is_new = prepare(session, view, 1, self._dialect)
+            self._tables[view.name] = row_table(view, generation, self._dialect, head=HEAD)
+            if is_new:
+                self._catch_up(session, view, events)
+
+    def lock(self, connection: Any, events: Sequence[NewEvent]) -> Locked:
+        """Rows that exist, by view and key, locked in key order until the transaction ends."""
+        session = RawSession(connection)
+        expected = [
+            self._decoded(Recorded(0, new.stream, new.version, new.type, new.data, new.meta, UNRECORDED)) for new in events
+        ]
+        locked: Locked = {}
+        for name, view in sorted(self._views.items()):
+            keys = {key for _, parts in self._parts(view, expected) for key in parts}
+            locked[name] = self._tables[name].load(session, sorted(keys), locking=True) if keys else {}
+        return locked
+
+    def write(self, connection: Any, locked: Locked, events: Sequence[Recorded]) -> None:
+        """Fold these events into the rows and write them."""
+        session = RawSession(connection)
+        seen = [self._decoded(recorded) for recorded in events]
+        for name, view in sorted(self._views.items()):
+            self._fold(session, view, self._parts(view, seen), locked.get(name, {}))
+
+    def _catch_up(self, session: Session, view: View, events: EventStore) -> None:
+        lock = " FOR UPDATE" if self._dialect.name == "postgresql" else ""
+        head = session.rows(f"SELECT position FROM {HEAD}{lock}")[0][0]
+        through = 0
+        while through < head:
+            page = events.page(through, PAGE_EVENTS)
+            if not page.events:
+                raise Unavailable("the log's newest events")
+            self._fold(session, view, self._parts(view, [self._decoded(recorded) for recorded in page.events]), {})
+            through = page.through
+
+    def _fold(
+        self, session: Session, view: View, touched: Sequence[tuple[Seen, Mapping[str, Any]]], known: Mapping[str, Row]
+    ) -> None:
+        table = self._tables[view.name]
+        missing = {key for _, parts in touched for key in parts} - known.keys()
+        rows: dict[str, Row | None] = {**known, **(table.load(session, missing) if missing else {})}
+        changed: dict[str, Row | None] = {}
+        for seen, parts in touched:
+            for key, part in parts.items():
+                changed[key] = rows[key] = _evolved(view, key, rows.get(key), Touch(seen, part))
+        table.write(session, [row for _, row in sorted(changed.items()) if row is not None])
+        table.delete(session, [key for key, row in changed.items() if row is None])
+
+    def _parts(self, view: View, events: Collection[Seen]) -> list[tuple[Seen, Mapping[str, Any]]]:
+        listened = self._listened[view.name]
+        return [(seen, parts_of(view, seen)) for seen in events if seen.type in listened]
+
+    def _decoded(self, recorded: Recorded) -> Seen:
+        is_listened = any(recorded.type in listened for listened in self._listened.values())
+        about = About(recorded.position, recorded.stream, recorded.version, recorded.recorded_at)
+        event = self._codec.event(recorded) if is_listened else None
+        return Seen(recorded.position, recorded.type, about, event, None, len(recorded.data))
+
+
+class SqliteInlineRows(InlineRows):
+    """On a raw sqlite3 connection to the log's file."""
+
+    def __init__(self, views: Iterable[View], codec: Codec) -> None:
+        super().__init__(views, codec, make_url("sqlite://").get_dialect()())
+
+
+class PostgresInlineRows(InlineRows):
+    """On a raw psycopg connection to the log's database."""
+
+    def __init__(self, views: Iterable[View], codec: Codec) -> None:
+        super().__init__(views, codec, make_url("postgresql+psycopg://").get_dialect()())
+
+
+def _evolved(view: View, key: str, row: Row | None, touch: Touch) -> Row | None:
+    about = touch.seen.about
+    full = About(about.position, about.stream, about.version, about.recorded_at, key, touch.part)
+    value = view.evolve(None if row is None else row.value, touch.seen.event, full)
+    return None if value is None else Row(key, value, about.position)

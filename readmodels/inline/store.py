@@ -1,0 +1,87 @@
+"""Answers about views that are folded inside the append's own transaction: their rows are as new as the log's head, always.
+
+The rows are made and written by readmodels/inline/projection.py, on the log's own connection; this reads them through an
+engine on the log's database. There is nothing to follow: no checkpoint, no slice but one, no parked key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+from sqlalchemy import Engine
+
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.rows import Advance, Found, Generation, ParkedKey, Query, Row, RowPage
+from twofold.kernel.view import SliceId, View
+from twofold.readmodels.schema.keys import askable
+from twofold.readmodels.schema.query import question_of
+from twofold.readmodels.stores.sql.dialects import row_table
+from twofold.readmodels.stores.sql.errors import in_our_words
+from twofold.readmodels.stores.sql.find import find
+from twofold.readmodels.stores.sql.generations import generations, is_missing
+from twofold.readmodels.stores.sql.rows import RowTable
+from twofold.readmodels.stores.sql.session import EngineSession, Session
+
+WHAT = "the log's database"
+HEAD = "log_head"
+"""The log's table whose `position` is its last: where an inline view stands."""
+
+Answer = TypeVar("Answer")
+
+
+class InlineViewStore:
+    """The port ViewStore for inline views, read only. Thread-safe."""
+
+    def __init__(self, engine: Engine) -> None:
+        on_postgres = engine.dialect.name == "postgresql"
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT") if on_postgres else engine
+        self._tables: dict[str, RowTable] = {}
+
+    def prepare(self, view: View, slices: int) -> Generation:
+        """The generation that InlineRows.prepare has made. Raises Unavailable as long as it has not."""
+        dialect = self._engine.dialect
+        known = self._read(lambda session: [] if is_missing(session, dialect) else generations(session, view.name, dialect))
+        if not known:
+            raise Unavailable(f"inline view {view.name} has not been made yet")
+        self._tables[view.name] = row_table(view, known[-1][0], dialect, head=HEAD)
+        return known[-1][0]
+
+    def positions(self, view: str | None = None) -> dict[SliceId, int]:
+        head = self._read(lambda session: session.rows(f"SELECT position FROM {HEAD}"))[0][0]
+        tables = self._tables.values() if view is None else [self._tables[view]]
+        return {slice_id: head for table in tables for slice_id in table.generation.slice_ids()}
+
+    def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
+        return self._read(lambda session: self._tables[view].load(session, keys))
+
+    def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
+        """Refuses everything: these rows are written with the events."""
+        return set()
+
+    def get(self, view: str, keys: Sequence[str]) -> list[Found]:
+        table = self._tables[view]
+        found = self._read(lambda session: table.get(session, {askable(key) for key in keys}))
+        slice_id = table.generation.slice_ids()[0]
+        return [Found(row, slice_id, position) for row, position in (found[askable(key)] for key in keys)]
+
+    def find(self, view: str, query: Query) -> RowPage:
+        table = self._tables[view]
+        question = question_of(table.view, table.columns, query)
+        return self._read(lambda session: find(session, table, question))
+
+    def parked(self, view: str | None = None) -> list[ParkedKey]:
+        return []
+
+    def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
+        return []
+
+    def request_retry(self, view: str, key: str) -> bool:
+        return False
+
+    def discard(self, view: str, key: str) -> bool:
+        return False
+
+    def _read(self, ask: Callable[[Session], Answer]) -> Answer:
+        with in_our_words(WHAT), self._engine.connect() as connection:
+            return ask(EngineSession(connection))

@@ -1,0 +1,1 @@
+"""Projectors: events become rows."""

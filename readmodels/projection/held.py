@@ -1,0 +1,78 @@
+"""What a projector believes about the slices it holds: where they stand, which keys are parked, the newest rows it wrote.
+
+Beliefs are good for as long as this process's own commits succeed without a break: whoever else moves a slice moves its
+checkpoint, and then the compare-and-set refuses ours and the belief is thrown away.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterable, Mapping
+
+from twofold.kernel.ports import ViewStore
+from twofold.kernel.rows import Advance, Row
+from twofold.kernel.view import SliceId
+
+CACHED_ROWS_MAX = 20_000
+"""Rows of one view kept in memory, counted over its slices."""
+
+
+class Held:
+    """One slice, of `slices` in its generation."""
+
+    def __init__(self, slice_id: SliceId, slices: int, position: int) -> None:
+        self.id = slice_id
+        self.slices = slices
+        self.position = position
+        self.parked: dict[str, int] = {}
+        """Where the line of each parked key begins."""
+
+    def advanced(self, advance: Advance) -> None:
+        """Our commit of this advance succeeded."""
+        self.position = advance.position
+        for key in advance.errors.keys() & advance.waiting.keys():
+            self.parked[key] = advance.waiting[key][0]
+        for key in advance.unparked:
+            del self.parked[key]
+
+
+class RowCache:
+    """The newest rows of one view, None for a key known to have none. Least recently used rows go first."""
+
+    def __init__(self) -> None:
+        self._rows: OrderedDict[str, Row | None] = OrderedDict()
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        return [key for key in keys if key not in self._rows]
+
+    def take(self, key: str) -> Row | None:
+        self._rows.move_to_end(key)
+        return self._rows[key]
+
+    def put(self, rows: Mapping[str, Row | None]) -> None:
+        self._rows.update(rows)
+
+    def trim(self) -> None:
+        while len(self._rows) > CACHED_ROWS_MAX:
+            self._rows.popitem(last=False)
+
+    def forget(self) -> None:
+        self._rows.clear()
+
+
+def believed(store: ViewStore, slice_ids: Collection[SliceId]) -> dict[SliceId, Held]:
+    """Read where these slices stand; those of another generation than the live one are left out.
+
+    Checkpoints are read first: whatever changes afterwards has moved them, and our first commit is refused.
+    """
+    views = {slice_id.view for slice_id in slice_ids}
+    positions = {slice_id: position for view in views for slice_id, position in store.positions(view).items()}
+    slices = Counter(slice_id.view for slice_id in positions)
+    held = {
+        slice_id: Held(slice_id, slices[slice_id.view], positions[slice_id]) for slice_id in slice_ids if slice_id in positions
+    }
+    for view in views:
+        for parked in store.parked(view):
+            if parked.slice in held:
+                held[parked.slice].parked[parked.key] = parked.position
+    return held

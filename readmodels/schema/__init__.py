@@ -1,0 +1,1 @@
+"""What a row is made of, and what may be asked of it, in the same words for every store."""

@@ -1,0 +1,37 @@
+"""Opens Redis. Every wait has an end, and nothing is repeated behind our back."""
+
+from __future__ import annotations
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from twofold.readmodels.stores.redis.errors import in_our_words
+from twofold.readmodels.stores.redis.store import RedisViewStore
+
+CONNECT_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
+CONNECTIONS_MAX = 32
+
+
+def client_of(url: str) -> redis.Redis:
+    """Nothing is opened yet. Commands are never repeated by the client: whether one was executed is ours to find out."""
+    return redis.Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_timeout=ANSWER_SECONDS,
+        socket_keepalive=True,
+        max_connections=CONNECTIONS_MAX,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def connect(url: str, prefix: str) -> RedisViewStore:
+    """The view store on this server, all of whose keys begin with `{prefix:`."""
+    return RedisViewStore(client_of(url), prefix)
+
+
+def eviction_policy(url: str) -> str:
+    """What the server does when its memory is full; anything but "noeviction" makes rows vanish. Raises Unavailable."""
+    with in_our_words(), client_of(url) as client:
+        return str(client.info("memory")["maxmemory_policy"])

@@ -1,0 +1,138 @@
+"""What the SQL of rows says differently on PostgreSQL and on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Dialect
+
+from twofold.kernel.rows import Generation
+from twofold.kernel.view import View
+from twofold.readmodels.schema.kinds import Kind
+from twofold.readmodels.stores.sql.rows import EPOCH, RowTable, quoted
+from twofold.readmodels.stores.sql.session import Session
+
+TYPES: dict[Kind, str] = {
+    "integer": "bigint",
+    "truth": "boolean",
+    "number": "double precision",
+    "text": "text",
+    "time": "timestamptz",
+    "json": "jsonb",
+}
+
+
+class PostgresRows(RowTable):
+    """Many keys or rows travel as one JSON text: the driver writes arrays of text at a third of the speed.
+
+    Keys are joined LATERALLY with a subquery that OFFSET 0 fences: one index descent for each key, whatever the planner thinks.
+    Left alone it scans the table, and goes on with the plan that it made when the table was empty.
+    """
+
+    mark = "%s"
+    places_nulls = True
+
+    def read(self, name: str, kind: Kind) -> str:
+        return f"{quoted(name)}::text AS {quoted(name)}" if kind == "json" else quoted(name)
+
+    def loading(self, lock: str) -> str:
+        return f"SELECT r.* FROM {self._keys()} CROSS JOIN LATERAL ({self._row(self.selected)} {lock}) r"
+
+    def deleting(self) -> str:
+        found = f"SELECT r.ctid FROM {self._keys()} CROSS JOIN LATERAL ({self._row('ctid')}) r"
+        return f"DELETE FROM {self.table} WHERE ctid = ANY(ARRAY({found}))"
+
+    def wanted(self) -> str:
+        return "(SELECT value ->> 0 AS key, (value ->> 1)::int AS slice FROM json_array_elements(%s::json)) w"
+
+    def wanted_values(self, wanted: Sequence[tuple[str, int]]) -> tuple[Any, ...]:
+        return (msgspec.json.encode(wanted).decode(),)
+
+    def beside(self) -> str:
+        return f"LATERAL ({self._row(self.selected)}) r ON true"
+
+    def _keys(self) -> str:
+        return "(SELECT value AS key FROM json_array_elements_text(%s::json)) w"
+
+    def _row(self, selected: str) -> str:
+        return f"SELECT {selected} FROM {self.table} t WHERE t.{self.key} = w.key OFFSET 0"
+
+    def values(self) -> str:
+        typed = ", ".join(f"{quoted(column.name)} {TYPES[column.kind]}" for column in self.columns.all)
+        return f"SELECT * FROM json_to_recordset(%s::json) AS r({typed}, _position bigint)"
+
+    def insert(self, session: Session, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        names = (*(column.name for column in self.columns.all), "_position")
+        session.count(sql, (msgspec.json.encode([dict(zip(names, row, strict=True)) for row in rows]).decode(),))
+
+    def lock(self) -> str:
+        return "FOR UPDATE"
+
+    def plain(self, kept: tuple[Any, ...]) -> tuple[Any, ...]:
+        values = list(kept)
+        for place in self.jsons:
+            values[place] = values[place] and msgspec.Raw(values[place])
+        return tuple(values)
+
+
+class SqliteRows(RowTable):
+    """Many keys travel as one JSON array; times are kept as microseconds since 1970, UTC."""
+
+    def __init__(self, view: View, generation: Generation, dialect: Dialect, head: str | None = None) -> None:
+        super().__init__(view, generation, dialect, head)
+        self._times = tuple(place for place, column in enumerate(self.columns.all) if column.kind == "time")
+
+    def loading(self, lock: str) -> str:
+        return f"SELECT {self.selected} FROM {self.table} WHERE {self.key} IN (SELECT value FROM json_each(?)) {lock}"
+
+    def deleting(self) -> str:
+        return f"DELETE FROM {self.table} WHERE {self.key} IN (SELECT value FROM json_each(?))"
+
+    def wanted(self) -> str:
+        return "(SELECT value ->> 0 AS key, value ->> 1 AS slice FROM json_each(?)) w"
+
+    def wanted_values(self, wanted: Sequence[tuple[str, int]]) -> tuple[Any, ...]:
+        return (msgspec.json.encode(wanted).decode(),)
+
+    def beside(self) -> str:
+        return f"(SELECT {self.selected} FROM {self.table}) r ON r.{self.key} = w.key"
+
+    def values(self) -> str:
+        return f"VALUES ({', '.join('?' * (len(self.columns.all) + 1))})"
+
+    def insert(self, session: Session, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        session.each(sql, rows)
+
+    def lock(self) -> str:
+        return ""
+
+    def plain(self, kept: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not self._times:
+            return kept
+        values = list(kept)
+        for place in self._times:
+            values[place] = _micros(values[place])
+        return tuple(values)
+
+    def unplain(self, stored: Sequence[Any]) -> Sequence[Any]:
+        if not self._times:
+            return stored
+        values = list(stored)
+        for place in self._times:
+            if values[place] is not None:
+                values[place] = EPOCH + timedelta(microseconds=values[place])
+        return values
+
+    def plain_one(self, kind: Kind, value: Any) -> Any:
+        return _micros(value) if kind == "time" else value
+
+
+def row_table(view: View, generation: Generation, dialect: Dialect, head: str | None = None) -> RowTable:
+    return (PostgresRows if dialect.name == "postgresql" else SqliteRows)(view, generation, dialect, head)
+
+
+def _micros(value: datetime | None) -> int | None:
+    return None if value is None else (value - EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,68 @@
+"""One page of rows in an order, as one statement: the rows and the lowest checkpoint of the view come from one snapshot.
+
+Keyset paging: a page begins behind the last row of the one before, by (order value, key), however many rows came or went since.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twofold.kernel.rows import RowPage
+from twofold.readmodels.schema.query import Question
+from twofold.readmodels.stores.sql.rows import RowTable, quoted
+from twofold.readmodels.stores.sql.session import Session
+
+
+def find(session: Session, table: RowTable, question: Question) -> RowPage:
+    sql, values = find_statement(table, question)
+    answer = session.rows(sql, values)
+    rows = [table.row(stored) for _, *stored in answer if stored[-1] is not None]
+    page = rows[: question.limit]
+    return RowPage(
+        rows=page,
+        next=question.cursor(page[-1]) if len(rows) > question.limit else None,
+        position=answer[0][0] or 0,
+    )
+
+
+def find_statement(table: RowTable, question: Question) -> tuple[str, list[Any]]:
+    conditions: list[str] = []
+    values: list[Any] = []
+    if question.index is not None and question.value is None:
+        conditions.append(f"{quoted(question.index.name)} IS NULL")
+    elif question.index is not None:
+        conditions.append(f"{quoted(question.index.name)} = {table.mark}")
+        values.append(table.plain_one(question.index.kind, question.value))
+    if question.after is not None:
+        condition, places = _behind(table, question, *question.after)
+        conditions.append(condition)
+        values.extend(places)
+    order = _order(table, question)
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    page = f"SELECT {table.selected} FROM {table.table} {where} ORDER BY {order} LIMIT {question.limit + 1}"
+    return f"SELECT c.position, r.* FROM ({table.lowest}) c LEFT JOIN ({page}) r ON true ORDER BY {order}", values
+
+
+def _order(table: RowTable, question: Question) -> str:
+    """Absent values first, last when descending: SQLite's own way, and PostgreSQL's when told so."""
+    direction = "DESC" if question.descending else "ASC"
+    key = f"{table.key} {direction}"
+    if question.order is None:
+        return key
+    nulls = (" NULLS LAST" if question.descending else " NULLS FIRST") if table.places_nulls else ""
+    return f"{quoted(question.order.name)} {direction}{nulls}, {key}"
+
+
+def _behind(table: RowTable, question: Question, place: Any, key: str) -> tuple[str, list[Any]]:
+    beyond = "<" if question.descending else ">"
+    if question.order is None:
+        return f"{table.key} {beyond} {table.mark}", [key]
+    name = quoted(question.order.name)
+    if place is None:
+        among_absent = f"({name} IS NULL AND {table.key} {beyond} {table.mark})"
+        return (among_absent if question.descending else f"({among_absent} OR {name} IS NOT NULL)"), [key]
+    further = f"({name}, {table.key}) {beyond} ({table.mark}, {table.mark})"
+    values = [table.plain_one(question.order.kind, place), key]
+    if question.descending and question.order.is_nullable:
+        return f"({further} OR {name} IS NULL)", values
+    return further, values

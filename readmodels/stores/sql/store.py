@@ -1,0 +1,177 @@
+"""The port ViewStore on SQLite and PostgreSQL.
+
+A projector's commit is one transaction: move the checkpoints that still stand where they are expected, then write the rows and
+the parked lines of exactly those. A gateway's question is one statement, and so one snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
+
+from twofold.kernel.rows import Advance, Found, Generation, ParkedKey, Query, Row, RowPage
+from twofold.kernel.view import SliceId, View
+from twofold.readmodels.schema.keys import askable, slice_for
+from twofold.readmodels.schema.query import question_of
+from twofold.readmodels.stores.sql.checkpoints import Checkpoints
+from twofold.readmodels.stores.sql.connect import writer
+from twofold.readmodels.stores.sql.dialects import row_table
+from twofold.readmodels.stores.sql.errors import in_our_words
+from twofold.readmodels.stores.sql.find import find
+from twofold.readmodels.stores.sql.generations import prepare
+from twofold.readmodels.stores.sql.lines import Lines
+from twofold.readmodels.stores.sql.rows import RowTable
+from twofold.readmodels.stores.sql.session import EngineSession, Session
+
+WHAT = "the read database"
+Answer = TypeVar("Answer")
+
+
+class SqlViewStore:
+    """Rows, checkpoints and parked keys of the views prepared here. Thread-safe. Every call may raise Unavailable."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._on_postgres = engine.dialect.name == "postgresql"
+        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT") if self._on_postgres else engine
+        self._writer: Connection | None = None
+        self._writing = Lock()
+        self._tables: dict[str, RowTable] = {}
+        self._checkpoints = Checkpoints(engine.dialect)
+        self._lines = Lines(engine.dialect)
+        event.listen(engine, "engine_disposed", self._close_writer)
+
+    def prepare(self, view: View, slices: int) -> Generation:
+        with self._transaction() as session:
+            generation, _ = prepare(session, view, slices, self._engine.dialect)
+        self._tables[view.name] = row_table(view, generation, self._engine.dialect)
+        return generation
+
+    def positions(self, view: str | None = None) -> dict[SliceId, int]:
+        return self._read(lambda session: self._checkpoints.positions(session, self._generations(view)))
+
+    def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
+        return self._read(lambda session: self._tables[view].load(session, keys)) if keys else {}
+
+    def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
+        left = [advance for advance in advances if self._is_known(advance.slice)]
+        while left:
+            try:
+                with self._transaction() as session:
+                    return self._apply(session, left)
+            except _StaleLines as stale:
+                left = [advance for advance in left if advance.slice not in stale.slices]
+        return set()
+
+    def get(self, view: str, keys: Sequence[str]) -> list[Found]:
+        table = self._tables[view]
+        wanted = {askable(key) for key in keys}
+        found = self._read(lambda session: table.get(session, wanted))
+        return [self._found(table, key, found) for key in keys]
+
+    def find(self, view: str, query: Query) -> RowPage:
+        table = self._tables[view]
+        question = question_of(table.view, table.columns, query)
+        return self._read(lambda session: find(session, table, question))
+
+    def parked(self, view: str | None = None) -> list[ParkedKey]:
+        return self._read(lambda session: self._lines.parked(session, self._generations(view)))
+
+    def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
+        return self._read(lambda session: self._lines.waiting(session, slice_id, key, limit))
+
+    def request_retry(self, view: str, key: str) -> bool:
+        return self._request(view, key, "retry")
+
+    def discard(self, view: str, key: str) -> bool:
+        return self._request(view, key, "discard")
+
+    def close(self) -> None:
+        """Give up all connections, as disposing of the engine does."""
+        self._engine.dispose()
+
+    def _apply(self, session: Session, advances: Sequence[Advance]) -> set[SliceId]:
+        moved = self._checkpoints.move(session, advances)
+        applied = [advance for advance in advances if advance.slice in moved]
+        stale = {advance.slice for advance in applied if self._lines.is_stale(session, advance)}
+        if stale:
+            raise _StaleLines(stale)
+        self._write_rows(session, applied)
+        self._write_lines(session, applied)
+        return moved
+
+    def _write_rows(self, session: Session, advances: Sequence[Advance]) -> None:
+        for view, table in list(self._tables.items()):
+            mine = [advance for advance in advances if advance.slice.view == view]
+            rows = [item for advance in mine for item in sorted(advance.rows.items())]
+            table.write(session, [row for _, row in rows if row is not None])
+            table.delete(session, [key for key, row in rows if row is None])
+
+    def _write_lines(self, session: Session, advances: Sequence[Advance]) -> None:
+        for advance in advances:
+            if advance.waiting or advance.errors or advance.drained:
+                self._lines.apply(session, advance)
+
+    def _found(self, table: RowTable, key: str, found: dict[str, tuple[Row | None, int]]) -> Found:
+        row, position = found[askable(key)]
+        generation = table.generation
+        return Found(row, SliceId(generation.view, generation.number, slice_for(key, generation.slices)), position)
+
+    def _generations(self, view: str | None) -> list[Generation]:
+        tables = self._tables.values() if view is None else [self._tables[view]]
+        return [table.generation for table in tables]
+
+    def _request(self, view: str, key: str, request: str) -> bool:
+        with self._transaction() as session:
+            return self._lines.request(session, self._tables[view].generation, askable(key), request)
+
+    def _is_known(self, slice_id: SliceId) -> bool:
+        table = self._tables.get(slice_id.view)
+        return table is not None and table.generation.number == slice_id.generation
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        with in_our_words(WHAT):
+            if self._on_postgres:
+                with self._engine.begin() as connection:
+                    yield EngineSession(connection)
+                return
+            with self._writing:
+                if self._writer is None:
+                    self._writer = writer(self._engine)
+                with self._writer.begin():
+                    yield EngineSession(self._writer)
+
+    def _close_writer(self, _: Engine) -> None:
+        """On SQLite the writing connection goes last: whoever closes a file last checkpoints it."""
+        with self._writing:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def _read(self, ask: Callable[[Session], Answer]) -> Answer:
+        """Ask in a snapshot of one statement. A connection that died while it was idle is replaced, once, without a word."""
+        with in_our_words(WHAT):
+            try:
+                return self._ask(ask)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                return self._ask(ask)
+
+    def _ask(self, ask: Callable[[Session], Answer]) -> Answer:
+        with self._reading.connect() as connection:
+            return ask(EngineSession(connection))
+
+
+class _StaleLines(Exception):
+    """Somebody else worked at the parked lines of these slices; the transaction is given up."""
+
+    def __init__(self, slices: set[SliceId]) -> None:
+        super().__init__()
+        self.slices = slices

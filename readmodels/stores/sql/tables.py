@@ -1,0 +1,155 @@
+"""The tables of the read side. Their names are on disk: `{view}__g{generation}` and the four platform tables, for ever.
+
+On PostgreSQL they live in the schema `read`, so that views may share a database with the log.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from zlib import crc32
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    asc,
+    nulls_first,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable
+from sqlalchemy.types import TypeEngine
+
+from twofold.kernel.rows import Generation
+from twofold.kernel.view import View
+from twofold.readmodels.schema.columns import Columns
+from twofold.readmodels.schema.kinds import Kind
+
+SCHEMA = "read"
+INDEX_NAME_CHARS = 50
+"""PostgreSQL cuts names at 63; ours are cut before that and made unique by a check sum."""
+
+
+def row_table_name(generation: Generation) -> str:
+    return f"{generation.view}__g{generation.number}"
+
+
+def create_platform(dialect: Dialect) -> list[str]:
+    """DDL of the platform tables, each statement harmless where they exist."""
+    metadata = MetaData(schema=_schema(dialect))
+    hot: dict[str, Any] = {
+        "postgresql_with": {"fillfactor": 50, "autovacuum_vacuum_threshold": 500, "autovacuum_vacuum_scale_factor": 0}
+    }
+    Table(
+        "generations",
+        metadata,
+        Column("view", _text(dialect), primary_key=True),
+        Column("generation", Integer, primary_key=True, autoincrement=False),
+        Column("slices", Integer, nullable=False),
+        Column("shape", Text, nullable=False),
+        Column("state", Text, nullable=False),
+    )
+    Table("checkpoints", metadata, *_place(dialect), Column("position", BigInteger, nullable=False), **hot)
+    Table(
+        "parked_keys",
+        metadata,
+        *_place(dialect),
+        Column("key", _text(dialect), primary_key=True),
+        Column("position", BigInteger, nullable=False),
+        Column("error", Text, nullable=False),
+        Column("waiting", BigInteger, nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("parked_at", _types(dialect)["time"], nullable=False),
+        Column("request", Text, nullable=True),
+    )
+    Table(
+        "parked_positions",
+        metadata,
+        *_place(dialect),
+        Column("key", _text(dialect), primary_key=True),
+        Column("position", BigInteger, primary_key=True, autoincrement=False),
+    )
+    schema = [str(CreateSchema(SCHEMA, if_not_exists=True).compile(dialect=dialect))] if metadata.schema else []
+    return schema + [_ddl(CreateTable(table, if_not_exists=True), dialect) for table in metadata.sorted_tables]
+
+
+def create_rows(view: View, generation: Generation, dialect: Dialect) -> list[str]:
+    """DDL of one generation's rows: a column for each field, an index for each field one may filter or sort by, key last."""
+    columns = Columns(view)
+    types = _types(dialect)
+    name = row_table_name(generation)
+    table = Table(
+        name,
+        MetaData(schema=_schema(dialect)),
+        *(
+            Column(
+                column.name,
+                types[column.kind],
+                primary_key=column is columns.key,
+                nullable=column.is_nullable or column.kind == "json",
+            )
+            for column in columns.all
+        ),
+        Column("_position", BigInteger, nullable=False),
+        postgresql_with={"fillfactor": 80},
+    )
+    indexed = dict.fromkeys(field for field in (*view.indexes, *view.orders) if field != view.key)
+    first = (lambda column: nulls_first(asc(column))) if dialect.name == "postgresql" else asc
+    indexes = [Index(_index_name(name, field), first(table.c[field]), table.c[view.key]) for field in indexed]
+    statements = [_ddl(CreateTable(table, if_not_exists=True), dialect)]
+    return statements + [_ddl(CreateIndex(index, if_not_exists=True), dialect) for index in indexes]
+
+
+def drop_rows(generation: Generation, dialect: Dialect) -> str:
+    return f"DROP TABLE IF EXISTS {qualified(row_table_name(generation), dialect)}"
+
+
+def qualified(table: str, dialect: Dialect) -> str:
+    """A table's name as SQL wants it."""
+    schema = _schema(dialect)
+    return f'"{schema}"."{table}"' if schema else f'"{table}"'
+
+
+def _place(dialect: Dialect) -> list[Column[Any]]:
+    """The three columns that name a slice."""
+    return [
+        Column("view", _text(dialect), primary_key=True),
+        Column("generation", Integer, primary_key=True, autoincrement=False),
+        Column("slice", Integer, primary_key=True, autoincrement=False),
+    ]
+
+
+def _types(dialect: Dialect) -> dict[Kind, TypeEngine[Any]]:
+    on_postgres = dialect.name == "postgresql"
+    return {
+        "integer": BigInteger(),
+        "truth": Boolean(),
+        "number": Double(),
+        "text": _text(dialect),
+        "time": TIMESTAMP(timezone=True) if on_postgres else BigInteger(),
+        "json": JSONB() if on_postgres else Text(),
+    }
+
+
+def _text(dialect: Dialect) -> Text:
+    """Text in the order of its bytes, which is that of SQLite, of Redis, and of nobody's language."""
+    return Text(collation="C") if dialect.name == "postgresql" else Text()
+
+
+def _schema(dialect: Dialect) -> str | None:
+    return SCHEMA if dialect.name == "postgresql" else None
+
+
+def _index_name(table: str, field: str) -> str:
+    name = f"{table}__{field}"
+    return name if len(name) <= INDEX_NAME_CHARS else f"{name[: INDEX_NAME_CHARS - 9]}_{crc32(name.encode()):08x}"
+
+
+def _ddl(element: CreateTable | CreateIndex, dialect: Dialect) -> str:
+    return str(element.compile(dialect=dialect)).strip()
