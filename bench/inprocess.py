@@ -27,7 +27,7 @@ from twofold.kernel.codec import Codec, encode
 from twofold.kernel.domain import domain_of
 from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.ids import new_command_id
-from twofold.kernel.ports import EventStore
+from twofold.kernel.ports import Log
 from twofold.workers.execute import Executor
 
 BATCHES = (1, 64, 500)
@@ -56,12 +56,12 @@ def rows(run: Run) -> list[Row]:
     return found + _library(run)
 
 
-def fill(events: EventStore, count: int) -> None:
+def fill(events: Log, count: int) -> None:
     """Append so many events of orders, in large batches."""
     _commands_per_second(events, FILL, count, max(BATCHES))
 
 
-def _ours(run: Run, events: EventStore, key: str, label: str) -> list[Row]:
+def _ours(run: Run, events: Log, key: str, label: str) -> list[Row]:
     found = []
     for batch in BATCHES:
         values = tuple(
@@ -72,7 +72,7 @@ def _ours(run: Run, events: EventStore, key: str, label: str) -> list[Row]:
     return found
 
 
-def _commands_per_second(events: EventStore, prefix: str, count: int, batch: int) -> float:
+def _commands_per_second(events: Log, prefix: str, count: int, batch: int) -> float:
     """Raises AssertionError when an outcome is another than "succeeded" or the log has not grown by one event each."""
     domain = domain_of(bench.domain)
     codec = Codec(domain)

@@ -20,7 +20,7 @@ from twofold import shop
 from twofold.bus.embedded.bell import LocalBell
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain, domain_of
-from twofold.kernel.ports import EventStore
+from twofold.kernel.ports import Log
 from twofold.readmodels.projection.projector import Projector
 
 EVENTS = 30_000
@@ -65,7 +65,7 @@ def _rows_file(folder: Path, key: str, number: int) -> str:
     return f"sqlite:///{folder / f'replay-{len(key)}-{number}.db'}"
 
 
-def _events_per_second(log: EventStore, rows_url: str, domain: Domain) -> float:
+def _events_per_second(log: Log, rows_url: str, domain: Domain) -> float:
     """Raises RuntimeError when the views do not reach the head in time."""
     engine = twofold.readmodels.stores.sql.connect(rows_url, CONNECTIONS)
     store = twofold.readmodels.stores.sql.SqlViewStore(engine)

@@ -19,8 +19,9 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from twofold.kernel.backoff import Backoff
 from twofold.kernel.envelope import Envelope, encode_batch
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ids import lane_of
 
 BATCH_COMMANDS_MAX = 500
@@ -91,8 +92,11 @@ class Outbox:
         self._count(loop.time())
         accepted: asyncio.Future[None] = loop.create_future()
         size = memoryview(envelope.data).nbytes + ENVELOPE_BYTES
-        if self._is_closing or not self._has_room(size):
-            accepted.set_exception(Unavailable("command queue"))
+        if self._is_closing:
+            accepted.set_exception(Unavailable(Neighbour.LANES, "closing"))
+            return accepted
+        if not self._has_room(size):
+            accepted.set_exception(Unavailable(Neighbour.LANES, "too many commands wait", is_overload=True))
             return accepted
         self._pending_commands += 1
         self._pending_bytes += size
@@ -115,7 +119,7 @@ class Outbox:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for lane in self._lanes:
-            self._settle(list(lane.waiting), Unavailable("command queue"))
+            self._settle(list(lane.waiting), Unavailable(Neighbour.LANES, "closing"))
             lane.waiting.clear()
         await self._publisher.close()
 
@@ -146,7 +150,7 @@ class Outbox:
             except Unavailable as error:
                 self._settle(batch, error)
             except asyncio.CancelledError:
-                self._settle(batch, Unavailable("command queue"))
+                self._settle(batch, Unavailable(Neighbour.LANES, "closing"))
                 raise
             except Exception as bug:
                 structlog.get_logger().error("publishing failed", lane=number, commands=len(batch), error=type(bug).__name__)
@@ -159,16 +163,16 @@ class Outbox:
         body = encode_batch([waiting.envelope for waiting in batch])
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ACCEPT_SECONDS_MAX
-        pause_seconds = RETRY_SECONDS_MIN
+        backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
                     return await self._publisher.publish(number, body)
             except (Unavailable, TimeoutError) as error:
+                pause_seconds = backoff.failed()
                 if loop.time() + pause_seconds >= deadline:
-                    raise Unavailable("command queue") from error
+                    raise Unavailable(Neighbour.LANES, "not durable in time") from error
                 await asyncio.sleep(pause_seconds)
-                pause_seconds = min(pause_seconds * 2, RETRY_SECONDS_MAX)
 
     def _settle(self, batch: list[_Waiting], error: Exception | None) -> None:
         for waiting in batch:
@@ -179,7 +183,7 @@ class Outbox:
             if error is None:
                 waiting.accepted.set_result(None)
             else:
-                waiting.accepted.set_exception(Unavailable(error.what) if isinstance(error, Unavailable) else error)
+                waiting.accepted.set_exception(error.again() if isinstance(error, Unavailable) else error)
 
 
 def _next_tick(left_at: float, window_seconds: float) -> float:

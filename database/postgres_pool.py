@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from twofold.database.urls import normalise_url
-from twofold.kernel.errors import Conflict, Unavailable
+from twofold.kernel.errors import Conflict, Neighbour, Unavailable
 
 POOL_WAIT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 3
@@ -72,7 +72,7 @@ def borrowed(engine: Engine) -> Iterator[PSYCOPG]:
     try:
         proxied = engine.raw_connection()
     except (psycopg.OperationalError, DBAPIError, PoolTimeout) as error:
-        raise Unavailable("the log's database") from error
+        raise Unavailable(Neighbour.LOG, "no connection") from error
     raw = cast(PSYCOPG, proxied.driver_connection)
     try:
         yield raw
@@ -99,8 +99,8 @@ def _as_ours(error: psycopg.Error) -> Exception | None:
         return None if error.diag.constraint_name == "events_pkey" else Conflict(error.diag.constraint_name or "inbox")
     if error.sqlstate is None:
         lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-        return Unavailable("the log's database") if lost else None
-    return Unavailable(f"the log's database ({error.sqlstate})") if error.sqlstate.startswith(ANSWERED_NOT) else None
+        return Unavailable(Neighbour.LOG, "connection lost") if lost else None
+    return Unavailable(Neighbour.LOG, "did not do it", detail=error.sqlstate) if error.sqlstate.startswith(ANSWERED_NOT) else None
 
 
 def _json_as_bytes(connection: PSYCOPG, _record: object) -> None:

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from twofold.database.file_lock import FileLock
 from twofold.database.sqlite_errors import as_ours
-from twofold.kernel.errors import Misconfigured, Unavailable
+from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 
 GROUP_JOBS_MAX = 128
 WAITING_JOBS_MAX = 10_000
@@ -84,9 +84,9 @@ class SqliteFile:
         waiting = _Waiting(job, lazy)
         with self._changed:
             if self._is_closing:
-                raise Unavailable(f"{self.path.name} (closed)")
+                raise Unavailable(Neighbour.LOG, "closed", detail=self.path.name)
             if len(self._waiting) >= WAITING_JOBS_MAX:
-                raise Unavailable(f"{self.path.name} (too many writes wait)")
+                raise Unavailable(Neighbour.LOG, "too many writes wait", detail=self.path.name, is_overload=True)
             self._waiting.append(waiting)
             self._urgent_count += not lazy
             if not lazy or len(self._waiting) == 1:
@@ -99,13 +99,13 @@ class SqliteFile:
         try:
             return future.result(JOB_WAIT_SECONDS)
         except FutureTimeout as error:
-            raise Unavailable(self.path.name) from error
+            raise Unavailable(Neighbour.LOG, detail=self.path.name) from error
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A read-only connection for the block; each statement sees one snapshot. At most READERS_MAX at a time."""
         if self._is_closing or not self._reader_slots.acquire(timeout=READER_WAIT_SECONDS):
-            raise Unavailable(f"{self.path.name} (closed, or too many readers)")
+            raise Unavailable(Neighbour.LOG, "closed, or too many readers", detail=self.path.name)
         try:
             reader = self._reader()
             try:

@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from twofold.eventstore.records import encode_json
+from twofold.kernel.codes import KEY_REUSED
 from twofold.kernel.log import Appended, Decision, NewEvent, Recorded
 from twofold.kernel.outcome import Outcome
-
-KEY_REUSED = "key-reused"
-"""Parked with this code, a command has no outcome of its own: the inbox holds that of the first body under its id."""
 
 ERROR_CHARS_MAX = 20_000
 """A traceback's end tells most: so much of it is kept."""

@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from twofold.database.file_lock import FileLock
 from twofold.database.urls import normalise_url, sqlite_path
-from twofold.kernel.errors import Misconfigured, Unavailable
+from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 VERSION_TABLE = "eventstore_version"
@@ -79,7 +79,7 @@ def _connected(url: str) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
     except OperationalError as error:
-        raise Unavailable(f"the log's database ({str(error.orig).splitlines()[0]})") from error
+        raise Unavailable(Neighbour.LOG, detail=str(error.orig).splitlines()[0]) from error
     except DatabaseError as error:
         if not isinstance(error.orig, sqlite3.DatabaseError):
             raise

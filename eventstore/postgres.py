@@ -27,10 +27,11 @@ from twofold.eventstore.records import (
     recorded_from,
     storable,
 )
+from twofold.kernel import codes
 from twofold.kernel.errors import Conflict
 from twofold.kernel.log import Appended, Decision, Page, ParkedCommand, Recorded
 from twofold.kernel.outcome import Outcome
-from twofold.kernel.ports import InlineRows
+from twofold.kernel.ports import InlineProjection
 
 FILTERED_POSITIONS_MAX = 10_000
 """How far a page with a type filter looks before it answers, however little it has found."""
@@ -43,7 +44,7 @@ class PostgresEventStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def append(self, decisions: Sequence[Decision], inline: InlineRows | None = None) -> Appended:
+    def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
         batch = Batch(decisions)
         arrays = _arrays(batch)
         with borrowed(self._engine) as connection:
@@ -116,7 +117,7 @@ class PostgresEventStore:
 
 
 def _append_in_steps(
-    connection: PSYCOPG, batch: Batch, arrays: dict[str, Any], inline: InlineRows | None
+    connection: PSYCOPG, batch: Batch, arrays: dict[str, Any], inline: InlineProjection | None
 ) -> tuple[int, datetime]:
     """Inline rows are locked, then the head, then everything is written; round trips under the head's lock are pipelined."""
     connection.execute("BEGIN")
@@ -178,7 +179,7 @@ def _parked_row(decision: Decision, parked_at: datetime) -> tuple[Any, ...]:
         envelope.command_id,
         envelope.fingerprint,
         encode_json(envelope).decode(),
-        decision.code or "bug",
+        decision.code or codes.BUG,
         error_text(decision),
         parked_at,
     )

@@ -25,10 +25,11 @@ from twofold.eventstore.records import (
     recorded_from,
     storable,
 )
+from twofold.kernel import codes
 from twofold.kernel.errors import Conflict
 from twofold.kernel.log import Appended, Decision, Page, ParkedCommand, Recorded
 from twofold.kernel.outcome import Outcome
-from twofold.kernel.ports import InlineRows
+from twofold.kernel.ports import InlineProjection
 
 FILTERED_POSITIONS_MAX = 10_000
 """How far a page with a type filter looks before it answers, however little it has found."""
@@ -41,7 +42,7 @@ class SqliteEventStore:
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
 
-    def append(self, decisions: Sequence[Decision], inline: InlineRows | None = None) -> Appended:
+    def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
         batch = Batch(decisions)
         start, recorded_at = self._file.write(_append_job(batch, inline if batch.events else None))
         return batch.appended(start, recorded_at)
@@ -107,7 +108,7 @@ class SqliteEventStore:
             return reader.execute(statement, parameters).fetchall()
 
 
-def _append_job(batch: Batch, inline: InlineRows | None) -> Callable[[sqlite3.Connection], tuple[int, datetime]]:
+def _append_job(batch: Batch, inline: InlineProjection | None) -> Callable[[sqlite3.Connection], tuple[int, datetime]]:
     """What the writer runs for this batch: (last position before it, time of the batch). Encoding is done before."""
     events = [(e.stream, e.version, e.type, e.data, encode_json(e.meta)) for e in batch.events]
     before = [_noted_before(decision) for decision, _ in batch.noted]
@@ -154,7 +155,7 @@ def _noted_after(decision: Decision) -> tuple[Any, ...]:
 
 def _parked_row(decision: Decision, parked_at: int) -> tuple[Any, ...]:
     envelope = decision.envelope
-    reason = decision.code or "bug"
+    reason = decision.code or codes.BUG
     return envelope.command_id, envelope.fingerprint, encode_json(envelope), reason, error_text(decision), parked_at
 
 

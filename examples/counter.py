@@ -27,7 +27,7 @@ class Counter(msgspec.Struct, frozen=True):
     count: int
 
 
-def decide(count: int, command: Count) -> list[Event]:
+def decide(count: int, command: Count) -> list[Counted]:
     if not 0 <= count + command.by <= LIMIT:
         raise Rejected("out-of-range", count=count, limit=LIMIT)
     return [Counted(command.counter_id, command.by)] if command.by else []
@@ -37,8 +37,10 @@ def show(row: Counter | None, event: Counted, about: About) -> Counter:
     return Counter(event.counter_id, (row.count if row else 0) + event.by)
 
 
-COUNTER = Decider("counter", "counter_id", (Count,), (Counted,), 0, decide, lambda count, event: count + event.by)
-COUNTERS = View("counters", "counter_id", Counter, (Counted,), lambda event, about: (event.counter_id,), show)
+COUNTER = Decider[int, Count, Counted](
+    "counter", "counter_id", (Count,), (Counted,), 0, decide, lambda count, event: count + event.by
+)
+COUNTERS = View[Counter, Counted]("counters", "counter_id", Counter, (Counted,), lambda event, about: (event.counter_id,), show)
 
 DECIDERS, VIEWS = (COUNTER,), (COUNTERS,)
 

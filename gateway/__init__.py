@@ -1,1 +1,1 @@
-"""The gateway speaks HTTP: wishes in, rows out. It sees the kernel's ports and aiohttp, and no technology behind a port."""
+"""The gateway speaks HTTP: commands in, rows out. It sees the kernel's ports and aiohttp, and no technology behind a port."""

@@ -35,7 +35,7 @@ from twofold.gateway.queries.live import Follower
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
-from twofold.kernel.ports import Bell, Clock, CommandQueue, EventStore, Outcomes, ViewStore
+from twofold.kernel.ports import Bell, Clock, CommandQueue, Log, Outcomes, ViewStore
 
 __all__ = ["Rooms", "application", "listen", "serve"]
 
@@ -47,7 +47,7 @@ class Rooms:
     domain: Domain
     codec: Codec
     queue: CommandQueue
-    events: EventStore
+    events: Log
     views: ViewStore
     bell: Bell
     outcomes: Outcomes

@@ -4,36 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from twofold.kernel.messages import Command, Event
 
+StateT = TypeVar("StateT")
+CommandT = TypeVar("CommandT", bound=Command)
+EventT = TypeVar("EventT", bound=Event)
 
-@dataclass(frozen=True, slots=True)
-class Decider:
+
+@dataclass(frozen=True)
+class Decider(Generic[StateT, CommandT, EventT]):
     """One kind of aggregate. Its streams are called `{name}-{value of the command's key field}`.
 
-    `decide(state, command)` returns the new facts, `[]` for "nothing to do" (outcome *ignored*), or raises `Rejected`.
+    Written as `Decider[State, Command, Event](…)`, with unions where there are several commands or events, so that a type
+    checker holds the functions to it. `decide(state, command)` returns the new facts, `[]` for "nothing to do" (outcome
+    *ignored*), or raises `Rejected`.
     `evolve(state, event)` returns the next state and never raises. Both are pure: no clock, no I/O, no randomness.
     """
 
     name: str
     key: str
-    commands: tuple[type[Command], ...]
-    events: tuple[type[Event], ...]
-    initial: Any
-    decide: Callable[[Any, Any], Sequence[Event]]
-    evolve: Callable[[Any, Any], Any]
+    commands: tuple[type[CommandT], ...]
+    events: tuple[type[EventT], ...]
+    initial: StateT
+    decide: Callable[[StateT, CommandT], Sequence[EventT]]
+    evolve: Callable[[StateT, EventT], StateT]
 
-    def stream_of(self, command: Command) -> str:
+    def stream_of(self, command: CommandT) -> str:
         return f"{self.name}-{getattr(command, self.key)}"
 
-    def fold(self, events: Iterable[Event], state: Any = None) -> Any:
+    def fold(self, events: Iterable[EventT], state: StateT | None = None) -> StateT:
         """The state after these events, from `state` or else from the beginning."""
         folded = self.initial if state is None else state
         for event in events:
             folded = self.evolve(folded, event)
         return folded
+
+
+AnyDecider: TypeAlias = Decider[Any, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from twofold.kernel.decider import Decider, Upcaster
+from twofold.kernel.decider import AnyDecider, Upcaster
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.messages import Command, Event, tag_of
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 
-Named = TypeVar("Named", Decider, View)
+Named = TypeVar("Named", AnyDecider, AnyView)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +23,14 @@ class Domain:
     """The checked content of a domain module, indexed by wire name."""
 
     name: str
-    deciders: tuple[Decider, ...]
-    views: Mapping[str, View]
+    deciders: tuple[AnyDecider, ...]
+    views: Mapping[str, AnyView]
     commands: Mapping[str, type[Command]]
     events: Mapping[str, type[Event]]
-    decider_of: Mapping[str, Decider]
+    decider_of: Mapping[str, AnyDecider]
     upcasters: Mapping[tuple[str, int], Upcaster]
 
-    def decider_of_stream(self, stream: str) -> Decider | None:
+    def decider_of_stream(self, stream: str) -> AnyDecider | None:
         """The decider whose streams are called like this one; None when no decider is."""
         fitting = [decider for decider in self.deciders if stream.startswith(f"{decider.name}-")]
         return max(fitting, key=lambda decider: len(decider.name), default=None)
@@ -47,12 +47,12 @@ def load_domain(module_name: str) -> Domain:
 
 def domain_of(module: ModuleType) -> Domain:
     """The domain that a module exports. Raises Misconfigured."""
-    deciders: tuple[Decider, ...] = _exported(module, "DECIDERS")
-    views: tuple[View, ...] = _exported(module, "VIEWS")
+    deciders: tuple[AnyDecider, ...] = _exported(module, "DECIDERS")
+    views: tuple[AnyView, ...] = _exported(module, "VIEWS")
     upcasters: tuple[Upcaster, ...] = getattr(module, "UPCASTERS", ())
     where = module.__name__
     commands: dict[str, type[Command]] = {}
-    decider_of: dict[str, Decider] = {}
+    decider_of: dict[str, AnyDecider] = {}
     events: dict[str, type[Event]] = {}
     for decider in _unique(where, "decider", deciders):
         for command in decider.commands:
@@ -95,7 +95,7 @@ def _unique(where: str, kind: str, things: tuple[Named, ...]) -> tuple[Named, ..
     return things
 
 
-def _check_view(where: str, view: View, events: Mapping[str, type[Event]]) -> None:
+def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) -> None:
     fields = {field.name for field in msgspec.structs.fields(view.row)}
     for name in (view.key, *view.indexes, *view.orders):
         if name not in fields:

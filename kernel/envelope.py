@@ -1,4 +1,4 @@
-"""A command on its way: what the gateway adds to a wish before the bus carries it.
+"""A command on its way: what the gateway adds to a command before the bus carries it.
 
 On the broker a message is a JSON array of envelopes: stable names, unknown fields ignored.
 """
@@ -35,7 +35,7 @@ _DECODER = msgspec.json.Decoder(list[Envelope])
 
 
 def fingerprint_of(command_type: str, data: bytes) -> str:
-    """32 hex digits that tell two wishes apart: over type and canonical JSON, so white space and field order do not count."""
+    """32 hex digits that tell two commands apart: over type and canonical JSON, so white space and field order do not count."""
     return blake2b(command_type.encode() + b"\0" + data, digest_size=16).hexdigest()
 
 

@@ -13,6 +13,7 @@ Whatever is none of the five is a bug and stays an ordinary exception.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 
@@ -42,13 +43,50 @@ class Conflict(Error):
     """Somebody else appended to one of the streams, or decided one of the commands, since they were read."""
 
 
-class Unavailable(Error):
-    """`what` did not answer in time; nothing is known to have happened. Try again after `retry_after_seconds`."""
+class Neighbour(StrEnum):
+    """Whom a room waits for. The values are labels of `twofold_refusals_total`."""
 
-    def __init__(self, what: str, retry_after_seconds: float = 1.0) -> None:
-        super().__init__(what)
-        self.what = what
+    BROKER = "broker"
+    GATEWAY = "gateway"
+    LANES = "lanes"
+    LOG = "log"
+    REDIS = "redis"
+    ROWS = "rows"
+    SEARCH = "search"
+
+
+class Unavailable(Error):
+    """A neighbour did not answer; nothing is known to have happened. Try again after `retry_after_seconds`.
+
+    `reason` is one of a few phrases that stand in the code, never data: it is a metric's label. What varies (a result code, a
+    file's name) is `detail`. `is_overload`: the neighbour is there, and has more to do than it can.
+    """
+
+    def __init__(
+        self,
+        neighbour: Neighbour,
+        reason: str = "no answer",
+        *,
+        detail: str = "",
+        retry_after_seconds: float = 1.0,
+        is_overload: bool = False,
+    ) -> None:
+        super().__init__(f"{neighbour.value}: {reason}{f' ({detail})' if detail else ''}")
+        self.neighbour = neighbour
+        self.reason = reason
+        self.detail = detail
         self.retry_after_seconds = retry_after_seconds
+        self.is_overload = is_overload
+
+    def again(self) -> Unavailable:
+        """The same, to be raised to somebody else who waited for the same answer."""
+        return Unavailable(
+            self.neighbour,
+            self.reason,
+            detail=self.detail,
+            retry_after_seconds=self.retry_after_seconds,
+            is_overload=self.is_overload,
+        )
 
 
 class Misconfigured(Error):

@@ -75,8 +75,7 @@ class Page(msgspec.Struct, frozen=True):
 class ParkedCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     """A command that could not be decided because of a bug, with what is needed to see why and to try again.
 
-    `reason` is "bug", "malformed" or "key-reused" (an idempotency key that came back with another body in the same
-    instant: the first body has the outcome, this one never had an effect).
+    `reason` is one of `codes`: BUG, MALFORMED or KEY_REUSED.
     """
 
     id: int

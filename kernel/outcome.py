@@ -16,7 +16,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     `version` and `position` are those of its last event; a command without events has the version it was decided against
     and the last position before it, so that `position` is always what a view must have reached to show what the
     command saw or did. `events` are the wire names of its events: they stand at the positions up to `position`, in this order.
-    `code` and `details` say why it was rejected; for a parked one `code` is "bug" or "malformed".
+    `code` and `details` say why it was rejected; for a parked one `code` is one of `codes`.
     """
 
     command_id: str

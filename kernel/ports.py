@@ -18,30 +18,45 @@ from twofold.kernel.envelope import Envelope
 from twofold.kernel.log import Appended, Decision, NewEvent, Page, ParkedCommand, Recorded
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.rows import Advance, Found, Generation, ParkedKey, Progress, Query, Row, RowPage
-from twofold.kernel.view import SliceId, View
+from twofold.kernel.view import AnyView, SliceId
 
 Stop = Callable[[], None]
 """Ends a subscription. May be called from any thread, any number of times."""
 
 
-class EventStore(Protocol):
-    """The log and the inbox: the only truth."""
+class Inbox(Protocol):
+    """One permanent outcome for each command id."""
 
     def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
-        """The outcomes of those of these commands that were decided."""
+        """The outcomes of those of these commands that were decided, by id."""
+
+
+class EventStore(Inbox, Protocol):
+    """What workers ask of the log: look up, read, append."""
 
     def read(self, after: Mapping[str, int]) -> dict[str, list[Recorded]]:
         """Of many streams at once, the events after a version each (0: all), in version order. No entry when none."""
 
-    def append(self, decisions: Sequence[Decision], inline: InlineRows | None = None) -> Appended:
+    def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
         """Commit a batch, whole or not at all: events at gapless positions in the order given, outcomes, parked, inline rows.
 
         Raises Conflict when a version is taken or a command has an outcome already (other than an older, parked attempt's,
         which is replaced). A connection cut during COMMIT raises Unavailable: what happened is in the inbox.
         """
 
+
+class LogPages(Protocol):
+    """What a subscription asks of the log: what comes next."""
+
     def page(self, after: int, limit: int, types: Collection[str] | None = None) -> Page:
-        """Events at positions after `after`, at most `limit` of them; only these types, when given."""
+        """Events at positions after `after`, ascending, at most `limit` of them; only these types, when given."""
+
+    def head(self) -> tuple[int, datetime | None]:
+        """The log's last position (0 when empty) and when it was recorded."""
+
+
+class History(LogPages, Protocol):
+    """What people ask of the log: one stream, and when things happened."""
 
     def stream(
         self,
@@ -51,27 +66,33 @@ class EventStore(Protocol):
         until_version: int | None = None,
         until: datetime | None = None,
     ) -> list[Recorded]:
-        """One stream's events after version `after`, up to a version or a time (both inclusive)."""
+        """One stream's events after version `after`, ascending, up to a version or a time (both inclusive)."""
 
     def version(self, stream: str) -> int:
         """The stream's last version, 0 when it has no events."""
 
-    def head(self) -> tuple[int, datetime | None]:
-        """The log's last position (0 when empty) and when it was recorded."""
-
     def recorded_at(self, positions: Collection[int]) -> dict[int, datetime]:
-        """When the events at these positions were recorded."""
+        """When the events at these positions were recorded, by position; none for one that is not in the log."""
+
+
+class ParkedCommands(Protocol):
+    """What operators ask about commands that could not be decided."""
 
     def parked(self, limit: int = 100, after: int = 0) -> list[ParkedCommand]:
-        """Parked commands by ascending id."""
+        """Parked commands by ascending id, after this id."""
 
-    def parked_command(self, parked_id: int) -> ParkedCommand | None: ...
+    def parked_command(self, parked_id: int) -> ParkedCommand | None:
+        """One of them; None when there is none of this id."""
 
     def discard(self, parked_id: int) -> bool:
         """Forget a parked command (its outcome stays). False when there is none."""
 
 
-class InlineRows(Protocol):
+class Log(EventStore, History, ParkedCommands, Protocol):
+    """The log and the inbox, the only truth: what an adapter implements. Each room is given the part it asks for."""
+
+
+class InlineProjection(Protocol):
     """Inline views, folded inside the append's own transaction. `connection` is the store's, opaque to everybody between."""
 
     def lock(self, connection: Any, events: Sequence[NewEvent]) -> Any:
@@ -136,23 +157,11 @@ class Outcomes(Protocol):
     def listen(self, on_outcomes: Callable[[Sequence[Outcome]], None]) -> Stop: ...
 
 
-class ViewStore(Protocol):
-    """Rows, checkpoints and parked keys of the views that live in one store."""
-
-    def prepare(self, view: View, slices: int) -> Generation:
-        """Make what the view needs, once; safe to call from many processes at a time. The live generation.
-
-        A view whose shape (row fields, indexes, orders) differs from the stored one gets a new generation, empty, at position 0.
-        """
+class Rows(Protocol):
+    """What a gateway asks of the rows: where they stand, one by its key, a page by a declared index."""
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
-        """Checkpoints of the live generation of this view, or of every prepared view, every slice: 0 for one that never moved."""
-
-    def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
-        """Those of these rows that exist."""
-
-    def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
-        """Apply each advance whose slice still stands at `expected`, rows and checkpoint together. The slices that moved."""
+        """Checkpoints of this view's live generation, or of every view's known here: every slice, 0 for one that never moved."""
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
         """One answer for each key, in order; each row and the checkpoint it comes with are from one snapshot."""
@@ -160,16 +169,48 @@ class ViewStore(Protocol):
     def find(self, view: str, query: Query) -> RowPage:
         """Raises Malformed for a field that is not declared, a value of the wrong type, or a cursor that is not ours."""
 
-    def parked(self, view: str | None = None) -> list[ParkedKey]: ...
+
+class ParkedLines(Protocol):
+    """Keys whose next event could not be folded, each with the line of events behind it."""
+
+    def parked(self, view: str | None = None) -> list[ParkedKey]:
+        """The parked keys of one view, or of every one known here, in no order."""
 
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
         """Positions of the events that stand in line behind a parked key, ascending, the poison one first."""
+
+
+class ParkedKeys(ParkedLines, Protocol):
+    """What operators ask about them."""
 
     def request_retry(self, view: str, key: str) -> bool:
         """Ask the projector that holds the key's slice to drain its line. False when the key is not parked."""
 
     def discard(self, view: str, key: str) -> bool:
         """Ask it to skip the poison event for good and drain the rest. False when the key is not parked."""
+
+
+class Projection(ParkedLines, Protocol):
+    """What a projector asks of the rows: load them, and commit what became of them together with the checkpoint."""
+
+    def prepare(self, view: AnyView, slices: int) -> Generation:
+        """Make what the view needs, once; safe to call from many processes at a time. The live generation.
+
+        A view whose shape (row fields, indexes, orders) differs from the stored one gets a new generation, empty, at position 0.
+        """
+
+    def positions(self, view: str | None = None) -> dict[SliceId, int]:
+        """As Rows.positions."""
+
+    def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
+        """Those of these rows that exist, by key."""
+
+    def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
+        """Apply each advance whose slice still stands at `expected`, rows and checkpoint together. The slices that moved."""
+
+
+class ViewStore(Rows, Projection, ParkedKeys, Protocol):
+    """Rows, checkpoints and parked keys of the views that live in one store: what an adapter implements."""
 
 
 class Leases(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -26,9 +26,13 @@ class About(msgspec.Struct, frozen=True, gc=False):
     part: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """One read model.
+RowT = TypeVar("RowT", bound=msgspec.Struct)
+EventT = TypeVar("EventT", bound=Event)
+
+
+@dataclass(frozen=True)
+class View(Generic[RowT, EventT]):
+    """One read model, written as `View[Row, Event](…)`.
 
     `row` is a msgspec.Struct whose field `key` holds the row key. `keys(event, about)` names the rows an event touches:
     an iterable of keys, or a mapping of key to the part of the event that concerns it, handed to `evolve` as `about.part`
@@ -39,19 +43,22 @@ class View:
 
     name: str
     key: str
-    row: type[msgspec.Struct]
-    on: tuple[type[Event], ...]
-    keys: Callable[[Any, About], Iterable[str] | Mapping[str, Any]]
-    evolve: Callable[[Any, Any, About], Any]
+    row: type[RowT]
+    on: tuple[type[EventT], ...]
+    keys: Callable[[EventT, About], Iterable[str] | Mapping[str, Any]]
+    evolve: Callable[[RowT | None, EventT, About], RowT | None]
     indexes: tuple[str, ...] = ()
     orders: tuple[str, ...] = ()
     store: Store = "sql"
     sync: Synchronisation = "async"
 
-    def parts(self, event: Event, about: About) -> Mapping[str, Any]:
+    def parts(self, event: EventT, about: About) -> Mapping[str, Any]:
         """Key to part for every row this event touches, each key once, in the order given."""
         keys = self.keys(event, about)
         return keys if isinstance(keys, Mapping) else dict.fromkeys(keys)
+
+
+AnyView: TypeAlias = View[Any, Any]
 
 
 class SliceId(NamedTuple):

@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from twofold.kernel.errors import Unavailable
-from twofold.kernel.ports import Clock, EventStore, Leases, ViewStore
+from twofold.kernel.ports import Clock, Leases, Log, ViewStore
 from twofold.monitoring.lag import read_lag
 
 PARKED_COUNTED_MAX = 1_000
@@ -26,7 +26,7 @@ class Facts(Collector):
 
     def __init__(
         self,
-        events: EventStore,
+        events: Log,
         views: ViewStore,
         view_names: Sequence[str],
         leases: Leases,
@@ -46,7 +46,7 @@ class Facts(Collector):
             facts = self._read()
             up = 1.0
         except Unavailable as error:
-            self._log.warning("facts cannot be read", unavailable=error.what)
+            self._log.warning("facts cannot be read", unavailable=str(error))
             facts, up = [], 0.0
         yield from facts
         yield GaugeMetricFamily("twofold_facts_up", "1 when the facts could be read at this scrape.", value=up)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from twofold.kernel.ports import Clock, EventStore, ViewStore
+from twofold.kernel.ports import Clock, History, ViewStore
 
 LIVE_SECONDS_MAX = 1.0
 """A view whose oldest unseen event is younger than this is called live: it is merely busy."""
@@ -29,7 +29,7 @@ class Lag(msgspec.Struct, frozen=True):
     views: Mapping[str, ViewLag]
 
 
-def read_lag(events: EventStore, views: ViewStore, names: Iterable[str], clock: Clock) -> Lag:
+def read_lag(events: History, views: ViewStore, names: Iterable[str], clock: Clock) -> Lag:
     """The lag of every view. A slice that never moved stands at 0. The head is read last, so lag is never negative."""
     lowest: dict[str, int] = {}
     for slice_id, position in views.positions().items():

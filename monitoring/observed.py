@@ -13,7 +13,7 @@ from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Conflict
 from twofold.kernel.log import Appended, Decision
 from twofold.kernel.outcome import Outcome
-from twofold.kernel.ports import CommandQueue, EventStore, InlineRows, ViewStore
+from twofold.kernel.ports import CommandQueue, EventStore, InlineProjection, ViewStore
 from twofold.kernel.rows import Advance
 from twofold.kernel.view import SliceId
 from twofold.monitoring.metrics import Metrics
@@ -31,7 +31,7 @@ class _Wrapped:
 
 
 class _ObservedEventStore(_Wrapped):
-    def append(self, decisions: Sequence[Decision], inline: InlineRows | None = None) -> Appended:
+    def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
         try:
             appended: Appended = self._port.append(decisions, inline)
         except Conflict:

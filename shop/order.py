@@ -42,7 +42,7 @@ Fulfilment = Literal["automatic", "none"]
 
 
 class OrderPlaced(Event, frozen=True):
-    """`placed_at` is None when the wish named no time: then it was placed when it was recorded."""
+    """`placed_at` is None when the command named no time: then it was placed when it was recorded."""
 
     order_id: str
     customer_id: str
@@ -144,16 +144,16 @@ def decide(order: Order | None, command: Command) -> list[Event]:
     raise TypeError(type(command).__name__)
 
 
-def _place(order: Order | None, wish: PlaceOrder) -> list[Event]:
-    lines = lines_of(wish.lines)
+def _place(order: Order | None, command: PlaceOrder) -> list[Event]:
+    lines = lines_of(command.lines)
     placed = OrderPlaced(
-        order_id=wish.order_id,
-        customer_id=wish.customer_id,
+        order_id=command.order_id,
+        customer_id=command.customer_id,
         lines=lines,
-        shipping_address=address_of(wish.shipping_address),
-        currency=wish.currency,
-        placed_at=wish.placed_at,
-        fulfilment=wish.fulfilment,
+        shipping_address=address_of(command.shipping_address),
+        currency=command.currency,
+        placed_at=command.placed_at,
+        fulfilment=command.fulfilment,
         units=units_of(lines),
         total=total_of(lines),
     )
@@ -164,29 +164,31 @@ def _place(order: Order | None, wish: PlaceOrder) -> list[Event]:
     raise Rejected("already-placed")
 
 
-def _cancel(order: Order, wish: CancelOrder) -> list[Event]:
+def _cancel(order: Order, command: CancelOrder) -> list[Event]:
     if order.status == "cancelled":
         return []
     _refuse_closed(order)
     placed = order.placed
     country = placed.shipping_address.country
-    return [OrderCancelled(wish.order_id, placed.customer_id, country, placed.lines, placed.units, placed.total, wish.reason)]
+    return [
+        OrderCancelled(command.order_id, placed.customer_id, country, placed.lines, placed.units, placed.total, command.reason)
+    ]
 
 
-def _readdress(order: Order, wish: UpdateShippingAddress) -> list[Event]:
-    address = address_of(wish.shipping_address)
+def _readdress(order: Order, command: UpdateShippingAddress) -> list[Event]:
+    address = address_of(command.shipping_address)
     if address == order.shipping_address:
         return []
     _refuse_closed(order)
-    return [ShippingAddressUpdated(wish.order_id, address)]
+    return [ShippingAddressUpdated(command.order_id, address)]
 
 
-def _return(order: Order, wish: ReturnOrder) -> list[Event]:
+def _return(order: Order, command: ReturnOrder) -> list[Event]:
     placed = order.placed
     if order.status == "cancelled":
         raise Rejected("order-closed", status=order.status)
     left = left_by_sku(placed.lines, order.left)
-    wanted = left if wish.lines is None else by_sku(wish.lines)
+    wanted = left if command.lines is None else by_sku(command.lines)
     if order.status == "returned" and (not wanted or wanted == by_sku(order.last_return)):
         return []
     for sku, quantity in wanted.items():
@@ -195,13 +197,13 @@ def _return(order: Order, wish: ReturnOrder) -> list[Event]:
     lines = tuple(taken(placed.lines, order.left, wanted))
     return [
         OrderReturned(
-            order_id=wish.order_id,
+            order_id=command.order_id,
             customer_id=placed.customer_id,
             country=placed.shipping_address.country,
             lines=lines,
             units=units_of(lines),
             total=total_of(lines),
-            reason=wish.reason,
+            reason=command.reason,
             is_complete=wanted == left,
         )
     ]

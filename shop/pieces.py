@@ -15,7 +15,7 @@ from twofold.shop.values import Id, Line, Quantity
 
 
 class ReturnLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """So many pieces of a product that a wish wants to give back."""
+    """So many pieces of a product that a command wants to give back."""
 
     sku: Id
     quantity: Quantity

@@ -11,7 +11,7 @@ from twofold.shop.values import Id, Line, Moment, OrderLines, Text, keep_in_utc,
 
 
 class ReturnRecorded(Event, frozen=True):
-    """`returned_at` is None when the wish named no time: then it was returned when it was recorded."""
+    """`returned_at` is None when the command named no time: then it was returned when it was recorded."""
 
     return_id: str
     customer_id: str
@@ -35,15 +35,15 @@ class RecordReturn(Command, frozen=True):
         keep_in_utc(self, "returned_at")
 
 
-def decide(recorded: ReturnRecorded | None, wish: RecordReturn) -> list[Event]:
-    lines = lines_of(wish.lines)
+def decide(recorded: ReturnRecorded | None, command: RecordReturn) -> list[ReturnRecorded]:
+    lines = lines_of(command.lines)
     fact = ReturnRecorded(
-        return_id=wish.return_id,
-        customer_id=wish.customer_id,
+        return_id=command.return_id,
+        customer_id=command.customer_id,
         lines=lines,
-        country=wish.country,
-        returned_at=wish.returned_at,
-        reason=wish.reason,
+        country=command.country,
+        returned_at=command.returned_at,
+        reason=command.reason,
         units=units_of(lines),
         total=total_of(lines),
     )
@@ -58,7 +58,7 @@ def evolve(recorded: ReturnRecorded | None, event: ReturnRecorded) -> ReturnReco
     return event
 
 
-RETURN = Decider(
+RETURN = Decider[ReturnRecorded | None, RecordReturn, ReturnRecorded](
     name="return",
     key="return_id",
     commands=(RecordReturn,),

@@ -1,6 +1,6 @@
 """The stock of one product: pieces found, lost or written off. What orders and returns move is not adjusted here.
 
-Adjusting by the same quantity again is a second adjustment; that one wish counts once is the inbox's promise.
+Adjusting by the same quantity again is a second adjustment; that one command counts once is the inbox's promise.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twofold.shop.values import QUANTITY_MAX, Id, Moment, Text, keep_in_utc
 
 
 class StockAdjusted(Event, frozen=True):
-    """`quantity` is negative for lost pieces. `adjusted_at` is None when the wish named no time."""
+    """`quantity` is negative for lost pieces. `adjusted_at` is None when the command named no time."""
 
     sku: str
     quantity: int
@@ -34,17 +34,17 @@ class AdjustStock(Command, frozen=True):
         keep_in_utc(self, "adjusted_at")
 
 
-def decide(adjusted: int, wish: AdjustStock) -> list[Event]:
-    if wish.quantity == 0:
+def decide(adjusted: int, command: AdjustStock) -> list[StockAdjusted]:
+    if command.quantity == 0:
         return []
-    return [StockAdjusted(wish.sku, wish.quantity, wish.reason, wish.adjusted_at)]
+    return [StockAdjusted(command.sku, command.quantity, command.reason, command.adjusted_at)]
 
 
 def evolve(adjusted: int, event: StockAdjusted) -> int:
     return adjusted + event.quantity
 
 
-STOCK = Decider(
+STOCK = Decider[int, AdjustStock, StockAdjusted](
     name="stock",
     key="sku",
     commands=(AdjustStock,),

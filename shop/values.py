@@ -82,8 +82,8 @@ def lines_of(lines: Sequence[OrderLine]) -> tuple[Line, ...]:
     return tuple([Line(line.sku, line.description, line.quantity, line.unit_price) for line in lines])
 
 
-def address_of(wish: ShippingAddress) -> Address:
-    return Address(wish.name, wish.line1, wish.city, wish.postcode, wish.country)
+def address_of(command: ShippingAddress) -> Address:
+    return Address(command.name, command.line1, command.city, command.postcode, command.country)
 
 
 class Priced(Protocol):
@@ -109,7 +109,7 @@ def total_of(lines: Sequence[Priced]) -> int:
 
 
 def keep_in_utc(command: msgspec.Struct, field: str) -> None:
-    """Turn a command's optional time into UTC where it stands, so that equal moments make equal wishes.
+    """Turn a command's optional time into UTC where it stands, so that equal moments make equal commands.
 
     Called by `__post_init__`, so a ValueError here reaches the client as a malformed command.
     """

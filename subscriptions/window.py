@@ -17,8 +17,8 @@ import msgspec
 from twofold.kernel.codec import Codec
 from twofold.kernel.log import Recorded
 from twofold.kernel.messages import Event, tag_of
-from twofold.kernel.ports import EventStore
-from twofold.kernel.view import About, View
+from twofold.kernel.ports import LogPages
+from twofold.kernel.view import About, AnyView
 
 WINDOW_EVENTS_MAX = 4_000
 WINDOW_BYTES_MAX = 32 << 20
@@ -47,7 +47,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
 class Window:
     """Shared by the projectors of one process. Thread-safe."""
 
-    def __init__(self, events: EventStore, codec: Codec, views: Collection[View]) -> None:
+    def __init__(self, events: LogPages, codec: Codec, views: Collection[AnyView]) -> None:
         self._events = events
         self._codec = codec
         self._listened = {tag_of(event) for view in views for event in view.on}

@@ -37,7 +37,7 @@ def main() -> None:
     except Misconfigured as error:
         _fail(str(error))
     except Unavailable as error:
-        _fail(f"not available: {error.what}")
+        _fail(f"not available: {error}")
     except Malformed as error:
         _fail(error.detail)
     except Error as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from twofold.kernel.errors import Error, Unavailable
+from twofold.kernel.errors import Error, Neighbour, Unavailable
 
 TIMEOUT_SECONDS = 40.0
 """Longer than the longest wait a query may ask for (30 s)."""
@@ -40,7 +40,9 @@ class Gateway:
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
             where = f"{self._host}:{self._port}"
-            raise Unavailable(f"no gateway at {where}; start one, or set TWOFOLD_HOST and TWOFOLD_PORT") from error
+            raise Unavailable(
+                Neighbour.GATEWAY, "nobody listens; start one, or set TWOFOLD_HOST and TWOFOLD_PORT", detail=where
+            ) from error
         finally:
             connection.close()
         value = json.loads(text) if text else {}

@@ -12,7 +12,7 @@ import twofold.eventstore.migrate
 import twofold.readmodels.stores.redis
 from twofold.client import Gateway
 from twofold.kernel.domain import load_domain
-from twofold.kernel.errors import Error, Misconfigured, Unavailable
+from twofold.kernel.errors import Error, Misconfigured
 from twofold.settings import Settings, reference, variable
 from twofold.wiring import log_url
 
@@ -30,7 +30,7 @@ def examine(settings: Settings) -> int:
             findings.add_row(name, "[green]ok[/]", check())
         except Error as error:
             is_well = False
-            findings.add_row(name, "[red]failed[/]", error.what if isinstance(error, Unavailable) else str(error))
+            findings.add_row(name, "[red]failed[/]", str(error))
     console.print(findings)
     return 0 if is_well else 1
 

@@ -55,14 +55,14 @@ class Holding:
         try:
             self._leases.leave(self._room, self._member)
         except Unavailable as error:
-            self._log.warning("leases run out by themselves", unavailable=error.what)
+            self._log.warning("leases run out by themselves", unavailable=str(error))
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 self._renew()
             except Unavailable as error:
-                self._log.warning("leases not renewed", unavailable=error.what)
+                self._log.warning("leases not renewed", unavailable=str(error))
             self._stop.wait(self._term_seconds / RENEWALS_PER_TERM)
 
     def _renew(self) -> None:

@@ -15,6 +15,8 @@ from threading import Event, Thread
 
 import structlog
 
+from twofold.kernel.backoff import Backoff
+
 RESTART_SECONDS = 0.5
 RESTART_SECONDS_MAX = 10.0
 SETTLED_SECONDS = 30.0
@@ -30,7 +32,8 @@ class Supervisor:
         self._arguments = arguments
         self._children: list[subprocess.Popen[bytes] | None] = [None] * count
         self._started = [0.0] * count
-        self._delay = [RESTART_SECONDS] * count
+        self._backoffs = [Backoff(RESTART_SECONDS, RESTART_SECONDS_MAX) for _ in range(count)]
+        self._start_at = [0.0] * count
         self._stopping = Event()
         self._log = structlog.get_logger(room="supervisor")
 
@@ -46,19 +49,24 @@ class Supervisor:
 
     def _start(self, index: int, dead: subprocess.Popen[bytes] | None) -> None:
         now = time.monotonic()
-        if dead is not None:
-            if now - self._started[index] > SETTLED_SECONDS:
-                self._delay[index] = RESTART_SECONDS
-            if now - self._started[index] < self._delay[index]:
-                return
-            self._delay[index] = min(self._delay[index] * 2, RESTART_SECONDS_MAX)
-            self._log.error("a child died and is started again", child=index, pid=dead.pid, status=dead.returncode)
+        if dead is not None and not self._is_due(index, dead, now):
+            return
         self._started[index] = now
         self._children[index] = subprocess.Popen(
             [sys.executable, "-P", "-m", "twofold", *self._arguments],
             stdin=subprocess.PIPE,
             env={**os.environ, CHILD: str(index)},
         )
+
+    def _is_due(self, index: int, dead: subprocess.Popen[bytes], now: float) -> bool:
+        """Whether a dead child's pause is over; its death is noted, and the pause set, when it is first seen."""
+        backoff = self._backoffs[index]
+        if self._start_at[index] <= self._started[index]:
+            if now - self._started[index] > SETTLED_SECONDS:
+                backoff.succeeded()
+            self._start_at[index] = now + backoff.failed()
+            self._log.error("a child died and is started again", child=index, pid=dead.pid, status=dead.returncode)
+        return now >= self._start_at[index]
 
     def _drain(self) -> int:
         alive = [child for child in self._children if child is not None and child.poll() is None]

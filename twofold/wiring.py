@@ -26,10 +26,10 @@ from twofold.eventstore.leases import MemoryLeases, PostgresLeases
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain, load_domain
 from twofold.kernel.errors import Misconfigured
-from twofold.kernel.ports import Bell, EventStore, InlineRows, LaneTable, Leases, Outcomes, ViewStore
+from twofold.kernel.ports import Bell, InlineProjection, LaneTable, Leases, Log, Outcomes, ViewStore
 from twofold.kernel.rows import Generation
-from twofold.kernel.view import View
-from twofold.readmodels.inline.projection import PostgresInlineRows, SqliteInlineRows
+from twofold.kernel.view import AnyView
+from twofold.readmodels.inline.projection import PostgresInlineProjection, SqliteInlineProjection
 from twofold.readmodels.inline.store import InlineViewStore
 from twofold.readmodels.stores.routed import RoutedViewStore
 from twofold.readmodels.stores.sql import SqlViewStore
@@ -53,12 +53,12 @@ class House:
     domain: Domain
     codec: Codec
     clock: SystemClock
-    events: EventStore
+    events: Log
     views: ViewStore
     leases: Leases
     bell: Bell
     outcomes: Outcomes
-    inline: InlineRows | None
+    inline: InlineProjection | None
     generations: Mapping[str, Generation]
     depths: Callable[[], Mapping[str, int]]
     lane_table: LaneTable | None
@@ -107,7 +107,7 @@ def _embedded(settings: Settings, domain: Domain, codec: Codec, closing: ExitSta
     closing.callback(file.close)
     events = twofold.eventstore.sqlite.SqliteEventStore(file)
     lane_table = SqliteLaneTable(file)
-    inline = SqliteInlineRows(_inline(domain), codec) if _inline(domain) else None
+    inline = SqliteInlineProjection(_inline(domain), codec) if _inline(domain) else None
     if inline is not None:
         file.write(lambda writer: inline.prepare(writer, events))
     views, generations = _prepared(settings, domain, closing)
@@ -134,7 +134,7 @@ def _served(settings: Settings, domain: Domain, codec: Codec, closing: ExitStack
     engine = twofold.eventstore.postgres.connect(settings.database_url, DATABASE_CONNECTIONS)
     closing.callback(engine.dispose)
     events = twofold.eventstore.postgres.PostgresEventStore(engine)
-    inline = PostgresInlineRows(_inline(domain), codec) if _inline(domain) else None
+    inline = PostgresInlineProjection(_inline(domain), codec) if _inline(domain) else None
     if inline is not None:
         with borrowed(engine) as connection, connection.transaction():
             inline.prepare(connection, events)
@@ -163,7 +163,7 @@ def _all_lanes(lanes: int, waiting: Mapping[int, int]) -> dict[str, int]:
     return {str(lane): waiting.get(lane, 0) for lane in range(lanes)}
 
 
-def _inline(domain: Domain) -> list[View]:
+def _inline(domain: Domain) -> list[AnyView]:
     return [view for view in domain.views.values() if view.sync == "inline"]
 
 

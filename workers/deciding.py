@@ -9,8 +9,9 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping, Sequence
 
+from twofold.kernel import codes
 from twofold.kernel.codec import Codec, encode_event
-from twofold.kernel.decider import Decider
+from twofold.kernel.decider import AnyDecider
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Malformed, Rejected
@@ -35,22 +36,24 @@ class Batch:
         try:
             command = self._codec.command(envelope.type, bytes(envelope.data))
         except Malformed as error:
-            return _parked(envelope, self._version(envelope.stream), "malformed", f"{error.detail} (at {error.pointer or '/'})")
+            return _parked(
+                envelope, self._version(envelope.stream), codes.MALFORMED, f"{error.detail} (at {error.pointer or '/'})"
+            )
         decider = self._domain.decider_of[envelope.type]
         try:
             before = self._fold(decider, envelope.stream)
             if envelope.expected_version not in (None, before.version):
-                raise Rejected("stream-moved", expected=envelope.expected_version, version=before.version)
+                raise Rejected(codes.STREAM_MOVED, expected=envelope.expected_version, version=before.version)
             events = decider.decide(before.state, command)
             after, new = _extend(decider, envelope, before, events)
         except Rejected as no:
             return Decision(envelope, "rejected", self._version(envelope.stream), (), no.code, no.details)
         except Exception:
-            return _parked(envelope, self._version(envelope.stream), "bug", traceback.format_exc(chain=True))
+            return _parked(envelope, self._version(envelope.stream), codes.BUG, traceback.format_exc(chain=True))
         self.folded[envelope.stream] = after
         return Decision(envelope, "succeeded" if new else "ignored", after.version, new)
 
-    def _fold(self, decider: Decider, stream: str) -> Folded:
+    def _fold(self, decider: AnyDecider, stream: str) -> Folded:
         """The stream's state, brought up to what was read from the log."""
         folded = self.folded.get(stream, Folded(0, decider.initial, 0))
         if stream not in self._caught_up:
@@ -70,7 +73,7 @@ class Batch:
 
 
 def _extend(
-    decider: Decider, envelope: Envelope, before: Folded, events: Sequence[object]
+    decider: AnyDecider, envelope: Envelope, before: Folded, events: Sequence[object]
 ) -> tuple[Folded, tuple[NewEvent, ...]]:
     """The state after these events, and the events as they are stored. One that cannot be folded is a bug now, not later."""
     version, state, size_bytes = before

@@ -15,13 +15,14 @@ from collections.abc import Sequence
 
 import structlog
 
+from twofold.kernel import codes
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
-from twofold.kernel.errors import Conflict, Unavailable
+from twofold.kernel.errors import Conflict, Neighbour, Unavailable
 from twofold.kernel.log import Decision
 from twofold.kernel.outcome import Outcome
-from twofold.kernel.ports import Bell, EventStore, InlineRows, Outcomes
+from twofold.kernel.ports import Bell, EventStore, InlineProjection, Outcomes
 from twofold.workers.deciding import Batch
 from twofold.workers.states import Folded, States
 
@@ -39,7 +40,7 @@ class Executor:
         events: EventStore,
         bell: Bell,
         outcomes: Outcomes,
-        inline: InlineRows | None = None,
+        inline: InlineProjection | None = None,
         states: States | None = None,
     ) -> None:
         self._domain = domain
@@ -67,7 +68,7 @@ class Executor:
             if len(envelopes) > 1:
                 return [outcome for envelope in envelopes for outcome in self._decide_isolated([envelope])]
             self._log.exception("cannot append, so parked", command_id=envelopes[0].command_id, type=envelopes[0].type)
-            return self._append([Decision(envelopes[0], "parked", 0, (), "bug", None, traceback.format_exc())])
+            return self._append([Decision(envelopes[0], "parked", 0, (), codes.BUG, None, traceback.format_exc())])
 
     def _decide_again_on_conflict(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         for _ in range(CONFLICTS_MAX):
@@ -76,7 +77,7 @@ class Executor:
             except Conflict:
                 for envelope in envelopes:
                     self._states.drop(envelope.stream)
-        raise Unavailable(f"the log: {CONFLICTS_MAX} conflicts in a row")
+        raise Unavailable(Neighbour.LOG, "too many conflicts in a row")
 
     def _decide_once(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         decided = self._events.outcomes({envelope.command_id for envelope in envelopes})
@@ -97,7 +98,7 @@ class Executor:
     def _append(self, decisions: Sequence[Decision]) -> list[Outcome]:
         appended = self._events.append(decisions, self._inline)
         self._bell.ring(appended.head)
-        return [outcome for outcome in appended.outcomes if outcome.code != "key-reused"]
+        return [outcome for outcome in appended.outcomes if outcome.code != codes.KEY_REUSED]
 
     def _remember(self, folded: dict[str, Folded]) -> None:
         for stream, state in folded.items():
@@ -122,4 +123,4 @@ def _sort_out(envelopes: Sequence[Envelope], decided: dict[str, Outcome]) -> tup
 
 def _reused(envelope: Envelope) -> Decision:
     error = "the idempotency key came with another body in the same instant: that one has the outcome, this one had no effect"
-    return Decision(envelope, "parked", 0, (), "key-reused", None, error)
+    return Decision(envelope, "parked", 0, (), codes.KEY_REUSED, None, error)

@@ -108,7 +108,7 @@ def start_worker(broker: LaneBroker, threads: int) -> dramatiq.Worker:
 def _without_payload(error: Exception) -> str:
     """What an Unavailable says is ours; the text of any other exception may quote a command, so only where it was raised."""
     if isinstance(error, Unavailable):
-        return f"Unavailable: {error.what}"
+        return f"Unavailable: {error}"
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from twofold.bus.dispatch.delivery import Batch, Delivery
+from twofold.kernel.backoff import Backoff
 
 DELIVERY_COMMANDS_MAX = 1_000
 DELIVERY_BYTES_MAX = 4 * 1024 * 1024
@@ -30,10 +31,14 @@ class _Lane:
     session: object | None = None
     waiting: deque[tuple[int, Batch]] = field(default_factory=deque)
     is_in_flight: bool = False
-    failures: int = 0
+    backoff: Backoff = field(default_factory=lambda: Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX))
     due_at: float = 0.0
     again: int = 0
     """How many batches the failed delivery had: they are offered again, no more and no fewer."""
+
+    @property
+    def has_failed(self) -> bool:
+        return self.backoff.seconds > 0
 
 
 class Lanes:
@@ -77,13 +82,13 @@ class Lanes:
         if not due:
             return None
         due.sort(key=lambda state: state.waiting[0][0])
-        if due[0].failures:
+        if due[0].has_failed:
             return self._hand_out(due[:1], due[0].again or len(due[0].waiting))
-        return self._hand_out([state for state in due if not state.failures], DELIVERY_COMMANDS_MAX)
+        return self._hand_out([state for state in due if not state.has_failed], DELIVERY_COMMANDS_MAX)
 
     def due_seconds(self, held: Collection[int]) -> float:
         """How long until a lane that failed may be offered again; infinity when none waits for that."""
-        dues = [state.due_at for lane, state in self._lanes.items() if lane in held and _is_offered(state) and state.failures]
+        dues = [state.due_at for lane, state in self._lanes.items() if lane in held and _is_offered(state) and state.has_failed]
         return max(0.0, min(dues) - self._clock()) if dues else float("inf")
 
     def finish(self, delivery: Delivery) -> list[Batch]:
@@ -94,11 +99,11 @@ class Lanes:
             state.is_in_flight = False
             live = [batch for batch in delivery.batches if batch.lane == lane and batch.session is state.session]
             if delivery.is_committed:
-                state.failures, state.again = 0, 0
+                state.backoff.succeeded()
+                state.again = 0
                 settled += live
             else:
-                state.failures += 1
-                state.due_at = self._clock() + min(RETRY_SECONDS_MIN * 2 ** min(state.failures - 1, 10), RETRY_SECONDS_MAX)
+                state.due_at = self._clock() + state.backoff.failed()
                 state.again = len(live)
                 state.waiting.extendleft((0, batch) for batch in reversed(live))
             if state.session is None:

@@ -58,5 +58,5 @@ class LanePublisher:
                 if error is None:
                     durable.set_result(None)
                 else:
-                    durable.set_exception(Unavailable(error.what) if isinstance(error, Unavailable) else error)
+                    durable.set_exception(error.again() if isinstance(error, Unavailable) else error)
         self._putting = None

@@ -89,7 +89,7 @@ class TableTransport(Transport):
                     return
             self._woken.set()
         except Unavailable as error:
-            structlog.get_logger().warning("lane table unavailable", what=error.what)
+            structlog.get_logger().warning("lane table unavailable", reason=str(error))
             self._woken.wait(seconds)
 
     def settle(self, batches: Sequence[Batch]) -> None:
@@ -97,7 +97,7 @@ class TableTransport(Transport):
             self._lane_table.done([batch.token for batch in batches])
         except Unavailable as error:
             # They stay in the table and come again when the process starts again: duplicates, which the inbox knows.
-            structlog.get_logger().warning("lane table unavailable", what=error.what)
+            structlog.get_logger().warning("lane table unavailable", reason=str(error))
 
     def wake(self) -> None:
         self._woken.set()

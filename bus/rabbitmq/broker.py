@@ -11,7 +11,7 @@ from twofold.bus.outbox import Outbox
 from twofold.bus.rabbitmq.publisher import RabbitPublisher
 from twofold.bus.rabbitmq.topology import dead_queue, lane_queue, parameters
 from twofold.bus.rabbitmq.transport import RabbitTransport
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 
 NOT_FOUND = 404
 
@@ -51,5 +51,5 @@ def lane_depths(url: str, prefix: str, lanes: int) -> dict[str, int]:
                         raise
                     channel = connection.channel()
     except (pika.exceptions.AMQPError, OSError) as error:
-        raise Unavailable("broker") from error
+        raise Unavailable(Neighbour.BROKER) from error
     return depths

@@ -11,7 +11,7 @@ from typing import Any
 
 import pika
 
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 
 
 class Confirms:
@@ -58,4 +58,4 @@ class Confirms:
         if is_durable:
             confirmed.set_result(None)
         else:
-            confirmed.set_exception(Unavailable("broker"))
+            confirmed.set_exception(Unavailable(Neighbour.BROKER, "not confirmed"))

@@ -14,7 +14,8 @@ import structlog
 from pika.adapters.asyncio_connection import AsyncioConnection
 
 from twofold.bus.rabbitmq.topology import OPEN_SECONDS_MAX
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.backoff import Backoff
+from twofold.kernel.errors import Neighbour, Unavailable
 
 CALL_SECONDS_MAX = 15.0
 """Declaring a quorum queue elects a leader, which takes its time while a broker starts."""
@@ -65,7 +66,7 @@ class AsyncChannel:
         try:
             getattr(self.pika, method)(*args, callback=lambda frame: _resolve(answered, frame), **kwargs)
         except pika.exceptions.AMQPError as error:
-            raise Unavailable("broker") from error
+            raise Unavailable(Neighbour.BROKER, "refused a call") from error
         return await _first(answered, self.closed, CALL_SECONDS_MAX)
 
     @property
@@ -88,15 +89,16 @@ class AsyncChannel:
 async def keep_connected(parameters: pika.URLParameters, use: Callable[[AsyncChannel], Awaitable[None]]) -> None:
     """For ever: open a channel, let `use` set it up, wait until it is lost, pause, and again. Cancel to end."""
     log = structlog.get_logger()
-    pause_seconds = RECONNECT_SECONDS_MIN
+    backoff = Backoff(RECONNECT_SECONDS_MIN, RECONNECT_SECONDS_MAX)
     was_connected = True
     while True:
         try:
             channel = await AsyncChannel.open(parameters)
             try:
                 await use(channel)
-                pause_seconds, was_connected = RECONNECT_SECONDS_MIN, True
-                raise Unavailable("broker") from await channel.closed
+                backoff.succeeded()
+                was_connected = True
+                raise Unavailable(Neighbour.BROKER, "connection lost") from await channel.closed
             finally:
                 await channel.close()
         except Unavailable as error:
@@ -106,8 +108,7 @@ async def keep_connected(parameters: pika.URLParameters, use: Callable[[AsyncCha
         except Exception as bug:
             # Loud, but not the end: nobody awaits this task, and without it the process would never be connected again.
             log.error("connecting failed", error=repr(bug))
-        await asyncio.sleep(pause_seconds)
-        pause_seconds = min(pause_seconds * 2, RECONNECT_SECONDS_MAX)
+        await asyncio.sleep(backoff.failed())
 
 
 def _resolve(future: asyncio.Future[Any], value: Any) -> None:
@@ -119,4 +120,4 @@ async def _first(answered: asyncio.Future[Any], closed: asyncio.Future[BaseExcep
     await asyncio.wait({answered, closed}, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
     if answered.done():
         return answered.result()
-    raise Unavailable("broker") from closed.result() if closed.done() else None
+    raise Unavailable(Neighbour.BROKER) from closed.result() if closed.done() else None

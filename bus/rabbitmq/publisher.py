@@ -13,7 +13,7 @@ import pika
 from twofold.bus.rabbitmq.confirms import Confirms
 from twofold.bus.rabbitmq.connection import AsyncChannel, keep_connected
 from twofold.bus.rabbitmq.topology import lane_queue, parameters, queues
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 
 CONFIRMS_MAX = 1_000
 """Messages the broker has not confirmed; far above one per lane, so it is reached only when confirms stay out."""
@@ -43,19 +43,23 @@ class RabbitPublisher:
 
     async def publish(self, lane: int, body: bytes) -> None:
         channel = self._channel
-        if channel is None or not channel.is_open or channel.blocked_since is not None or len(self._confirms) >= CONFIRMS_MAX:
-            raise Unavailable("broker")
+        if channel is None or not channel.is_open:
+            raise Unavailable(Neighbour.BROKER, "not connected")
+        if channel.blocked_since is not None:
+            raise Unavailable(Neighbour.BROKER, "blocks publishers", is_overload=True)
+        if len(self._confirms) >= CONFIRMS_MAX:
+            raise Unavailable(Neighbour.BROKER, "too many confirms outstanding", is_overload=True)
         tag, confirmed = self._confirms.expect()
         properties = pika.BasicProperties(delivery_mode=PERSISTENT, content_type="application/json", message_id=str(tag))
         try:
             channel.pika.basic_publish("", self._queues[lane], body, properties, mandatory=True)
         except pika.exceptions.AMQPError as error:
-            raise Unavailable("broker") from error
+            raise Unavailable(Neighbour.BROKER, "connection lost") from error
         try:
             async with asyncio.timeout(CONFIRM_SECONDS_MAX):
                 await confirmed
         except TimeoutError as error:
-            raise Unavailable("broker") from error
+            raise Unavailable(Neighbour.BROKER, "confirm timed out") from error
 
     def is_ready(self) -> bool:
         since = self._lost_at

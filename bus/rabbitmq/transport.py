@@ -26,6 +26,7 @@ from twofold.bus.dispatch.delivery import Batch
 from twofold.bus.dispatch.lanes import Lanes
 from twofold.bus.dispatch.transport import Transport
 from twofold.bus.rabbitmq.topology import PREFETCH_MESSAGES, lane_queue, parameters, queues
+from twofold.kernel.backoff import Backoff
 from twofold.kernel.envelope import decode_batch
 from twofold.kernel.errors import Malformed
 
@@ -46,7 +47,7 @@ class RabbitTransport(Transport):
         self._connection: Any = None
         self._channels: dict[int, Any] = {}
         self._woken = threading.Event()
-        self._pause_seconds = RECONNECT_SECONDS_MIN
+        self._backoff = Backoff(RECONNECT_SECONDS_MIN, RECONNECT_SECONDS_MAX)
         self._connect_at = 0.0
 
     @property
@@ -127,7 +128,7 @@ class RabbitTransport(Transport):
         for queue, arguments in queues(self._prefix, self._lane_count).items():
             control.queue_declare(queue, durable=True, arguments=arguments)
         control.close()
-        self._pause_seconds = RECONNECT_SECONDS_MIN
+        self._backoff.succeeded()
 
     def _on_message(self, lane: int, channel: Any, method: Any, _properties: Any, body: bytes) -> None:
         if lane not in self._channels or self._channels[lane] is not channel:
@@ -147,8 +148,7 @@ class RabbitTransport(Transport):
             del self._channels[lane]
             self.lanes.close(lane)
         structlog.get_logger().warning("broker lost", host=self._parameters.host, port=self._parameters.port, reason=repr(error))
-        self._connect_at = time.monotonic() + self._pause_seconds
-        self._pause_seconds = min(self._pause_seconds * 2, RECONNECT_SECONDS_MAX)
+        self._connect_at = time.monotonic() + self._backoff.failed()
         if connection is not None and connection.is_open:
             _abort(connection)
 

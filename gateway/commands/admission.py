@@ -1,8 +1,8 @@
-"""The door: a wish becomes an envelope, and an envelope is let in once.
+"""The door: a command becomes an envelope, and an envelope is let in once.
 
     JSON ── mint: decode strictly, name its stream, give it an id ──> Envelope ── enter ──> CommandQueue ──> durable: 202
 
-A wish with an idempotency key has the same id every time. Whoever brings it again is let through without being queued
+A command with an idempotency key has the same id every time. Whoever brings it again is let through without being queued
 again, as long as it is known here or decided; in the instant between, a second copy may travel, and the inbox drops it.
 """
 
@@ -19,7 +19,7 @@ from twofold.gateway.http.problem import Problem
 from twofold.kernel.codec import Codec, encode
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope, fingerprint_of
-from twofold.kernel.errors import Malformed, Unavailable
+from twofold.kernel.errors import Malformed, Neighbour, Unavailable
 from twofold.kernel.ids import command_id_for, new_command_id
 from twofold.kernel.ports import Clock, CommandQueue
 
@@ -43,7 +43,7 @@ class Door:
     def require_ready(self) -> None:
         """Raises Unavailable when a command put now would only wait for its time to run out."""
         if not self._queue.is_ready():
-            raise Unavailable("the command queue")
+            raise Unavailable(Neighbour.LANES, "not ready")
 
     def mint(
         self,
@@ -53,7 +53,7 @@ class Door:
         expected_version: int | None = None,
         correlation_id: str | None = None,
     ) -> Envelope:
-        """The envelope of a wish. Raises Problem unknown-command, or Malformed."""
+        """The envelope of a command. Raises Problem unknown-command, or Malformed."""
         named = self._deciders.get(command_type)
         if named is None:
             raise Problem("unknown-command", "there is no such command; /openapi.json lists those there are")
@@ -75,7 +75,7 @@ class Door:
         )
 
     def knows(self, envelope: Envelope) -> bool:
-        """Whether this very wish has been let in before. Raises Problem key-reused when its id belongs to another one.
+        """Whether this very command has been let in before. Raises Problem key-reused when its id belongs to another one.
 
         Complete only after the board has looked the id up in the inbox.
         """

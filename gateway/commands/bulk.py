@@ -1,4 +1,4 @@
-"""POST /commands: up to 1,000 wishes in one body, each let in or refused by itself.
+"""POST /commands: up to 1,000 commands in one body, each let in or refused by itself.
 
 JSON array or lines ──> mint each ──> one look into the inbox for all keys ──> enter each, in order ──> wait for all
 """
@@ -20,7 +20,7 @@ from twofold.gateway.http.problem import Problem, problem_of
 from twofold.gateway.http.threads import Threads
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Error, Malformed
-from twofold.kernel.ports import EventStore
+from twofold.kernel.ports import Inbox
 
 ITEMS_MAX = 1_000
 ITEMS_A_TURN = 50
@@ -28,7 +28,7 @@ ITEMS_A_TURN = 50
 
 
 class BulkItem(msgspec.Struct, forbid_unknown_fields=True):
-    """One wish of a bulk request."""
+    """One command of a bulk request."""
 
     type: str
     data: msgspec.Raw
@@ -43,7 +43,7 @@ Entered = tuple[int, str, "asyncio.Future[None] | None"]
 
 
 class Bulk:
-    def __init__(self, door: Door, board: OutcomeBoard, events: EventStore, threads: Threads) -> None:
+    def __init__(self, door: Door, board: OutcomeBoard, events: Inbox, threads: Threads) -> None:
         self._door = door
         self._board = board
         self._events = events

@@ -1,4 +1,4 @@
-"""POST /commands/{Type} and GET /commands/{id}: one wish in, and what became of it.
+"""POST /commands/{Type} and GET /commands/{id}: one command in, and what became of it.
 
 headers, body ──> Door.mint ──> inbox (only with a key), version (only with If-Match) ──> Door.enter ──> 202, or the outcome
 """
@@ -18,17 +18,15 @@ from twofold.gateway.http.headers import NO_PREFERENCES, Preferences, expected_v
 from twofold.gateway.http.params import Params, path_text
 from twofold.gateway.http.problem import Problem
 from twofold.gateway.http.threads import Threads
+from twofold.kernel.codes import STREAM_MOVED
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.ids import is_possible_command_id
 from twofold.kernel.outcome import Outcome
-from twofold.kernel.ports import EventStore
-
-STREAM_MOVED = "stream-moved"
-"""The rejection code of a worker that found the stream at another version than the client expected."""
+from twofold.kernel.ports import History
 
 
 class Commands:
-    def __init__(self, door: Door, board: OutcomeBoard, events: EventStore, threads: Threads) -> None:
+    def __init__(self, door: Door, board: OutcomeBoard, events: History, threads: Threads) -> None:
         self._door = door
         self._board = board
         self._events = events

@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from twofold.kernel.backoff import Backoff
 from twofold.kernel.envelope import Envelope
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.outcome import Outcome
 
 REMEMBERED_MAX = 50_000
@@ -100,16 +101,15 @@ class OutcomeBoard:
         if known is not None or seconds <= 0:
             return known
         if len(self._waiters) >= WAITING_MAX:
-            raise Unavailable("waiting for outcomes: too many are waiting")
+            raise Unavailable(Neighbour.GATEWAY, "too many wait for outcomes", is_overload=True)
         loop = asyncio.get_running_loop()
-        deadline, tick = loop.time() + seconds, TICK_SECONDS
+        deadline, tick = loop.time() + seconds, Backoff(TICK_SECONDS, TICK_SECONDS_MAX)
         while (left := deadline - loop.time()) > 0:
-            heard = await self._next(command_id, min(tick, left))
+            heard = await self._next(command_id, min(tick.failed(), left))
             if heard is None:
                 heard = await self.find(command_id)
             if heard is not None:
                 return heard
-            tick = min(tick * 2, TICK_SECONDS_MAX)
         return None
 
     def _is_over(self, outcome: Outcome) -> bool:

@@ -19,7 +19,7 @@ from twofold.gateway.http import answers
 from twofold.gateway.http.body import JSON, NDJSON
 from twofold.kernel.domain import Domain
 from twofold.kernel.messages import Command
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 from twofold.monitoring.lag import Lag
 
 _ANSWERS = (
@@ -55,7 +55,7 @@ def openapi(domain: Domain, describe: Mapping[str, object]) -> Json:
         "info": {
             "title": str(describe.get("title", domain.name)),
             "version": str(describe.get("version", "0")),
-            "description": "Commands are wishes: what was answered 202 is not lost. Views answer, and say how old they are.",
+            "description": "Commands are commands: what was answered 202 is not lost. Views answer, and say how old they are.",
         },
         "paths": paths | PLATFORM,
         "components": {"schemas": {**components, "Problem": parts.PROBLEM}},
@@ -130,7 +130,7 @@ def _command_status() -> Json:
     }
 
 
-def _row(view: View, schema: Json) -> Json:
+def _row(view: AnyView, schema: Json) -> Json:
     return {
         "operationId": f"{view.name}ByKey",
         "tags": ["views"],
@@ -150,7 +150,7 @@ def _row(view: View, schema: Json) -> Json:
     }
 
 
-def _page(view: View, schema: Json) -> Json:
+def _page(view: AnyView, schema: Json) -> Json:
     orders = list(dict.fromkeys((*view.orders, *view.indexes, view.key)))
     page = {
         "type": "object",

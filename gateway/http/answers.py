@@ -15,7 +15,7 @@ encode = msgspec.json.Encoder(enc_hook=repr).encode
 
 
 class Accepted(msgspec.Struct):
-    """A wish that is durable in its lane."""
+    """A command that is durable in its lane."""
 
     command_id: str
     type: str

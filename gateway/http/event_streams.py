@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 
 STREAMS_MAX = 512
 HEARTBEAT_SECONDS = 10.0
@@ -67,7 +67,7 @@ class Streams:
         back by itself. The caller returns `stream.response`.
         """
         if len(self._open) >= STREAMS_MAX or self._is_closing:
-            raise Unavailable(f"event streams: {STREAMS_MAX} are open already", 5.0)
+            raise Unavailable(Neighbour.GATEWAY, "too many event streams are open", retry_after_seconds=5.0, is_overload=True)
         response = web.StreamResponse(headers=HEADERS)
         stream = Stream(response, request.headers.get("Last-Event-ID"))
         self._open.add(stream)

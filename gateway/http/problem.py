@@ -91,7 +91,7 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem("rejected", error.code, code=error.code, details=error.details)
         case Unavailable():
             seconds = max(1, math.ceil(error.retry_after_seconds))
-            return Problem("unavailable", f"{error.what}: no answer in time, please try again", {"Retry-After": str(seconds)})
+            return Problem("unavailable", f"{error}; please try again", {"Retry-After": str(seconds)})
         case Conflict():
             return Problem("conflict", "somebody else was faster, please try again")
         case web.HTTPRequestEntityTooLarge():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 
 THREADS = 8
 PENDING_MAX = 2_000
@@ -37,7 +37,7 @@ class Threads:
     async def run(self, call: Callable[[], T]) -> T:
         """What the call returns or raises. Raises Unavailable when too many wait already, or it takes too long."""
         if self._pending >= PENDING_MAX:
-            raise Unavailable("reading: too many are waiting")
+            raise Unavailable(Neighbour.GATEWAY, "too many reads wait", is_overload=True)
         self._pending += 1
         future = asyncio.get_running_loop().run_in_executor(self._pool, call)
         future.add_done_callback(self._finished)
@@ -45,7 +45,7 @@ class Threads:
             async with asyncio.timeout(READ_SECONDS_MAX):
                 return await future
         except TimeoutError as error:
-            raise Unavailable("reading") from error
+            raise Unavailable(Neighbour.GATEWAY, "a read took too long") from error
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -69,7 +69,7 @@ class Together(Generic[K, V]):
     async def get(self, key: K) -> V | None:
         """What there is under this key, read after this call; None when nothing is."""
         if len(self._waiting) >= PENDING_MAX and key not in self._waiting:
-            raise Unavailable("reading: too many are waiting")
+            raise Unavailable(Neighbour.GATEWAY, "too many reads wait", is_overload=True)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[V | None] = loop.create_future()
         self._waiting.setdefault(key, []).append(future)

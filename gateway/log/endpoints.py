@@ -1,6 +1,6 @@
 """GET /streams/{stream}, GET /streams/{stream}/state and GET /events: the facts themselves, and the fold of one stream.
 
-EventStore (on a thread) ──> events as they were written; or codec (upcast) ──> decider.fold ──> state then
+History (on a thread) ──> events as they were written; or codec (upcast) ──> decider.fold ──> state then
 Accept: text/event-stream on /events ──> page after page, then a page at every ring
 """
 
@@ -20,11 +20,11 @@ from twofold.gateway.http.problem import Problem
 from twofold.gateway.http.threads import Threads
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.codec import Codec
-from twofold.kernel.decider import Decider
+from twofold.kernel.decider import AnyDecider
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Malformed
 from twofold.kernel.log import Page
-from twofold.kernel.ports import EventStore
+from twofold.kernel.ports import History
 
 LIMIT_DEFAULT = 100
 FOLDED_AT_ONCE = 1_000
@@ -34,7 +34,7 @@ TICK_SECONDS = 1.0
 
 class EventStreams:
     def __init__(
-        self, domain: Domain, codec: Codec, events: EventStore, threads: Threads, progress: ProgressBoard, streams: Streams
+        self, domain: Domain, codec: Codec, events: History, threads: Threads, progress: ProgressBoard, streams: Streams
     ) -> None:
         self._domain = domain
         self._codec = codec
@@ -118,7 +118,7 @@ class EventStreams:
     async def _page(self, after: int, limit: int, types: list[str] | None) -> Page:
         return await self._threads.run(lambda: self._events.page(after, limit, types))
 
-    def _folded(self, decider: Decider, stream: str, version: int | None, until: datetime | None) -> bytes:
+    def _folded(self, decider: AnyDecider, stream: str, version: int | None, until: datetime | None) -> bytes:
         """Blocking. Raises Problem when the stream has not got that far."""
         state, reached = decider.initial, 0
         while reached != version:

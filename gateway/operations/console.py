@@ -20,7 +20,7 @@ from twofold.gateway.queries.lag import LagReports
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.log import Recorded
-from twofold.kernel.ports import Clock, EventStore
+from twofold.kernel.ports import Clock, History
 
 RECENT_EVENTS = 12
 
@@ -35,7 +35,7 @@ class ConsoleData:
         board: OutcomeBoard,
         lag: LagReports,
         progress: ProgressBoard,
-        events: EventStore,
+        events: History,
         depths: Depths | None,
         lanes_total: int,
         clock: Clock,

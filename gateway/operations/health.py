@@ -9,8 +9,8 @@ from aiohttp import web
 
 from twofold.gateway.http.body import JSON
 from twofold.gateway.http.threads import Threads
-from twofold.kernel.errors import Unavailable
-from twofold.kernel.ports import CommandQueue, EventStore, ViewStore
+from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.ports import CommandQueue, LogPages, Rows
 
 FRESH_SECONDS = 1.0
 PROBE_SECONDS_MAX = 2.0
@@ -20,14 +20,14 @@ Metrics = Callable[[], tuple[bytes, str]]
 
 
 class Health:
-    def __init__(self, queue: CommandQueue, events: EventStore, views: ViewStore, metrics: Metrics, threads: Threads) -> None:
+    def __init__(self, queue: CommandQueue, events: LogPages, views: Rows, metrics: Metrics, threads: Threads) -> None:
         self._queue = queue
         self._events = events
         self._views = views
         self._metrics = metrics
         self._threads = threads
         self._probed_at: float | None = None
-        self._missing: str | None = None
+        self._missing: Neighbour | None = None
 
     def routes(self) -> Iterable[web.RouteDef]:
         return [web.get("/livez", self.live), web.get("/readyz", self.ready), web.get("/metrics", self.exposition)]
@@ -38,7 +38,7 @@ class Health:
     async def ready(self, request: web.Request) -> web.Response:
         """Raises Unavailable with the first neighbour that does not answer; asked at most once a second."""
         if not self._queue.is_ready():
-            raise Unavailable("the command queue")
+            raise Unavailable(Neighbour.LANES, "not ready")
         now = asyncio.get_running_loop().time()
         if self._probed_at is None or now - self._probed_at > FRESH_SECONDS:
             self._missing = await self._probe()
@@ -51,13 +51,13 @@ class Health:
         body, media_type = await self._threads.run(self._metrics)
         return web.Response(body=body, headers={"Content-Type": media_type})
 
-    async def _probe(self) -> str | None:
-        for what, call in (("the event log", self._events.head), ("the view store", self._views.positions)):
+    async def _probe(self) -> Neighbour | None:
+        for neighbour, call in ((Neighbour.LOG, self._events.head), (Neighbour.ROWS, self._views.positions)):
             try:
                 async with asyncio.timeout(PROBE_SECONDS_MAX):
                     await self._threads.run(call)
             except (Unavailable, TimeoutError):
-                return what
+                return neighbour
         return None
 
 

@@ -24,14 +24,14 @@ from twofold.gateway.http.problem import Problem
 from twofold.gateway.http.threads import Threads
 from twofold.kernel.domain import Domain
 from twofold.kernel.log import ParkedCommand
-from twofold.kernel.ports import EventStore, ViewStore
+from twofold.kernel.ports import ParkedCommands, ParkedKeys
 from twofold.kernel.rows import ParkedKey
 
 WAITING_SHOWN_MAX = 100
 
 
 class Parked:
-    def __init__(self, domain: Domain, door: Door, events: EventStore, views: ViewStore, threads: Threads) -> None:
+    def __init__(self, domain: Domain, door: Door, events: ParkedCommands, views: ParkedKeys, threads: Threads) -> None:
         self._domain = domain
         self._door = door
         self._events = events

@@ -19,9 +19,9 @@ from twofold.gateway.http.headers import Token
 from twofold.gateway.http.threads import Threads, Together
 from twofold.gateway.queries.lag import FRESH_SECONDS, LagReports
 from twofold.gateway.queries.progress import ProgressBoard
-from twofold.kernel.ports import ViewStore
+from twofold.kernel.ports import Rows
 from twofold.kernel.rows import Found, Query, RowPage
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 
 TICK_SECONDS = 0.1
 """How long a lost hint may cost."""
@@ -41,7 +41,7 @@ class Reading(NamedTuple, Generic[AnswerT]):
 class ConsistentReads:
     """Lives on the event loop."""
 
-    def __init__(self, views: ViewStore, board: OutcomeBoard, progress: ProgressBoard, lag: LagReports, threads: Threads) -> None:
+    def __init__(self, views: Rows, board: OutcomeBoard, progress: ProgressBoard, lag: LagReports, threads: Threads) -> None:
         self._views = views
         self._board = board
         self._progress = progress
@@ -49,7 +49,7 @@ class ConsistentReads:
         self._threads = threads
         self._rows: dict[str, Together[str, Found]] = {}
 
-    async def row(self, view: View, key: str, token: Token | None = None, wait_seconds: float = 0.0) -> Reading[Found]:
+    async def row(self, view: AnyView, key: str, token: Token | None = None, wait_seconds: float = 0.0) -> Reading[Found]:
         """The row, with everything the token stands for folded into it; not reached when that took too long."""
 
         async def read() -> Found:
@@ -71,7 +71,7 @@ class ConsistentReads:
                 return reading._replace(is_reached=False, state="parked")
             await asyncio.sleep(min(FRESH_SECONDS, left))
 
-    async def page(self, view: View, query: Query, token: Token | None = None, wait_seconds: float = 0.0) -> Reading[RowPage]:
+    async def page(self, view: AnyView, query: Query, token: Token | None = None, wait_seconds: float = 0.0) -> Reading[RowPage]:
         """A page of rows; the slowest slice of the view must have reached the token."""
 
         async def read() -> RowPage:
@@ -83,7 +83,7 @@ class ConsistentReads:
         return await self._reach(view, None, token, deadline, read)
 
     async def _reach(
-        self, view: View, number: int | None, token: Token, deadline: float, read: Callable[[], Awaitable[AnswerT]]
+        self, view: AnyView, number: int | None, token: Token, deadline: float, read: Callable[[], Awaitable[AnswerT]]
     ) -> Reading[AnswerT]:
         loop = asyncio.get_running_loop()
         required = await self._position(token, deadline - loop.time())
@@ -109,7 +109,7 @@ class ConsistentReads:
         outcome = await self._board.wait(token.command_id, wait_seconds)
         return None if outcome is None else outcome.position
 
-    async def _is_in_line(self, view: View, key: str, required: int | None) -> bool:
+    async def _is_in_line(self, view: AnyView, key: str, required: int | None) -> bool:
         """Whether an event that should be shown stands in line behind this key, as far as was seen half a second ago."""
         parked = (await self._lag.current()).parked.get((view.name, key))
         return parked is not None and required is not None and parked.position <= required

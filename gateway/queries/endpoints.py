@@ -24,7 +24,7 @@ from twofold.gateway.queries.live import Follower
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Malformed
 from twofold.kernel.rows import Query
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 
 LIMIT_DEFAULT = 50
 RETRY_SECONDS = "1"
@@ -61,7 +61,7 @@ class Views:
             return await self._follower.page(request, view, query)
         return await self._observed(view, lambda: self._page(request, view, query))
 
-    async def _row(self, request: web.Request, view: View, key: str) -> web.Response:
+    async def _row(self, request: web.Request, view: AnyView, key: str) -> web.Response:
         preferences, wait_seconds = _patience(request)
         reading = await self._reads.row(view, key, token_of(request.headers), wait_seconds)
         headers = self._headers(view, reading, preferences)
@@ -73,7 +73,7 @@ class Views:
             return web.Response(status=304, headers=headers)
         return web.Response(body=encode(row.value), content_type=JSON, headers=headers)
 
-    async def _page(self, request: web.Request, view: View, query: Query) -> web.Response:
+    async def _page(self, request: web.Request, view: AnyView, query: Query) -> web.Response:
         preferences, wait_seconds = _patience(request)
         reading = await self._reads.page(view, query, token_of(request.headers), wait_seconds)
         headers = self._headers(view, reading, preferences)
@@ -83,7 +83,7 @@ class Views:
         body = encode({"items": [row.value for row in page.rows], "next": page.next})
         return web.Response(body=body, content_type=JSON, headers=headers)
 
-    def _headers(self, view: View, reading: Reading[Any], preferences: Preferences) -> dict[str, str]:
+    def _headers(self, view: AnyView, reading: Reading[Any], preferences: Preferences) -> dict[str, str]:
         """Raises Problem view-behind for a reading that does not show what it should, unless stale is good enough."""
         position = reading.answer.position
         if not reading.is_reached and not preferences.is_lenient:
@@ -105,13 +105,13 @@ class Views:
             headers["Preference-Applied"] = preferences.applied()
         return headers
 
-    def _view(self, request: web.Request) -> View:
+    def _view(self, request: web.Request) -> AnyView:
         view = self._domain.views.get(request.match_info["view"])
         if view is None:
             raise Problem("unknown-view", f"there is no such view; those are: {', '.join(self._domain.views)}")
         return view
 
-    async def _observed(self, view: View, answer: Callable[[], Awaitable[web.Response]]) -> web.Response:
+    async def _observed(self, view: AnyView, answer: Callable[[], Awaitable[web.Response]]) -> web.Response:
         started, status = time.perf_counter(), 500
         try:
             response = await answer()
@@ -125,7 +125,7 @@ class Views:
             self._observe_query(view.name, status, time.perf_counter() - started)
 
 
-def query_of(request: web.Request, view: View) -> Query:
+def query_of(request: web.Request, view: AnyView) -> Query:
     """Raises Malformed; for an index that is not declared, with those that are."""
     declared = tuple(dict.fromkeys((*view.indexes, view.key)))
     unknown = [name for name in request.query if name not in (*declared, "order", "limit", "cursor")]

@@ -1,6 +1,6 @@
 """How far every view is, read at most twice a second whoever asks, and GET /lag, GET /views.
 
-ViewStore positions, parked keys; EventStore head, times ──> one shared read ──> answers, View-Lag, progress board
+ViewStore positions, parked keys; History head, times ──> one shared read ──> answers, View-Lag, progress board
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twofold.gateway.http.threads import Threads
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Unavailable
-from twofold.kernel.ports import Clock, EventStore, ViewStore
+from twofold.kernel.ports import Clock, History, ViewStore
 from twofold.kernel.rows import ParkedKey
 from twofold.kernel.view import SliceId
 from twofold.monitoring.lag import Lag, read_lag
@@ -40,7 +40,7 @@ class LagReports:
     """Lives on the event loop."""
 
     def __init__(
-        self, domain: Domain, events: EventStore, views: ViewStore, clock: Clock, threads: Threads, progress: ProgressBoard
+        self, domain: Domain, events: History, views: ViewStore, clock: Clock, threads: Threads, progress: ProgressBoard
     ) -> None:
         self._domain = domain
         self._events = events

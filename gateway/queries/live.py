@@ -20,7 +20,7 @@ from twofold.gateway.http.event_streams import Stream, Streams
 from twofold.gateway.queries.consistency import ConsistentReads
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.rows import Query
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 
 TICK_SECONDS = 1.0
 """How late a change is shown when its hint is lost."""
@@ -45,7 +45,7 @@ class Follower:
         self._progress = progress
         self._streams = streams
 
-    async def row(self, request: web.Request, view: View, key: str) -> web.StreamResponse:
+    async def row(self, request: web.Request, view: AnyView, key: str) -> web.StreamResponse:
         """Events `row` with the row, and `gone` when there is none."""
 
         async def show() -> Shown:
@@ -61,7 +61,7 @@ class Follower:
 
         return await self._follow(request, show)
 
-    async def page(self, request: web.Request, view: View, query: Query) -> web.StreamResponse:
+    async def page(self, request: web.Request, view: AnyView, query: Query) -> web.StreamResponse:
         """Events `rows` with the whole page."""
 
         async def show() -> Shown:

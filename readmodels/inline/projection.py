@@ -18,12 +18,12 @@ from typing import Any
 from sqlalchemy import Dialect, make_url
 
 from twofold.kernel.codec import Codec
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.log import NewEvent, Recorded
 from twofold.kernel.messages import tag_of
-from twofold.kernel.ports import EventStore
+from twofold.kernel.ports import LogPages
 from twofold.kernel.rows import Row
-from twofold.kernel.view import About, View
+from twofold.kernel.view import About, AnyView
 from twofold.readmodels.inline.store import HEAD
 from twofold.readmodels.projection.folding import Touch, parts_of
 from twofold.readmodels.stores.sql.dialects import row_table
@@ -40,17 +40,17 @@ Locked = dict[str, dict[str, Row]]
 """By view and key, rows that exist and are locked."""
 
 
-class InlineRows:
-    """The port InlineRows. `prepare` is to be called once by every process, before its first append. Thread-safe after that."""
+class SqlInlineProjection:
+    """Port InlineProjection. `prepare` is to be called once by every process, before its first append. Thread-safe after that."""
 
-    def __init__(self, views: Iterable[View], codec: Codec, dialect: Dialect) -> None:
+    def __init__(self, views: Iterable[AnyView], codec: Codec, dialect: Dialect) -> None:
         self._views = {view.name: view for view in views}
         self._codec = codec
         self._dialect = dialect
         self._listened = {name: frozenset(tag_of(event) for event in view.on) for name, view in self._views.items()}
         self._tables: dict[str, RowTable] = {}
 
-    def prepare(self, connection: Any, events: EventStore) -> None:
+    def prepare(self, connection: Any, events: LogPages) -> None:
         """Make the views' tables, and the rows of the log so far, on this connection and in its transaction.
 
         Raises Unavailable when events were appended that `events` does not see yet: try again in a new transaction.
@@ -81,19 +81,19 @@ class InlineRows:
         for name, view in sorted(self._views.items()):
             self._fold(session, view, self._parts(view, seen), locked.get(name, {}))
 
-    def _catch_up(self, session: Session, view: View, events: EventStore) -> None:
+    def _catch_up(self, session: Session, view: AnyView, events: LogPages) -> None:
         lock = " FOR UPDATE" if self._dialect.name == "postgresql" else ""
         head = session.rows(f"SELECT position FROM {HEAD}{lock}")[0][0]
         through = 0
         while through < head:
             page = events.page(through, PAGE_EVENTS)
             if not page.events:
-                raise Unavailable("the log's newest events")
+                raise Unavailable(Neighbour.LOG, "its newest events are not readable yet")
             self._fold(session, view, self._parts(view, [self._decoded(recorded) for recorded in page.events]), {})
             through = page.through
 
     def _fold(
-        self, session: Session, view: View, touched: Sequence[tuple[Seen, Mapping[str, Any]]], known: Mapping[str, Row]
+        self, session: Session, view: AnyView, touched: Sequence[tuple[Seen, Mapping[str, Any]]], known: Mapping[str, Row]
     ) -> None:
         table = self._tables[view.name]
         missing = {key for _, parts in touched for key in parts} - known.keys()
@@ -105,7 +105,7 @@ class InlineRows:
         table.write(session, [row for _, row in sorted(changed.items()) if row is not None])
         table.delete(session, [key for key, row in changed.items() if row is None])
 
-    def _parts(self, view: View, events: Collection[Seen]) -> list[tuple[Seen, Mapping[str, Any]]]:
+    def _parts(self, view: AnyView, events: Collection[Seen]) -> list[tuple[Seen, Mapping[str, Any]]]:
         listened = self._listened[view.name]
         return [(seen, parts_of(view, seen)) for seen in events if seen.type in listened]
 
@@ -116,21 +116,21 @@ class InlineRows:
         return Seen(recorded.position, recorded.type, about, event, None, len(recorded.data))
 
 
-class SqliteInlineRows(InlineRows):
+class SqliteInlineProjection(SqlInlineProjection):
     """On a raw sqlite3 connection to the log's file."""
 
-    def __init__(self, views: Iterable[View], codec: Codec) -> None:
+    def __init__(self, views: Iterable[AnyView], codec: Codec) -> None:
         super().__init__(views, codec, make_url("sqlite://").get_dialect()())
 
 
-class PostgresInlineRows(InlineRows):
+class PostgresInlineProjection(SqlInlineProjection):
     """On a raw psycopg connection to the log's database."""
 
-    def __init__(self, views: Iterable[View], codec: Codec) -> None:
+    def __init__(self, views: Iterable[AnyView], codec: Codec) -> None:
         super().__init__(views, codec, make_url("postgresql+psycopg://").get_dialect()())
 
 
-def _evolved(view: View, key: str, row: Row | None, touch: Touch) -> Row | None:
+def _evolved(view: AnyView, key: str, row: Row | None, touch: Touch) -> Row | None:
     about = touch.seen.about
     full = About(about.position, about.stream, about.version, about.recorded_at, key, touch.part)
     value = view.evolve(None if row is None else row.value, touch.seen.event, full)

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.rows import Advance, Found, Generation, ParkedKey, Query, Row, RowPage
-from twofold.kernel.view import SliceId, View
+from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.keys import askable
 from twofold.readmodels.schema.query import question_of
 from twofold.readmodels.stores.sql.dialects import row_table
@@ -23,7 +23,6 @@ from twofold.readmodels.stores.sql.generations import generations, is_missing
 from twofold.readmodels.stores.sql.rows import RowTable
 from twofold.readmodels.stores.sql.session import EngineSession, Session
 
-WHAT = "the log's database"
 HEAD = "log_head"
 """The log's table whose `position` is its last: where an inline view stands."""
 
@@ -38,12 +37,12 @@ class InlineViewStore:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT") if on_postgres else engine
         self._tables: dict[str, RowTable] = {}
 
-    def prepare(self, view: View, slices: int) -> Generation:
-        """The generation that InlineRows.prepare has made. Raises Unavailable as long as it has not."""
+    def prepare(self, view: AnyView, slices: int) -> Generation:
+        """The generation that InlineProjection.prepare has made. Raises Unavailable as long as it has not."""
         dialect = self._engine.dialect
         known = self._read(lambda session: [] if is_missing(session, dialect) else generations(session, view.name, dialect))
         if not known:
-            raise Unavailable(f"inline view {view.name} has not been made yet")
+            raise Unavailable(Neighbour.ROWS, "an inline view has not been made yet", detail=view.name)
         self._tables[view.name] = row_table(view, known[-1][0], dialect, head=HEAD)
         return known[-1][0]
 
@@ -83,5 +82,5 @@ class InlineViewStore:
         return False
 
     def _read(self, ask: Callable[[Session], Answer]) -> Answer:
-        with in_our_words(WHAT), self._engine.connect() as connection:
+        with in_our_words(Neighbour.LOG), self._engine.connect() as connection:
             return ask(EngineSession(connection))

@@ -6,13 +6,13 @@ import msgspec
 
 from twofold.kernel.codec import Codec
 from twofold.kernel.messages import tag_of
-from twofold.kernel.ports import EventStore
-from twofold.kernel.view import About, View
+from twofold.kernel.ports import LogPages
+from twofold.kernel.view import About, AnyView
 
 PAGE_EVENTS = 1_000
 
 
-def refold(events: EventStore, view: View, codec: Codec, until: int | None = None) -> dict[str, msgspec.Struct]:
+def refold(events: LogPages, view: AnyView, codec: Codec, until: int | None = None) -> dict[str, msgspec.Struct]:
     """Every row of the view by key, after all events up to position `until` (default: the head when it gets there).
 
     A key is left as it was before the first event that could not be folded into it. The log is read page by page; the rows
@@ -38,7 +38,7 @@ def refold(events: EventStore, view: View, codec: Codec, until: int | None = Non
     return rows
 
 
-def _evolve(view: View, rows: dict[str, msgspec.Struct], broken: set[str], event: object, about: About) -> None:
+def _evolve(view: AnyView, rows: dict[str, msgspec.Struct], broken: set[str], event: object, about: About) -> None:
     try:
         row = view.evolve(rows.get(about.key), event, about)
     except Exception:

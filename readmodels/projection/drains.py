@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twofold.kernel.ids import slice_of
-from twofold.kernel.ports import ViewStore
+from twofold.kernel.ports import Projection
 from twofold.kernel.rows import Advance, Row
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 from twofold.readmodels.projection.folding import Keep, Touch, fold, parts_of, told
 from twofold.readmodels.projection.held import Held
 from twofold.readmodels.schema.keys import is_stream_key
@@ -26,11 +26,11 @@ from twofold.subscriptions.window import Seen, Window
 class Drains:
     """Makes the advances that take a slice's parked lines forward; its checkpoint stays where it is."""
 
-    def __init__(self, window: Window, store: ViewStore) -> None:
+    def __init__(self, window: Window, store: Projection) -> None:
         self._window = window
         self._store = store
 
-    def advance(self, view: View, held: Held, key: str, keep: Keep, is_discarding: bool, limit: int) -> Advance:
+    def advance(self, view: AnyView, held: Held, key: str, keep: Keep, is_discarding: bool, limit: int) -> Advance:
         """Fold the first `limit` events of a line, as far as that goes. `is_discarding` drops the first one instead."""
         line = self._store.waiting(held.id, key, limit + 1)
         taken = line[:limit]
@@ -57,7 +57,7 @@ class Drains:
         )
 
     def _fold(
-        self, view: View, held: Held, key: str, keep: Keep, seen: Seen, rows: Mapping[str, Row | None]
+        self, view: AnyView, held: Held, key: str, keep: Keep, seen: Seen, rows: Mapping[str, Row | None]
     ) -> dict[str, Row | None]:
         """What one event of the line makes of this slice's rows: all of them, or it raises."""
         step: dict[str, Row | None] = {}

@@ -17,7 +17,7 @@ import msgspec
 from twofold.kernel.ids import slice_of
 from twofold.kernel.messages import tag_of
 from twofold.kernel.rows import Row
-from twofold.kernel.view import About, View
+from twofold.kernel.view import About, AnyView
 from twofold.readmodels.schema.keys import is_stream_key, refuse_key, stream_key
 from twofold.subscriptions.window import Seen
 
@@ -46,7 +46,7 @@ class Folded(msgspec.Struct):
 Touches = dict[str, list[Touch]]
 
 
-def parts_of(view: View, seen: Seen) -> Mapping[str, Any]:
+def parts_of(view: AnyView, seen: Seen) -> Mapping[str, Any]:
     """The keys an event touches, all of them storable, with their parts. Raises whatever is wrong with them."""
     if seen.event is None:
         raise seen.error or ValueError(f"event {seen.position} was not decoded")
@@ -56,7 +56,7 @@ def parts_of(view: View, seen: Seen) -> Mapping[str, Any]:
     return parts
 
 
-def touched(view: View, page: Iterable[Seen], slices: int, parked: Mapping[int, Set[str]]) -> dict[int, Touches]:
+def touched(view: AnyView, page: Iterable[Seen], slices: int, parked: Mapping[int, Set[str]]) -> dict[int, Touches]:
     """For each slice in `parked` (slice to its parked keys), what the page touches there, by key, in log order."""
     found: dict[int, Touches] = {slice: {} for slice in parked}
     blocked = {slice: {key for key in keys if is_stream_key(key)} for slice, keys in parked.items()}
@@ -86,7 +86,7 @@ def touched(view: View, page: Iterable[Seen], slices: int, parked: Mapping[int, 
     return found
 
 
-def fold(view: View, key: str, row: Row | None, touches: Sequence[Touch], keep: Keep, is_checked: bool) -> Folded:
+def fold(view: AnyView, key: str, row: Row | None, touches: Sequence[Touch], keep: Keep, is_checked: bool) -> Folded:
     """The row after these events, or after those before the first that cannot be folded.
 
     Unless `is_checked`, whether a store could hold the row is left to the store, which looks at every row anyway.
@@ -111,7 +111,7 @@ def _is_refused(row: Row, keep: Keep) -> bool:
     return False
 
 
-def _fold(view: View, key: str, row: Row | None, touches: Sequence[Touch], keep: Keep | None = None) -> Folded:
+def _fold(view: AnyView, key: str, row: Row | None, touches: Sequence[Touch], keep: Keep | None = None) -> Folded:
     value = None if row is None else row.value
     position = 0 if row is None else row.position
     evolve = view.evolve

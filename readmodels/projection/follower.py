@@ -17,17 +17,18 @@ from threading import Event, Lock
 
 import structlog
 
+from twofold.kernel.backoff import Backoff
 from twofold.kernel.errors import Unavailable
-from twofold.kernel.ports import Bell, ViewStore
+from twofold.kernel.ports import Bell, Projection
 from twofold.kernel.rows import Advance, ParkedKey, Progress
-from twofold.kernel.view import SliceId, View
-from twofold.readmodels.projection.backoff import Backoff
+from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.projection.drains import Drains, refused
 from twofold.readmodels.projection.folding import told
 from twofold.readmodels.projection.held import Held, believed
 from twofold.readmodels.projection.steps import Steps, parked_whole
 from twofold.subscriptions.window import Seen, Window
 
+RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.1, 2.0
 TICK_SECONDS = 0.25
 """A lost ring costs at most this much, and so does an operator's request."""
 PACE_SECONDS = 0.010
@@ -40,7 +41,7 @@ DOUBT_SECONDS = 1.0
 class Follower:
     """One thread runs it; `hold` and `ring` may be called from any other."""
 
-    def __init__(self, window: Window, store: ViewStore, views: Mapping[str, View], bell: Bell, page_events: int) -> None:
+    def __init__(self, window: Window, store: Projection, views: Mapping[str, AnyView], bell: Bell, page_events: int) -> None:
         self._window = window
         self._store = store
         self._views = views
@@ -48,7 +49,7 @@ class Follower:
         self._page_events = page_events
         self._steps = Steps(store, views)
         self._drains = Drains(window, store)
-        self._backoff = Backoff()
+        self._backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
         self._rung = Event()
         self._lock = Lock()
         self._wanted: frozenset[SliceId] = frozenset()
@@ -217,6 +218,6 @@ def _is_asked_for(parked: ParkedKey) -> bool:
 def _complain(error: Exception, again_in_seconds: float) -> None:
     log = structlog.get_logger()
     if isinstance(error, Unavailable):
-        log.warning("waiting for a neighbour", what=error.what, again_in_seconds=again_in_seconds)
+        log.warning("waiting for a neighbour", neighbour=str(error), again_in_seconds=again_in_seconds)
     else:
         log.error("folding failed", exc_info=error, again_in_seconds=again_in_seconds)

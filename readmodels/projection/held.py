@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 
-from twofold.kernel.ports import ViewStore
+from twofold.kernel.ports import Projection
 from twofold.kernel.rows import Advance, Row
 from twofold.kernel.view import SliceId
 
@@ -60,7 +60,7 @@ class RowCache:
         self._rows.clear()
 
 
-def believed(store: ViewStore, slice_ids: Collection[SliceId]) -> dict[SliceId, Held]:
+def believed(store: Projection, slice_ids: Collection[SliceId]) -> dict[SliceId, Held]:
     """Read where these slices stand; those of another generation than the live one are left out.
 
     Checkpoints are read first: whatever changes afterwards has moved them, and our first commit is refused.

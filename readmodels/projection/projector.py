@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable
 from threading import Event, Thread
 
 from twofold.kernel.codec import Codec
-from twofold.kernel.ports import Bell, EventStore, ViewStore
-from twofold.kernel.view import SliceId, View
+from twofold.kernel.ports import Bell, LogPages, Projection
+from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.projection.follower import Follower
 from twofold.subscriptions.window import Window
 
@@ -24,9 +24,9 @@ class Projector:
 
     def __init__(
         self,
-        events: EventStore,
-        store: ViewStore,
-        views: Iterable[View],
+        events: LogPages,
+        store: Projection,
+        views: Iterable[AnyView],
         codec: Codec,
         bell: Bell,
         page_events: int = PAGE_EVENTS,

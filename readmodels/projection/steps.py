@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from twofold.kernel.ports import ViewStore
+from twofold.kernel.ports import Projection
 from twofold.kernel.rows import Advance
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 from twofold.readmodels.projection.folding import Touches, fold, told, touched
 from twofold.readmodels.projection.held import Held, RowCache
 from twofold.readmodels.schema.columns import Columns
@@ -17,7 +17,7 @@ from twofold.subscriptions.window import Seen
 class Steps:
     """Folds pages for the views of one store, and remembers the newest rows. Used by one thread."""
 
-    def __init__(self, store: ViewStore, views: Mapping[str, View]) -> None:
+    def __init__(self, store: Projection, views: Mapping[str, AnyView]) -> None:
         self._store = store
         self._views = views
         self._caches = {name: RowCache() for name in views}
@@ -42,7 +42,7 @@ class Steps:
         for view in views:
             self._caches[view].forget()
 
-    def _of_view(self, view: View, mine: Sequence[Held], page: Sequence[Seen], is_checked: bool) -> list[Advance]:
+    def _of_view(self, view: AnyView, mine: Sequence[Held], page: Sequence[Seen], is_checked: bool) -> list[Advance]:
         touches = touched(view, page, mine[0].slices, {held.id.slice: held.parked.keys() for held in mine})
         cache = self._caches[view.name]
         cache.trim()
@@ -52,7 +52,7 @@ class Steps:
             cache.put({key: stored.get(key) for key in missing})
         return [self._of_slice(view, held, page[-1].position, touches[held.id.slice], is_checked) for held in mine]
 
-    def _of_slice(self, view: View, held: Held, position: int, touches: Touches, is_checked: bool) -> Advance:
+    def _of_slice(self, view: AnyView, held: Held, position: int, touches: Touches, is_checked: bool) -> Advance:
         rows, waiting, errors, recorded_at = {}, {}, {}, []
         cache, keep = self._caches[view.name], self.keep[view.name]
         for key, line in touches.items():

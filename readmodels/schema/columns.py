@@ -16,7 +16,7 @@ from msgspec import inspect
 
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.messages import tag_of
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.kinds import FIELD_BYTES_MAX, INDEXED_BYTES_MAX, Keeper, Kind, kept_as, nullable
 
 
@@ -35,7 +35,7 @@ class Column:
 class Columns:
     """All columns of a view. Thread-safe. Raises Misconfigured for a key, index or order field of an unusable type."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: AnyView) -> None:
         self.row = view.row
         self.all = tuple(_columns(view))
         self.by_name = {column.name: column for column in self.all}
@@ -61,7 +61,8 @@ class Columns:
         for place, restore in self._restores:
             if values[place] is not None:
                 values[place] = restore(values[place])
-        return self.row(**dict(zip(self._names, values, strict=True)))
+        row: msgspec.Struct = self.row(**dict(zip(self._names, values, strict=True)))
+        return row
 
     def _values_of(self, value: msgspec.Struct) -> tuple[Any, ...]:
         return tuple([getattr(value, name) for name in self._names])
@@ -75,7 +76,7 @@ class Columns:
         return "?"
 
 
-def shape_of(view: View) -> str:
+def shape_of(view: AnyView) -> str:
     """What has to stay the same for a stored generation to stay in use: fields, declared questions, and the events listened to.
 
     The events belong to it, because rows that never saw the past of an event would be wrong for ever.
@@ -85,14 +86,14 @@ def shape_of(view: View) -> str:
     return "|".join((view.key, fields, ",".join(sorted(view.indexes)), ",".join(sorted(view.orders)), listened))
 
 
-def _columns(view: View) -> list[Column]:
+def _columns(view: AnyView) -> list[Column]:
     described = inspect.type_info(view.row)
     assert isinstance(described, inspect.StructType)
     annotations = {field.name: field.type for field in msgspec.structs.fields(view.row)}
     return [_column(view, field.name, field.type, annotations[field.name]) for field in described.fields]
 
 
-def _column(view: View, name: str, described: inspect.Type, annotation: Any) -> Column:
+def _column(view: AnyView, name: str, described: inspect.Type, annotation: Any) -> Column:
     plain, is_nullable = _without_none(described)
     is_indexed = name in (view.key, *view.indexes, *view.orders)
     kind, keep, restore = kept_as(plain, annotation, INDEXED_BYTES_MAX if is_indexed else FIELD_BYTES_MAX)

@@ -14,7 +14,7 @@ import msgspec
 
 from twofold.kernel.errors import Malformed
 from twofold.kernel.rows import Query, Row
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Column, Columns
 from twofold.readmodels.schema.keys import refuse_key
 
@@ -47,7 +47,7 @@ class Question:
         return urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def question_of(view: View, columns: Columns, query: Query) -> Question:
+def question_of(view: AnyView, columns: Columns, query: Query) -> Question:
     """Raises Malformed for a field that is not declared, a value of the wrong type, a limit out of range or a foreign cursor."""
     if not 1 <= query.limit <= LIMIT_MAX:
         raise Malformed(f"limit must be from 1 to {LIMIT_MAX:,}", "/limit")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from twofold.kernel.ports import ViewStore
 from twofold.kernel.rows import Advance, Found, Generation, ParkedKey, Query, Row, RowPage
-from twofold.kernel.view import SliceId, View
+from twofold.kernel.view import AnyView, SliceId
 
 
 class RoutedViewStore:
@@ -16,7 +16,7 @@ class RoutedViewStore:
         """`stores` has the store of every view, by the view's name; a store may stand behind several views."""
         self._stores = dict(stores)
 
-    def prepare(self, view: View, slices: int) -> Generation:
+    def prepare(self, view: AnyView, slices: int) -> Generation:
         return self._stores[view.name].prepare(view, slices)
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:

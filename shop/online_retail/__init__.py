@@ -1,8 +1,8 @@
 """Real invoices as commands: `python -m twofold.shop.online_retail FILE.csv[.gz]`, a client of the HTTP API.
 
-    FILE ── invoices.py ──> wishes ── sending.py ──> POST /commands ── outcomes.py ──> GET /commands/{id}
+    FILE ── invoices.py ──> commands ── sending.py ──> POST /commands ── outcomes.py ──> GET /commands/{id}
 
-Every wish has an idempotency key made of its invoice and what it does, so a replay that was cut off is simply started
+Every command has an idempotency key made of its invoice and what it does, so a replay that was cut off is simply started
 again: what was accepted before is a duplicate.
 """
 

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Misconfigured as error:
         return _failed(str(error))
     except Unavailable as error:
-        return _failed(f"{error.what}; start this again to go on from here")
+        return _failed(f"{error}; start this again to go on from here")
     except KeyboardInterrupt:
         return _failed("stopped; start this again to go on from here", INTERRUPTED)
     for failure in failures[:FAILURES_SHOWN_MAX]:
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def summary(reading: Reading) -> str:
     """What the file became: commands by kind, and lines that became none."""
-    kinds = [type(wish.command) for wish in reading.wishes]
+    kinds = [type(command.command) for command in reading.commands]
     orders, returns, adjustments = kinds.count(PlaceOrder), kinds.count(RecordReturn), kinds.count(AdjustStock)
     return f"orders {orders}, returns {returns}, adjustments {adjustments}, skipped {reading.skipped}"
 
@@ -100,8 +100,8 @@ def _replay(url: str, reading: Reading, rate: float | None) -> list[Failure]:
         transient=True,
     )
     with bar:
-        task = bar.add_task("commands", total=len(reading.wishes))
-        return replay(url, reading.wishes, rate, Event(), lambda count: bar.advance(task, count))
+        task = bar.add_task("commands", total=len(reading.commands))
+        return replay(url, reading.commands, rate, Event(), lambda count: bar.advance(task, count))
 
 
 def _failed(line: str, status: int = 1) -> int:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from twofold.kernel.errors import Misconfigured, Unavailable
+from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 
 TIMEOUT_SECONDS = 30.0
 PATIENCE_SECONDS = 120.0
@@ -60,7 +60,7 @@ class Api:
                     return answer
                 after = answer.retry_after_seconds or pause_seconds
             if time.monotonic() + after > deadline or self.pause(after):
-                raise Unavailable(f"{self._url} did not answer") from failure
+                raise Unavailable(Neighbour.GATEWAY, detail=self._url) from failure
             pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
 
     def pause(self, seconds: float) -> bool:

@@ -45,7 +45,7 @@ class Row(NamedTuple):
     country: str
 
 
-class Wish(NamedTuple):
+class KeyedCommand(NamedTuple):
     """One command that an invoice becomes, and the key that it is always sent under."""
 
     invoice: str
@@ -56,29 +56,29 @@ class Wish(NamedTuple):
 class Reading(NamedTuple):
     """What a file becomes, in its order, and how many of its lines become nothing."""
 
-    wishes: list[Wish]
+    commands: list[KeyedCommand]
     skipped: int
 
 
 def read(path: Path, limit: int | None = None) -> Reading:
-    """The file's first `limit` invoices as wishes; plain or gzip. Raises Malformed, which names the line."""
+    """The file's first `limit` invoices as commands; plain or gzip. Raises Malformed, which names the line."""
     invoices: dict[str, list[Row]] = {}
     try:
         for row in _rows(path):
             invoices.setdefault(row.invoice, []).append(row)
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise Malformed(f"cannot be read: {error}") from error
-    wishes: list[Wish] = []
+    commands: list[KeyedCommand] = []
     skipped = 0
     for rows in islice(invoices.values(), limit):
         reading = wishes_of(rows)
-        wishes += reading.wishes
+        commands += reading.commands
         skipped += reading.skipped
-    return Reading(wishes, skipped)
+    return Reading(commands, skipped)
 
 
 def wishes_of(rows: Sequence[Row]) -> Reading:
-    """One invoice's lines, in the order of the file, as wishes."""
+    """One invoice's lines, in the order of the file, as commands."""
     first = rows[0]
     invoice = first.invoice
     if invoice.startswith("A"):
@@ -95,7 +95,7 @@ def wishes_of(rows: Sequence[Row]) -> Reading:
     return Reading(orders + [_adjustment_of(number, row) for number, row in adjusted], skipped)
 
 
-def _order_of(first: Row, sold: Iterable[Row]) -> Wish:
+def _order_of(first: Row, sold: Iterable[Row]) -> KeyedCommand:
     order = PlaceOrder(
         order_id=first.invoice,
         customer_id=first.customer or GUEST,
@@ -104,10 +104,10 @@ def _order_of(first: Row, sold: Iterable[Row]) -> Wish:
         placed_at=_time_of(first),
         fulfilment="none",
     )
-    return Wish(first.invoice, f"online-retail:{first.invoice}:order", order)
+    return KeyedCommand(first.invoice, f"online-retail:{first.invoice}:order", order)
 
 
-def _return_of(first: Row, moving: Iterable[Row]) -> Wish:
+def _return_of(first: Row, moving: Iterable[Row]) -> KeyedCommand:
     recorded = RecordReturn(
         return_id=first.invoice,
         customer_id=first.customer or GUEST,
@@ -116,14 +116,14 @@ def _return_of(first: Row, moving: Iterable[Row]) -> Wish:
         returned_at=_time_of(first),
         reason="credit note",
     )
-    return Wish(first.invoice, f"online-retail:{first.invoice}:return", recorded)
+    return KeyedCommand(first.invoice, f"online-retail:{first.invoice}:return", recorded)
 
 
-def _adjustment_of(number: int, row: Row) -> Wish:
+def _adjustment_of(number: int, row: Row) -> KeyedCommand:
     adjustment = AdjustStock(
         sku=row.sku, quantity=row.quantity, reason=row.description or "unexplained", adjusted_at=_time_of(row)
     )
-    return Wish(row.invoice, f"online-retail:{row.invoice}:adjust:{number}", adjustment)
+    return KeyedCommand(row.invoice, f"online-retail:{row.invoice}:adjust:{number}", adjustment)
 
 
 def _line_of(row: Row) -> OrderLine:

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from twofold.kernel.errors import Misconfigured, Unavailable
+from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 from twofold.kernel.messages import tag_of
 from twofold.shop.online_retail.api import AGAIN, PATIENCE_SECONDS, PAUSE_SECONDS_MAX, Api
-from twofold.shop.online_retail.invoices import Wish
+from twofold.shop.online_retail.invoices import KeyedCommand
 
 BULK_COMMANDS_MAX = 200
 BULK_BYTES_MAX = 1 << 20
@@ -39,8 +39,10 @@ class Failure(NamedTuple):
     reason: str
 
 
-def replay(url: str, wishes: Sequence[Wish], rate: float | None, stop: Event, on_decided: Callable[[int], None]) -> list[Failure]:
-    """Send all wishes, at most `rate` commands a second, and wait for their outcomes.
+def replay(
+    url: str, commands: Sequence[KeyedCommand], rate: float | None, stop: Event, on_decided: Callable[[int], None]
+) -> list[Failure]:
+    """Send all commands, at most `rate` commands a second, and wait for their outcomes.
 
     `on_decided` is told, from several threads, how many more are done. Raises Unavailable when the API stays away or
     `stop` is set, Misconfigured when it is no such API.
@@ -52,9 +54,9 @@ def replay(url: str, wishes: Sequence[Wish], rate: float | None, stop: Event, on
         try:
             started = time.monotonic()
             sent = 0
-            for bulk in _bulks(wishes, bulk_max):
+            for bulk in _bulks(commands, bulk_max):
                 if rate and api.pause(max(0.0, started + sent / rate - time.monotonic())):
-                    raise Unavailable("the replay was stopped")
+                    raise Unavailable(Neighbour.GATEWAY, "the replay was stopped")
                 if len(undecided) == BULKS_UNDECIDED_MAX:
                     failures += undecided.popleft().result()
                 accepted, refused = _send(api, bulk)
@@ -70,25 +72,25 @@ def replay(url: str, wishes: Sequence[Wish], rate: float | None, stop: Event, on
     return failures
 
 
-def _bulks(wishes: Sequence[Wish], commands_max: int) -> Iterator[list[tuple[Wish, bytes]]]:
-    """Each wish with its line of NDJSON."""
-    bulk: list[tuple[Wish, bytes]] = []
+def _bulks(commands: Sequence[KeyedCommand], commands_max: int) -> Iterator[list[tuple[KeyedCommand, bytes]]]:
+    """Each command with its line of NDJSON."""
+    bulk: list[tuple[KeyedCommand, bytes]] = []
     size = 0
-    for wish in wishes:
-        item = {"type": tag_of(type(wish.command)), "data": wish.command, "idempotency_key": wish.key}
+    for command in commands:
+        item = {"type": tag_of(type(command.command)), "data": command.command, "idempotency_key": command.key}
         line = msgspec.json.encode(item) + b"\n"
         if bulk and (len(bulk) == commands_max or size + len(line) > BULK_BYTES_MAX):
             yield bulk
             bulk, size = [], 0
-        bulk.append((wish, line))
+        bulk.append((command, line))
         size += len(line)
     if bulk:
         yield bulk
 
 
-def _send(api: Api, bulk: list[tuple[Wish, bytes]]) -> tuple[dict[str, Wish], list[Failure]]:
-    """Accepted wishes by command id, and those refused for good."""
-    accepted: dict[str, Wish] = {}
+def _send(api: Api, bulk: list[tuple[KeyedCommand, bytes]]) -> tuple[dict[str, KeyedCommand], list[Failure]]:
+    """Accepted commands by command id, and those refused for good."""
+    accepted: dict[str, KeyedCommand] = {}
     failures: list[Failure] = []
     deadline = time.monotonic() + PATIENCE_SECONDS
     while bulk:
@@ -97,28 +99,28 @@ def _send(api: Api, bulk: list[tuple[Wish, bytes]]) -> tuple[dict[str, Wish], li
         if answer.status != 202 or not isinstance(answer.body, dict):
             raise Misconfigured(f"--url: POST /commands was answered {answer.status} {_said(answer.body)}".rstrip())
         accepted |= {item["command_id"]: bulk[item["index"]][0] for item in answer.body["accepted"]}
-        later: list[tuple[Wish, bytes]] = []
+        later: list[tuple[KeyedCommand, bytes]] = []
         for item in answer.body["refused"]:
-            wish, problem = bulk[item["index"]][0], item["problem"]
+            command, problem = bulk[item["index"]][0], item["problem"]
             if problem.get("status") in AGAIN:
                 later.append(bulk[item["index"]])
             else:
-                failures.append(Failure(wish.invoice, tag_of(type(wish.command)), f"refused: {_said(problem)}"))
+                failures.append(Failure(command.invoice, tag_of(type(command.command)), f"refused: {_said(problem)}"))
         if later and (time.monotonic() > deadline or api.pause(PAUSE_SECONDS_MAX / 10)):
-            raise Unavailable("the API keeps refusing commands for now")
+            raise Unavailable(Neighbour.GATEWAY, "keeps refusing commands for now")
         bulk = later
     return accepted, failures
 
 
-def _follow(url: str, stop: Event, accepted: Mapping[str, Wish], on_decided: Callable[[int], None]) -> list[Failure]:
+def _follow(url: str, stop: Event, accepted: Mapping[str, KeyedCommand], on_decided: Callable[[int], None]) -> list[Failure]:
     failures: list[Failure] = []
     with Api(url, stop) as api:
-        for command_id, wish in accepted.items():
+        for command_id, command in accepted.items():
             outcome = _outcome(api, command_id)
             if outcome["status"] not in ("succeeded", "ignored"):
                 rejection = outcome.get("rejection") or {}
                 reason = f"{outcome['status']}: {_said(rejection) or command_id}"
-                failures.append(Failure(wish.invoice, tag_of(type(wish.command)), reason))
+                failures.append(Failure(command.invoice, tag_of(type(command.command)), reason))
             on_decided(1)
     return failures
 
@@ -132,7 +134,7 @@ def _outcome(api: Api, command_id: str) -> dict[str, Any]:
         if answer.body["status"] != "pending":
             outcome: dict[str, Any] = answer.body
             return outcome
-    raise Unavailable(f"command {command_id} has no outcome")
+    raise Unavailable(Neighbour.GATEWAY, "a command has no outcome", detail=command_id)
 
 
 def _said(problem: Any) -> str:

@@ -83,7 +83,7 @@ def evolve_recent(row: RecentRow | None, event: OrderPlaced | OrderCancelled | O
     return RecentRow(event.customer_id, tuple(changed))
 
 
-CUSTOMER_ORDERS = View(
+CUSTOMER_ORDERS = View[CustomerRow, OrderPlaced | OrderCancelled | OrderReturned | ReturnRecorded](
     name="customer_orders",
     key="customer_id",
     row=CustomerRow,
@@ -92,7 +92,7 @@ CUSTOMER_ORDERS = View(
     evolve=evolve_customer,
 )
 
-RECENT_ORDERS = View(
+RECENT_ORDERS = View[RecentRow, OrderPlaced | OrderCancelled | OrderReturned](
     name="recent_orders",
     key="customer_id",
     row=RecentRow,

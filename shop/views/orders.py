@@ -65,7 +65,7 @@ def status_after(event: OrderCancelled | OrderReturned) -> Status:
     return "returned" if event.is_complete else "partly-returned"
 
 
-ORDERS = View(
+ORDERS = View[OrderRow, OrderPlaced | OrderCancelled | OrderReturned | ShippingAddressUpdated](
     name="orders",
     key="order_id",
     row=OrderRow,

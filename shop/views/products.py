@@ -104,7 +104,7 @@ def evolve_inventory(row: InventoryRow | None, event: Sale | Refund | StockAdjus
     return InventoryRow(row.sku, sold, returned, adjusted, on_hand=returned + adjusted - sold)
 
 
-PRODUCT_SALES = View(
+PRODUCT_SALES = View[ProductRow, OrderPlaced | OrderCancelled | OrderReturned | ReturnRecorded](
     name="product_sales",
     key="sku",
     row=ProductRow,
@@ -114,7 +114,7 @@ PRODUCT_SALES = View(
     orders=("gross", "units_sold"),
 )
 
-INVENTORY = View(
+INVENTORY = View[InventoryRow, OrderPlaced | OrderCancelled | OrderReturned | ReturnRecorded | StockAdjusted](
     name="inventory",
     key="sku",
     row=InventoryRow,

@@ -66,7 +66,7 @@ def _added(row: SalesRow, event: Sale | Refund) -> SalesRow:
     return msgspec.structs.replace(row, refunded=row.refunded + event.total, net=row.net - event.total)
 
 
-SALES_BY_DAY = View(
+SALES_BY_DAY = View[DayRow, OrderPlaced | OrderCancelled | OrderReturned | ReturnRecorded](
     name="sales_by_day",
     key="day",
     row=DayRow,
@@ -75,7 +75,7 @@ SALES_BY_DAY = View(
     evolve=evolve_day,
 )
 
-SALES_BY_COUNTRY = View(
+SALES_BY_COUNTRY = View[CountryRow, OrderPlaced | OrderCancelled | OrderReturned | ReturnRecorded](
     name="sales_by_country",
     key="country",
     row=CountryRow,

@@ -89,11 +89,11 @@ def _served_rounds(backends: Backends, folder: Path, scenario: Scenario, count: 
 
 
 def _embedded_rounds(folder: Path, count: int, random: Random) -> Iterator[Round]:
-    wishes = sample_wishes()
-    part = -(-len(wishes) // count)
+    commands = sample_wishes()
+    part = -(-len(commands) // count)
     with Embedded(folder) as embedded:
         for number in range(count):
-            one = run_mid_replay(embedded, wishes[number * part : (number + 1) * part], f"month-{number}", random)
+            one = run_mid_replay(embedded, commands[number * part : (number + 1) * part], f"month-{number}", random)
             if number == count - 1:
                 one.violations += embedded.checker.check_all_rows() + compare_with_the_file(embedded)
             yield one

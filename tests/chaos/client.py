@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from tests.chaos.record import Record, Sent
-from tests.chaos.stories import STORIES, Story, Wish
+from tests.chaos.stories import STORIES, Step, Story
 from twofold.kernel.ids import command_id_for
 
 REQUEST_SECONDS_MAX = 15.0
@@ -36,9 +36,9 @@ TRY_AGAIN = (429, 503)
 
 
 class Posted(NamedTuple):
-    """A wish with its idempotency key, and the tick at which it was posted first."""
+    """A command with its idempotency key, and the tick at which it was posted first."""
 
-    wish: Wish
+    command: Step
     key: str
     sent: int = -1
 
@@ -85,11 +85,11 @@ class Load:
                 stories = [self._story(f"b{number}-{index}", index) for index in range(BULK_STREAMS)]
                 tellers.create_task(self._tell_in_bulk(session, stories))
 
-    async def replay(self, wishes: Sequence[tuple[Wish, str]]) -> None:
-        """Post these wishes, with these keys, in order and in small bulks, and see every one through to its 202."""
+    async def replay(self, commands: Sequence[tuple[Step, str]]) -> None:
+        """Post these commands, with these keys, in order and in small bulks, and see every one through to its 202."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS_MAX)
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            left = [Posted(wish, key) for wish, key in wishes]
+            left = [Posted(command, key) for command, key in commands]
             while left:
                 size = self._random.randint(1, REPLAY_ITEMS_MAX)
                 await self._see_through(session, left[:size])
@@ -102,24 +102,24 @@ class Load:
         await asyncio.sleep(self._random.random() * 0.2)
         while time.monotonic() < self._until:
             await asyncio.sleep(self._pause_seconds)
-            wish = next(story)
+            command = next(story)
             key = None if self._random.random() < KEYLESS_SHARE else self._key()
             sent = self._record.tick()
             for attempt, gateway in enumerate(self._tries(), start=1):
                 headers = {} if key is None else {"Idempotency-Key": key}
-                status, answer = await self._post(session, f"{gateway}/commands/{wish.type}", wish.data, headers)
+                status, answer = await self._post(session, f"{gateway}/commands/{command.type}", command.data, headers)
                 if status == 202:
-                    self._accepted(wish, key, answer["command_id"], gateway, sent, attempt)
+                    self._accepted(command, key, answer["command_id"], gateway, sent, attempt)
                 elif status in TRY_AGAIN or status == 0:
                     if key is not None:
                         await asyncio.sleep(RETRY_SECONDS * self._random.uniform(0.5, 1.5))
                         continue
-                    self._record.unsure[wish.stream] += 1
+                    self._record.unsure[command.stream] += 1
                 else:
-                    self._record.refused.append(f"{wish.type} on {wish.stream}: {status} {answer}"[:300])
+                    self._record.refused.append(f"{command.type} on {command.stream}: {status} {answer}"[:300])
                 break
             else:
-                self._record.unsure[wish.stream] += 1
+                self._record.unsure[command.stream] += 1
 
     async def _tell_in_bulk(self, session: aiohttp.ClientSession, stories: Sequence[Story]) -> None:
         while time.monotonic() < self._until:
@@ -129,7 +129,7 @@ class Load:
         """Post these in one bulk, and what was not accepted of it again, until nothing is left."""
         left = [posted._replace(sent=self._record.tick()) for posted in left]
         for attempt, gateway in enumerate(self._tries(), start=1):
-            body = [{"type": one.wish.type, "data": one.wish.data, "idempotency_key": one.key} for one in left]
+            body = [{"type": one.command.type, "data": one.command.data, "idempotency_key": one.key} for one in left]
             status, answer = await self._post(session, f"{gateway}/commands", body, {})
             if status == 202:
                 left = self._sort_out(left, answer, gateway, attempt)
@@ -139,7 +139,7 @@ class Load:
             if not left:
                 return
             await asyncio.sleep(RETRY_SECONDS)
-        self._record.unsure.update(one.wish.stream for one in left)
+        self._record.unsure.update(one.command.stream for one in left)
 
     def _sort_out(self, posted: Sequence[Posted], answer: dict[str, Any], gateway: str, attempt: int) -> list[Posted]:
         """Take in a bulk post's answer; what is left to be posted again.
@@ -150,7 +150,9 @@ class Load:
         is_untroubled = attempt == 1 and not answer["refused"]
         for item in answer["accepted"]:
             one = posted[item["index"]]
-            self._accepted(one.wish, one.key, item["command_id"], gateway, one.sent, attempt, one.sent if is_untroubled else None)
+            self._accepted(
+                one.command, one.key, item["command_id"], gateway, one.sent, attempt, one.sent if is_untroubled else None
+            )
         left = []
         for item in answer["refused"]:
             problem, one = item["problem"], posted[item["index"]]
@@ -158,7 +160,7 @@ class Load:
                 self._record.retries[f"item {problem['status']}"] += 1
                 left.append(one)
             else:
-                self._record.refused.append(f"{one.wish}: {problem}"[:300])
+                self._record.refused.append(f"{one.command}: {problem}"[:300])
         return left
 
     async def _post(
@@ -177,12 +179,19 @@ class Load:
         return status, json.loads(text) if text else {}
 
     def _accepted(
-        self, wish: Wish, key: str | None, command_id: str, gateway: str, sent: int, attempts: int, accepted: int | None = None
+        self,
+        command: Step,
+        key: str | None,
+        command_id: str,
+        gateway: str,
+        sent: int,
+        attempts: int,
+        accepted: int | None = None,
     ) -> None:
         if key is not None and command_id != command_id_for("anonymous", key):
             self._record.contradictions.append(f"{key}: {command_id}")
         tick = self._record.tick() if accepted is None else accepted
-        self._record.accept(Sent(command_id, wish.stream, gateway, sent, tick, attempts))
+        self._record.accept(Sent(command_id, command.stream, gateway, sent, tick, attempts))
 
     def _tries(self) -> Any:
         """Gateways to try, at random, until it has taken too long."""

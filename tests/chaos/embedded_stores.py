@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from tests.chaos.stores import Decided, inbox_of, positions_of, recorded, row_of
 from twofold.kernel.domain import Domain
 from twofold.kernel.log import Recorded
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BUSY_SECONDS = 5.0
@@ -56,7 +56,7 @@ class EmbeddedStores:
         found = [f"command {row}" for row in self.select(self._log, "SELECT command_id, reason, error FROM parked_commands")]
         return found + [f"key {row}" for row in self.select(self._views, "SELECT view, key, error FROM parked_keys")]
 
-    def rows(self, view: View, keys: Collection[str] | None) -> dict[str, Any]:
+    def rows(self, view: AnyView, keys: Collection[str] | None) -> dict[str, Any]:
         live = self.select(self._views, "SELECT generation FROM generations WHERE view = ? AND state = 'live'", (view.name,))
         sql = f'SELECT * FROM "{view.name}__g{live[0][0]}"'
         wanted: tuple[str, ...] = ()

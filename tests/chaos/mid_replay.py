@@ -21,7 +21,7 @@ from tests.chaos.embedded import Embedded
 from tests.chaos.record import Record
 from tests.chaos.rooms import wait_until
 from tests.chaos.rounds import SETTLE_SECONDS_MAX, Round
-from tests.chaos.stories import Wish
+from tests.chaos.stories import Step
 from twofold.kernel.domain import load_domain
 from twofold.kernel.messages import tag_of
 from twofold.shop.online_retail import SAMPLE
@@ -34,23 +34,23 @@ AGAIN_SHARE, START_SECONDS = 0.25, 1.5
 """How often it is killed a second time, and how long a start takes, somewhere in which that happens."""
 
 
-def sample_wishes(limit: int | None = None) -> list[tuple[Wish, str]]:
+def sample_wishes(limit: int | None = None) -> list[tuple[Step, str]]:
     """The sample month's commands with their idempotency keys, in the order of the file."""
     domain = load_domain("twofold.shop")
-    wishes = []
-    for one in read(SAMPLE, limit).wishes:
+    commands = []
+    for one in read(SAMPLE, limit).commands:
         command_type = tag_of(type(one.command))
         stream = domain.decider_of[command_type].stream_of(one.command)
-        wishes.append((Wish(command_type, stream, msgspec.to_builtins(one.command)), one.key))
-    return wishes
+        commands.append((Step(command_type, stream, msgspec.to_builtins(one.command)), one.key))
+    return commands
 
 
-def run_mid_replay(embedded: Embedded, wishes: Sequence[tuple[Wish, str]], name: str, random: Random) -> Round:
+def run_mid_replay(embedded: Embedded, commands: Sequence[tuple[Step, str]], name: str, random: Random) -> Round:
     """Post these, kill the system once meanwhile, and check what came of it."""
     record = Record()
     start = time.monotonic()
     load = Load([embedded.room.url], record, name, random)
-    did, recovery_seconds = asyncio.run(_replay_and_kill(embedded, load, wishes, random))
+    did, recovery_seconds = asyncio.run(_replay_and_kill(embedded, load, commands, random))
     seconds = time.monotonic() - start
     violations = []
     settle_seconds = SETTLE_SECONDS_MAX
@@ -80,12 +80,12 @@ def compare_with_the_file(embedded: Embedded, path: Path = SAMPLE) -> list[Viola
 
 
 async def _replay_and_kill(
-    embedded: Embedded, load: Load, wishes: Sequence[tuple[Wish, str]], random: Random
+    embedded: Embedded, load: Load, commands: Sequence[tuple[Step, str]], random: Random
 ) -> tuple[str, float]:
     """What was done, and the seconds from the kill until it answered again."""
-    replaying = asyncio.create_task(load.replay(wishes))
+    replaying = asyncio.create_task(load.replay(commands))
     try:
-        kill_at = random.randrange(len(wishes))
+        kill_at = random.randrange(len(commands))
         while load.accepted_count < kill_at and not replaying.done():
             await asyncio.sleep(TICK_SECONDS)
         await asyncio.sleep(random.uniform(0, LATER_SECONDS_MAX))
@@ -104,4 +104,4 @@ async def _replay_and_kill(
     finally:
         replaying.cancel()
     again = " and again while it started" if kills == 2 else ""
-    return f"killed after {accepted_count} of {len(wishes)} commands{again}", recovery_seconds
+    return f"killed after {accepted_count} of {len(commands)} commands{again}", recovery_seconds

@@ -9,7 +9,7 @@ import msgspec
 import redis
 
 from tests.chaos.stores import positions_of
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 
 
 class RedisRows:
@@ -31,7 +31,7 @@ class RedisRows:
         number, _ = self._live(view)
         return [f"{view} {name!r}" for name in self._client.hkeys(self._key(view, f"g{number}:parked"))]
 
-    def rows(self, view: View, keys: Collection[str] | None) -> dict[str, Any]:
+    def rows(self, view: AnyView, keys: Collection[str] | None) -> dict[str, Any]:
         number, _ = self._live(view.name)
         name = self._key(view.name, f"g{number}:rows")
         found: Iterable[tuple[bytes | str, bytes | None]]

@@ -13,7 +13,7 @@ from tests.chaos.redis_rows import RedisRows
 from tests.chaos.stores import Decided, inbox_of, positions_of, recorded, row_of
 from twofold.kernel.domain import Domain
 from twofold.kernel.log import Recorded
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 
 TRIES_MAX = 60
 TRY_AGAIN_SECONDS = 0.25
@@ -76,7 +76,7 @@ class ServedStores:
         found += [f"key {row}" for row in self.select("SELECT view, key, error FROM read.parked_keys LIMIT 5")]
         return found + [f"key {line}" for name in self._in_redis for line in self._redis.parked(name)]
 
-    def rows(self, view: View, keys: Collection[str] | None) -> dict[str, Any]:
+    def rows(self, view: AnyView, keys: Collection[str] | None) -> dict[str, Any]:
         if view.name in self._in_redis:
             return self._redis.rows(view, keys)
         live = self.select("SELECT generation FROM read.generations WHERE view = %s AND state = 'live'", (view.name,))

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from twofold.kernel.log import Meta, Recorded
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Stores(Protocol):
     def parked(self) -> list[str]:
         """One line for each parked command and each parked key."""
 
-    def rows(self, view: View, keys: Collection[str] | None) -> dict[str, Any]:
+    def rows(self, view: AnyView, keys: Collection[str] | None) -> dict[str, Any]:
         """Rows of the view's live generation, as its row struct, by key; all of them when `keys` is None."""
 
 
@@ -76,7 +76,7 @@ def positions_of(slices: Mapping[str, int], moved: Iterable[tuple[str, int, int]
     return positions
 
 
-def row_of(view: View, columns: Mapping[str, Any]) -> Any:
+def row_of(view: AnyView, columns: Mapping[str, Any]) -> Any:
     """The row struct from its columns, whatever the store keeps beside them left out."""
     names = set(view.row.__struct_fields__)
     return msgspec.convert({name: value for name, value in columns.items() if name in names}, view.row, strict=False)

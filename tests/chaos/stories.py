@@ -1,6 +1,6 @@
-"""What the load consists of: stories of one stream each, in which the order of the wishes matters.
+"""What the load consists of: stories of one stream each, in which the order of the commands matters.
 
-Every wish is unlike every other, so that one that is lost, doubled or moved shows in the rows.
+Every command is unlike every other, so that one that is lost, doubled or moved shows in the rows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ READDRESSES_MAX = 12
 COUNTRIES = ("United Kingdom", "France", "Eire", "Norway")
 
 
-class Wish(NamedTuple):
+class Step(NamedTuple):
     """A command as it is posted."""
 
     type: str
@@ -21,11 +21,11 @@ class Wish(NamedTuple):
     data: dict[str, Any]
 
 
-Story = Iterator[Wish]
+Story = Iterator[Step]
 
 
 def order_story(name: str, random: Random) -> Story:
-    """Orders one after another: placed, readdressed a few times, returned; among them a wish repeated and a wish too late."""
+    """Orders one after another: placed, readdressed a few times, returned; among them one repeated and one too late."""
     number = 0
     while True:
         number += 1
@@ -38,12 +38,12 @@ def order_story(name: str, random: Random) -> Story:
         customer = f"customer-{random.randrange(30)}"
         named = {"order_id": order_id}
         placed = {**named, "customer_id": customer, "lines": lines, "shipping_address": _address(order_id, 0, random)}
-        yield Wish("PlaceOrder", stream, placed)
+        yield Step("PlaceOrder", stream, placed)
         for step in range(1, random.randint(2, READDRESSES_MAX)):
-            yield Wish("UpdateShippingAddress", stream, {**named, "shipping_address": _address(order_id, step, random)})
-        yield Wish("PlaceOrder", stream, placed)
-        yield Wish("ReturnOrder", stream, {**named, "reason": f"end of {order_id}"})
-        yield Wish("UpdateShippingAddress", stream, {**named, "shipping_address": _address(order_id, 99, random)})
+            yield Step("UpdateShippingAddress", stream, {**named, "shipping_address": _address(order_id, step, random)})
+        yield Step("PlaceOrder", stream, placed)
+        yield Step("ReturnOrder", stream, {**named, "reason": f"end of {order_id}"})
+        yield Step("UpdateShippingAddress", stream, {**named, "shipping_address": _address(order_id, 99, random)})
 
 
 def stock_story(name: str, random: Random) -> Story:
@@ -51,7 +51,7 @@ def stock_story(name: str, random: Random) -> Story:
     quantity = 0
     while True:
         quantity += 1
-        yield Wish("AdjustStock", f"stock-{name}", {"sku": name, "quantity": quantity, "reason": f"count {quantity}"})
+        yield Step("AdjustStock", f"stock-{name}", {"sku": name, "quantity": quantity, "reason": f"count {quantity}"})
 
 
 STORIES: tuple[Callable[[str, Random], Story], ...] = (order_story, stock_story)

@@ -21,7 +21,7 @@ from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.log import Decision, Meta, NewEvent
 from twofold.kernel.outcome import Status
-from twofold.kernel.ports import EventStore
+from twofold.kernel.ports import Log
 
 POOL_SIZE = 12
 ACCEPTED_AT = datetime(2010, 12, 1, 8, 26, 0, 123456, tzinfo=UTC)
@@ -31,7 +31,7 @@ class Place(ABC):
     """A migrated database that outlives the stores opened on it."""
 
     @abstractmethod
-    def open(self) -> EventStore:
+    def open(self) -> Log:
         """A store; what was opened before is closed first."""
 
     @abstractmethod
@@ -48,7 +48,7 @@ class PostgresPlace(Place):
         self.url = url
         self.engine = connect(url, POOL_SIZE)
 
-    def open(self) -> EventStore:
+    def open(self) -> Log:
         self.engine.dispose()
         return PostgresEventStore(self.engine)
 
@@ -67,7 +67,7 @@ class SqlitePlace(Place):
         self.path = path
         self.file: SqliteFile | None = None
 
-    def open(self) -> EventStore:
+    def open(self) -> Log:
         self.close()
         self.file = SqliteFile(self.path)
         return SqliteEventStore(self.file)

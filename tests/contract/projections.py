@@ -16,9 +16,9 @@ from twofold.kernel.codec import Codec, encode_event
 from twofold.kernel.domain import domain_of
 from twofold.kernel.log import Meta, Page, Recorded
 from twofold.kernel.messages import Event
-from twofold.kernel.ports import EventStore, ViewStore
+from twofold.kernel.ports import LogPages, ViewStore
 from twofold.kernel.rows import Generation, Progress
-from twofold.kernel.view import About, SliceId, View
+from twofold.kernel.view import About, AnyView, SliceId, View
 from twofold.readmodels.projection.projector import Projector
 
 BEGIN = datetime(2010, 12, 1, tzinfo=UTC)
@@ -58,7 +58,7 @@ class Bugs:
         """`keys` raises on these."""
 
 
-def domain(bugs: Bugs, store: str = "sql") -> tuple[Codec, View, View]:
+def domain(bugs: Bugs, store: str = "sql") -> tuple[Codec, AnyView, AnyView]:
     """A codec and two views of the same events: `heard` and, folded alike under another name, `also`."""
 
     def keys(event: Said, about: About) -> dict[str, int]:
@@ -128,8 +128,8 @@ class QuietBell:
         return lambda: None
 
 
-def projector(log: Log, store: ViewStore, views: Sequence[View], codec: Codec, page_events: int = 10) -> Projector:
-    return Projector(cast(EventStore, log), store, views, codec, QuietBell(), page_events)
+def projector(log: Log, store: ViewStore, views: Sequence[AnyView], codec: Codec, page_events: int = 10) -> Projector:
+    return Projector(cast(LogPages, log), store, views, codec, QuietBell(), page_events)
 
 
 @contextmanager
@@ -159,7 +159,7 @@ def reached(store: ViewStore, generation: Generation, position: int) -> Callable
     return lambda: set(store.positions(generation.view).values()) == {position}
 
 
-def words(store: ViewStore, view: View, names: Collection[str]) -> dict[str, tuple[str, ...]]:
+def words(store: ViewStore, view: AnyView, names: Collection[str]) -> dict[str, tuple[str, ...]]:
     """The words each of these heard; those without a row are left out."""
     rows = store.load(view.name, names)
     return {name: cast(Heard, row.value).words for name, row in rows.items()}

@@ -12,7 +12,7 @@ import pytest
 
 from tests.contract.buses import LANES, AnyBus, EmbeddedBus, RabbitBus, Seen, envelope, put_all, stream_on, until, working
 from twofold.kernel.envelope import Envelope
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 
 
 @pytest.fixture(params=["embedded", "rabbit"])
@@ -81,7 +81,7 @@ async def test_a_delivery_that_raises_is_offered_again_and_neighbours_flow(lanes
         if any(each.stream == bad for each in envelopes):
             tries.append([each.command_id for each in envelopes if each.stream == bad])
             if len(tries) <= 4:
-                raise Unavailable("database")
+                raise Unavailable(Neighbour.LOG)
         seen(envelopes)
 
     await queue.start()

@@ -16,7 +16,7 @@ import twofold.eventstore.sqlite
 from tests.contract.eventstores import ACCEPTED_AT, Place, decided, envelope, place, placed
 from twofold.kernel.errors import Conflict, Error
 from twofold.kernel.log import Decision, NewEvent, Recorded
-from twofold.kernel.ports import EventStore
+from twofold.kernel.ports import Log
 
 WIDE = '\u00fcber-\u5546\u54c1-\U0001f4e6-"quoted"-back\\slash-{curly},comma-\x01-\''
 
@@ -28,11 +28,11 @@ def where(request: pytest.FixtureRequest) -> Iterator[Place]:
 
 
 @pytest.fixture
-def store(where: Place) -> EventStore:
+def store(where: Place) -> Log:
     return where.open()
 
 
-def test_positions_have_no_gap_and_are_seen_in_order_whoever_appends(store: EventStore) -> None:
+def test_positions_have_no_gap_and_are_seen_in_order_whoever_appends(store: Log) -> None:
     """A tailer that asks for "after the last one" must never meet an event that became visible behind its back."""
     batches_each, writers = 25, 6
     is_done = threading.Event()
@@ -62,7 +62,7 @@ def test_positions_have_no_gap_and_are_seen_in_order_whoever_appends(store: Even
     assert store.head() == (expected, seen[-1].recorded_at)
 
 
-def test_a_taken_version_refuses_the_whole_batch(store: EventStore) -> None:
+def test_a_taken_version_refuses_the_whole_batch(store: Log) -> None:
     """Half a batch would leave commands with an outcome whose neighbours were decided on a state that never was."""
     store.append([placed("order-1")])
     late, neighbour = placed("order-1"), placed("order-2")
@@ -74,7 +74,7 @@ def test_a_taken_version_refuses_the_whole_batch(store: EventStore) -> None:
     assert store.append([neighbour]).head == 2
 
 
-def test_a_command_is_decided_once(store: EventStore) -> None:
+def test_a_command_is_decided_once(store: Log) -> None:
     """A second delivery that slipped past the look-up must not take effect a second time, on whatever version it comes."""
     first = placed("order-1")
     store.append([first])
@@ -89,7 +89,7 @@ def test_a_command_is_decided_once(store: EventStore) -> None:
     assert store.outcomes([first.envelope.command_id])[first.envelope.command_id].status == "succeeded"
 
 
-def test_of_appends_that_race_for_a_version_one_wins(store: EventStore) -> None:
+def test_of_appends_that_race_for_a_version_one_wins(store: Log) -> None:
     """Optimistic concurrency is the last line behind leases: whoever comes second has to decide again."""
 
     def attempt(_number: int) -> str:
@@ -104,7 +104,7 @@ def test_of_appends_that_race_for_a_version_one_wins(store: EventStore) -> None:
     assert store.head()[0] == 2
 
 
-def test_outcomes_come_in_the_order_of_the_decisions_and_stay(store: EventStore, where: Place) -> None:
+def test_outcomes_come_in_the_order_of_the_decisions_and_stay(store: Log, where: Place) -> None:
     """What is told right after the commit and what is looked up for ever after is the same."""
     store.append([placed("order-0", version=2, count=2)])
     rejected = decided(
@@ -125,7 +125,7 @@ def test_outcomes_come_in_the_order_of_the_decisions_and_stay(store: EventStore,
     assert found == {outcome.command_id: outcome for outcome in appended.outcomes}
 
 
-def test_decisions_without_events_leave_the_log_alone(store: EventStore) -> None:
+def test_decisions_without_events_leave_the_log_alone(store: Log) -> None:
     """The head's time is that of its event: lag is computed from it."""
     before = store.append([placed("order-1")])
     after = store.append([decided(envelope("order-1"), 1), decided(envelope("order-9"), 0, status="rejected", code="no")])
@@ -134,7 +134,7 @@ def test_decisions_without_events_leave_the_log_alone(store: EventStore) -> None
     assert store.head() == (1, before.recorded_at)
 
 
-def test_a_newer_attempt_replaces_a_parked_outcome_only(store: EventStore) -> None:
+def test_a_newer_attempt_replaces_a_parked_outcome_only(store: Log) -> None:
     """Retrying a parked command decides it anew; an outcome that is final, or as new, is never overwritten."""
     sent = envelope("order-1")
     store.append([decided(sent, 0, status="parked", code="bug", error="Traceback: no")])
@@ -160,7 +160,7 @@ def test_a_newer_attempt_replaces_a_parked_outcome_only(store: EventStore) -> No
         store.append([decided(msgspec.structs.replace(sent, attempt=4), 2, 1)])
 
 
-def test_a_reused_key_is_parked_and_leaves_the_first_outcome(store: EventStore) -> None:
+def test_a_reused_key_is_parked_and_leaves_the_first_outcome(store: Log) -> None:
     """The id stands for the first body; what came second with it is kept for people to see, and had no effect."""
     first = placed("order-1")
     store.append([first])
@@ -173,7 +173,7 @@ def test_a_reused_key_is_parked_and_leaves_the_first_outcome(store: EventStore) 
     assert [(parked.reason, bytes(parked.envelope.data)) for parked in store.parked()] == [("key-reused", b'{"n":2}')]
 
 
-def test_parked_commands_are_listed_in_pages_and_discarded(store: EventStore) -> None:
+def test_parked_commands_are_listed_in_pages_and_discarded(store: Log) -> None:
     """An operator clears the list one by one; the outcome stays, for the client that asks."""
     sent = [envelope(f"order-{number}") for number in range(5)]
     store.append([decided(each, 0, status="parked", code="bug", error="half a character \ud83d and a \0") for each in sent])
@@ -187,7 +187,7 @@ def test_parked_commands_are_listed_in_pages_and_discarded(store: EventStore) ->
     assert store.outcomes([sent[0].command_id])[sent[0].command_id].status == "parked"
 
 
-def test_many_streams_are_read_at_once_each_from_its_own_version(store: EventStore) -> None:
+def test_many_streams_are_read_at_once_each_from_its_own_version(store: Log) -> None:
     """A batch of commands needs all its streams in one question, and most of them have nothing new."""
     store.append([placed("order-1", 3, 3), placed(WIDE, 2, 2), placed("order-3", 1, 1)])
     found = store.read({"order-1": 1, WIDE: 0, "order-3": 1, "order-4": 0})
@@ -197,7 +197,7 @@ def test_many_streams_are_read_at_once_each_from_its_own_version(store: EventSto
     assert store.read({}) == {}
 
 
-def test_an_event_comes_back_as_it_was_written(store: EventStore) -> None:
+def test_an_event_comes_back_as_it_was_written(store: Log) -> None:
     """Old facts are decoded for ever: their bytes, their meta, their order and their time must not be improved on the way."""
     lines = [{"sku": f"{number:05}", "description": WIDE, "quantity": number, "unit_price": 2**53} for number in range(2000)]
     large = msgspec.json.encode({"lines": lines, "spaced": " a  b "})
@@ -211,7 +211,7 @@ def test_an_event_comes_back_as_it_was_written(store: EventStore) -> None:
     assert abs(datetime.now(UTC) - event.recorded_at) < timedelta(seconds=30)
 
 
-def test_a_page_follows_a_position(store: EventStore) -> None:
+def test_a_page_follows_a_position(store: Log) -> None:
     """`through` is where the next page begins: it may not run ahead of what is committed."""
     assert (store.page(0, 10).events, store.page(0, 10).through) == ([], 0)
     store.append([placed("order-1", 5, 5)])
@@ -221,7 +221,7 @@ def test_a_page_follows_a_position(store: EventStore) -> None:
     assert (store.page(5, 3).events, store.page(5, 3).through) == ([], 5)
 
 
-def test_a_filtered_page_says_how_far_it_looked(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_filtered_page_says_how_far_it_looked(store: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint moves over what is left out, too; and a rare type must not make one page read the whole log."""
     for module in (twofold.eventstore.postgres, twofold.eventstore.sqlite):
         monkeypatch.setattr(module, "FILTERED_POSITIONS_MAX", 6)
@@ -238,7 +238,7 @@ def test_a_filtered_page_says_how_far_it_looked(store: EventStore, monkeypatch: 
     assert (store.page(0, 5, []).events, store.page(0, 5, []).through) == ([], 6)
 
 
-def test_a_stream_is_read_up_to_a_version_or_a_time(store: EventStore) -> None:
+def test_a_stream_is_read_up_to_a_version_or_a_time(store: Log) -> None:
     """History: the state as it was then, both ends included."""
     times = [store.append([placed("order-1", version)]).recorded_at for version in (1, 2, 3)]
     store.append([placed("order-11")])
@@ -258,7 +258,7 @@ def test_a_stream_is_read_up_to_a_version_or_a_time(store: EventStore) -> None:
     assert (store.version("order-1"), store.version("order-11"), store.version("order-111")) == (3, 1, 0)
 
 
-def test_an_empty_log_has_no_time(store: EventStore) -> None:
+def test_an_empty_log_has_no_time(store: Log) -> None:
     """Lag on a new system is zero, not the age of the epoch."""
     assert store.head() == (0, None)
     assert store.recorded_at([]) == {} and store.recorded_at([1, 2**70]) == {}
@@ -266,7 +266,7 @@ def test_an_empty_log_has_no_time(store: EventStore) -> None:
 
 
 @pytest.mark.parametrize("text", ["a\0b", "half \ud83d"])
-def test_what_cannot_be_stored_is_not_found(store: EventStore, text: str) -> None:
+def test_what_cannot_be_stored_is_not_found(store: Log, text: str) -> None:
     """Ids and names come from URLs: a strange one is "not there", not a fault of the server."""
     store.append([placed("order-1")])
     assert store.outcomes([text]) == {}
@@ -277,7 +277,7 @@ def test_what_cannot_be_stored_is_not_found(store: EventStore, text: str) -> Non
     assert list(store.read({text: 0, "order-1": 0})) == ["order-1"]
 
 
-def test_data_that_cannot_be_stored_is_a_bug_and_leaves_nothing(store: EventStore) -> None:
+def test_data_that_cannot_be_stored_is_a_bug_and_leaves_nothing(store: Log) -> None:
     """None of the five errors: whoever appends isolates and parks the one command, instead of waiting for better times."""
     bad = placed("half \ud83d")
     with pytest.raises(Exception, match="surrogate") as caught:
@@ -329,7 +329,7 @@ def counted(where: Place) -> list[tuple[Any, ...]]:
     return where.execute("SELECT position, stream FROM counted ORDER BY position")
 
 
-def test_inline_rows_are_committed_with_the_events_or_not_at_all(where: Place, store: EventStore) -> None:
+def test_inline_rows_are_committed_with_the_events_or_not_at_all(where: Place, store: Log) -> None:
     """That is what makes an inline view strong: nobody ever sees one without the other."""
     rows = CountingRows(where)
     store.append([placed("order-1")])

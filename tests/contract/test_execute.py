@@ -22,16 +22,15 @@ from twofold.kernel.domain import domain_of
 from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.errors import Rejected
 from twofold.kernel.ids import new_command_id
-from twofold.kernel.messages import Event
 from twofold.kernel.outcome import Outcome
-from twofold.kernel.ports import EventStore
+from twofold.kernel.ports import Log
 from twofold.workers.execute import Executor
 
 DOMAIN = domain_of(examples.counter)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def events(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStore]:
+def events(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
     """An empty log."""
     if request.param == "sqlite":
         migrate(f"sqlite:///{tmp_path / 'log.db'}")
@@ -46,13 +45,13 @@ def events(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStor
         engine.dispose()
 
 
-def executor(events: EventStore, told: list[Outcome] | None = None) -> Executor:
+def executor(events: Log, told: list[Outcome] | None = None) -> Executor:
     outcomes = LocalOutcomes()
     outcomes.listen(lambda news: told.extend(news) if told is not None else None)
     return Executor(DOMAIN, Codec(DOMAIN), events, LocalBell(), outcomes)
 
 
-def wish(by: int = 1, counter: str = "a", command_id: str | None = None, attempt: int = 1) -> Envelope:
+def asked(by: int = 1, counter: str = "a", command_id: str | None = None, attempt: int = 1) -> Envelope:
     data = msgspec.json.encode({"counter_id": counter, "by": by})
     identity = command_id or new_command_id()
     stream = f"counter-{counter}"
@@ -64,36 +63,36 @@ def statuses(outcomes: Sequence[Outcome]) -> list[str]:
     return [outcome.status for outcome in outcomes]
 
 
-def test_a_command_delivered_twice_has_its_first_outcome_and_one_effect(events: EventStore) -> None:
+def test_a_command_delivered_twice_has_its_first_outcome_and_one_effect(events: Log) -> None:
     """Brokers deliver again after every crash; nothing may be done twice."""
     told: list[Outcome] = []
-    command = wish(by=5)
+    command = asked(by=5)
     first = executor(events, told).execute([command])
     again = executor(events, told).execute([command, command])
     assert again == first and told == [*first, *again]
     assert len(events.stream("counter-a")) == 1
 
 
-def test_outcomes_say_what_a_view_must_have_reached(events: EventStore) -> None:
+def test_outcomes_say_what_a_view_must_have_reached(events: Log) -> None:
     """An ignored or rejected command's position is the last one it saw: waiting for it shows what made it so."""
-    one, ignored, rejected, two = executor(events).execute([wish(1), wish(0), wish(5_000), wish(2)])
+    one, ignored, rejected, two = executor(events).execute([asked(1), asked(0), asked(5_000), asked(2)])
     assert statuses([one, ignored, rejected, two]) == ["succeeded", "ignored", "rejected", "succeeded"]
     assert [o.position for o in (one, ignored, rejected, two)] == [1, 1, 1, 2]
     assert (rejected.code, rejected.details) == ("out-of-range", {"count": 1, "limit": 1000})
 
 
-def test_a_state_another_worker_moved_is_seen_before_a_rejection(events: EventStore) -> None:
+def test_a_state_another_worker_moved_is_seen_before_a_rejection(events: Log) -> None:
     """A rejection appends nothing, so no version check would catch a stale state."""
     here, there = executor(events), executor(events)
-    here.execute([wish(1)])
-    there.execute([wish(998)])
-    assert statuses(here.execute([wish(2)])) == ["rejected"]
+    here.execute([asked(1)])
+    there.execute([asked(998)])
+    assert statuses(here.execute([asked(2)])) == ["rejected"]
 
 
-def test_an_idempotency_key_reused_in_the_same_instant_keeps_the_first_body_and_reports_the_second(events: EventStore) -> None:
+def test_an_idempotency_key_reused_in_the_same_instant_keeps_the_first_body_and_reports_the_second(events: Log) -> None:
     """Neither dropped in silence, nor able to change what the first body did, nor reported again when delivered again."""
-    first = wish(1)
-    second = wish(2, command_id=first.command_id)
+    first = asked(1)
+    second = asked(2, command_id=first.command_id)
     for _ in range(2):
         outcomes = executor(events).execute([first, second])
         assert statuses(outcomes) == ["succeeded"]
@@ -102,10 +101,10 @@ def test_an_idempotency_key_reused_in_the_same_instant_keeps_the_first_body_and_
     assert len(events.stream("counter-a")) == 1
 
 
-def test_a_command_the_log_cannot_store_is_parked_alone(events: EventStore) -> None:
+def test_a_command_the_log_cannot_store_is_parked_alone(events: Log) -> None:
     """What breaks only while appending must not stop a lane for ever, nor hurt its neighbours."""
 
-    def refuse(count: int, command: examples.counter.Count) -> list[Event]:
+    def refuse(count: int, command: examples.counter.Count) -> list[examples.counter.Counted]:
         if command.by == 13:
             raise Rejected("unlucky", why=object())
         return examples.counter.decide(count, command)
@@ -115,27 +114,27 @@ def test_a_command_the_log_cannot_store_is_parked_alone(events: EventStore) -> N
     module.VIEWS = ()  # type: ignore[attr-defined]
     domain = domain_of(module)
     unlucky = Executor(domain, Codec(domain), events, LocalBell(), LocalOutcomes())
-    outcomes = unlucky.execute([wish(1), wish(13), wish(2)])
+    outcomes = unlucky.execute([asked(1), asked(13), asked(2)])
     assert statuses(outcomes) == ["succeeded", "parked", "succeeded"]
     assert "TypeError" in events.parked()[0].error
 
 
-def test_a_parked_command_is_decided_anew_by_a_later_attempt(events: EventStore) -> None:
+def test_a_parked_command_is_decided_anew_by_a_later_attempt(events: Log) -> None:
     """Its old delivery, coming again after the retry, finds the outcome and changes nothing."""
-    unreadable = msgspec.structs.replace(wish(3), data=msgspec.Raw(b'{"counter_id": "a", "by": "many"}'))
+    unreadable = msgspec.structs.replace(asked(3), data=msgspec.Raw(b'{"counter_id": "a", "by": "many"}'))
     (parked,) = executor(events).execute([unreadable])
     assert (parked.status, parked.code) == ("parked", "malformed")
     (entry,) = events.parked()
     assert "many" not in entry.error and entry.envelope.command_id == unreadable.command_id
-    mended = wish(3, command_id=unreadable.command_id, attempt=2)
+    mended = asked(3, command_id=unreadable.command_id, attempt=2)
     assert statuses(executor(events).execute([mended])) == ["succeeded"]
     assert statuses(executor(events).execute([unreadable, mended])) == ["succeeded"]
     assert events.parked() == [] and len(events.stream("counter-a")) == 1
 
 
-def test_workers_that_race_for_the_same_commands_do_each_of_them_once(events: EventStore) -> None:
+def test_workers_that_race_for_the_same_commands_do_each_of_them_once(events: Log) -> None:
     """A zombie and its successor: versions run 1..n and every command has one outcome."""
-    commands = [wish(1) for _ in range(40)]
+    commands = [asked(1) for _ in range(40)]
     threads = [Thread(target=lambda: [executor(events).execute(commands[i : i + 4]) for i in range(0, 40, 4)]) for _ in range(3)]
     for thread in threads:
         thread.start()

@@ -17,9 +17,9 @@ from tests.contract.viewstores import (
     rows_url,  # noqa: F401
 )
 from twofold.kernel.codec import Codec
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ports import ViewStore
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView, View
 from twofold.readmodels.projection.audit import refold
 
 NAMES = ("ann", "bob", "cid", "dan", "eve")
@@ -33,8 +33,8 @@ class Bench:
     log: Log
     bugs: Bugs
     codec: Codec
-    view: View
-    also: View
+    view: AnyView
+    also: AnyView
 
     def say(self, word: str, *to: str, stream: str = "talk-1") -> int:
         return self.log.append(Said(to or NAMES, word), stream)
@@ -149,7 +149,7 @@ def test_what_does_not_answer_is_asked_again_until_it_does(bench: Bench) -> None
     """Databases restart; a projector that gave up would have to be noticed by somebody."""
     generation = bench.store.prepare(bench.view, SLICES)
     bench.say("one")
-    bench.log.away = Unavailable("the log")
+    bench.log.away = Unavailable(Neighbour.LOG)
     with running(projector(bench.log, bench.store, (bench.view,), bench.codec), generation.slice_ids()):
         until(lambda: bench.store.positions("heard"), "a look")
         assert set(bench.store.positions("heard").values()) == {0}

@@ -21,7 +21,7 @@ from tests.servers import Servers
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.ports import ViewStore
 from twofold.kernel.rows import Generation
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 from twofold.readmodels.stores.sql import SqlViewStore, connect
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def expected() -> dict[str, tuple[str, ...]]:
     return heard
 
 
-def ready(url: str) -> tuple[ViewStore, View, Generation]:
+def ready(url: str) -> tuple[ViewStore, AnyView, Generation]:
     _, view, _ = domain(Bugs(), "redis" if url.startswith("redis") else "sql")
     store = store_at(url)
     return store, view, store.prepare(view, SLICES)

@@ -14,7 +14,7 @@ from tests.contract.viewstores import (
     place,
     rows_url,  # noqa: F401
 )
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ids import slice_of
 from twofold.kernel.ports import ViewStore
 from twofold.kernel.rows import Advance, Generation, Row
@@ -256,7 +256,7 @@ def test_a_commit_whose_end_is_unknown_is_looked_up(bench: Bench, generation: Ge
             moved = self._store.commit(advances)
             if cut["left"]:
                 cut["left"] -= 1
-                raise Unavailable("the read database")
+                raise Unavailable(Neighbour.ROWS)
             return moved
 
     for number in range(30):

@@ -17,10 +17,10 @@ from twofold.kernel.codec import Codec, encode_event
 from twofold.kernel.errors import Conflict, Unavailable
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.log import Decision, Meta, NewEvent
-from twofold.kernel.ports import EventStore
+from twofold.kernel.ports import Log
 from twofold.kernel.rows import Found, Generation, Query, Row
-from twofold.kernel.view import SliceId, View
-from twofold.readmodels.inline.projection import InlineRows, PostgresInlineRows, SqliteInlineRows
+from twofold.kernel.view import AnyView, SliceId
+from twofold.readmodels.inline.projection import PostgresInlineProjection, SqlInlineProjection, SqliteInlineProjection
 from twofold.readmodels.inline.store import InlineViewStore
 from twofold.readmodels.projection.audit import refold
 
@@ -30,9 +30,9 @@ WORDS = ("one", "two", "three", "four")
 @dataclass
 class Rig:
     where: Place
-    events: EventStore
-    rows: InlineRows
-    view: View
+    events: Log
+    rows: SqlInlineProjection
+    view: AnyView
     codec: Codec
     bugs: Bugs
     answers: InlineViewStore
@@ -69,7 +69,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
         bugs = Bugs()
         codec, view, _ = domain(bugs)
         view = replace(view, sync="inline")
-        kind = PostgresInlineRows if request.param == "postgres" else SqliteInlineRows
+        kind = PostgresInlineProjection if request.param == "postgres" else SqliteInlineProjection
         url = where.url if isinstance(where, PostgresPlace) else f"sqlite:///{request.getfixturevalue('tmp_path') / 'log.db'}"
         engine = twofold.readmodels.stores.sql.connect(url, 4)
         try:

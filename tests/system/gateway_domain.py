@@ -38,12 +38,12 @@ class Bug(Exception):
     """What a domain's own mistake looks like."""
 
 
-def decide(count: int, wish: Count) -> list[Event]:
-    if wish.by == EXPLOSIVE:
+def decide(count: int, command: Count) -> list[Counted]:
+    if command.by == EXPLOSIVE:
         raise Bug("a decider with a bug")
-    if count + wish.by > LIMIT and wish.by != POISON:
+    if count + command.by > LIMIT and command.by != POISON:
         raise Rejected("too-many", count=count, limit=LIMIT)
-    return [Counted(wish.tally_id, wish.by, wish.colour)] if wish.by else []
+    return [Counted(command.tally_id, command.by, command.colour)] if command.by else []
 
 
 def show(row: Tally | None, event: Counted, about: About) -> Tally | None:

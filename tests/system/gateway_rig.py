@@ -24,7 +24,7 @@ from twofold.eventstore.migrate import migrate
 from twofold.eventstore.sqlite import SqliteEventStore
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import domain_of
-from twofold.kernel.ports import CommandQueue, EventStore, ViewStore
+from twofold.kernel.ports import CommandQueue, Log, ViewStore
 from twofold.readmodels.projection.projector import Projector
 from twofold.workers.execute import Executor
 
@@ -87,7 +87,7 @@ def is_problem(answer: Answer, status: int, kind: str) -> dict[str, Any]:
 
 @dataclass
 class Parts:
-    events: EventStore
+    events: Log
     views: ViewStore
     queue: Any
     bell: LocalBell

@@ -14,7 +14,7 @@ import pytest
 
 import twofold.gateway.http.event_streams
 from tests.system.gateway_rig import Rig, is_problem, rig
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ async def test_health_follows_the_neighbours(running: Rig, monkeypatch: pytest.M
     assert (await running.call("GET", "/readyz")).status == 200
 
     def away() -> tuple[int, None]:
-        raise Unavailable("the event log")
+        raise Unavailable(Neighbour.LOG)
 
     monkeypatch.setattr(running.parts.events, "head", away, raising=False)
     await asyncio.sleep(1.1)

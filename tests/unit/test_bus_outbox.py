@@ -12,7 +12,7 @@ import pytest
 import twofold.bus.outbox
 from twofold.bus.outbox import Outbox
 from twofold.kernel.envelope import Envelope, decode_batch
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ids import lane_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,7 +38,7 @@ class Published:
     async def publish(self, lane: int, body: bytes) -> None:
         self.attempts.append(body)
         if len(self.attempts) <= self.failures:
-            raise Unavailable("broker")
+            raise Unavailable(Neighbour.BROKER)
         self.batches.append((lane, [each.command_id for each in decode_batch(body)]))
         await self.durable.wait()
 

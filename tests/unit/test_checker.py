@@ -18,7 +18,7 @@ from tests.chaos.record import Record, Sent
 from tests.chaos.stores import Decided
 from twofold.kernel.domain import load_domain
 from twofold.kernel.log import Meta, Recorded
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SHOP = load_domain("twofold.shop")
@@ -53,7 +53,7 @@ class HandMade:
     def parked(self) -> list[str]:
         return self.parked_lines
 
-    def rows(self, view: View, keys: Collection[str] | None) -> dict[str, Any]:
+    def rows(self, view: AnyView, keys: Collection[str] | None) -> dict[str, Any]:
         rows = self.inventory if view.name == "inventory" else {}
         return dict(rows) if keys is None else {key: rows[key] for key in keys if key in rows}
 

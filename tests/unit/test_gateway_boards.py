@@ -15,7 +15,7 @@ from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.http.threads import Threads, Together
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.envelope import Envelope
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.rows import Progress
 from twofold.kernel.view import SliceId
@@ -182,7 +182,7 @@ async def test_a_failed_read_fails_for_everybody_aboard_and_for_nobody_later() -
 
         def read(self, keys: list[str]) -> Mapping[str, str]:
             if self.is_broken:
-                raise Unavailable("the store")
+                raise Unavailable(Neighbour.ROWS)
             return dict.fromkeys(keys, "fine")
 
     store, threads = Broken(), Threads(2)

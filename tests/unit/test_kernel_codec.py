@@ -153,7 +153,7 @@ def test_an_event_is_written_under_its_stable_name() -> None:
 
 
 def test_equal_wishes_have_one_fingerprint_however_they_were_written() -> None:
-    """White space, field order and defaults do not make another wish; a value and the type do."""
+    """White space, field order and defaults do not make another command; a value and the type do."""
     one = encode(CODEC.command("Write", b'{"page":"1","text":"a"}'))
     same = encode(CODEC.command("Write", b'{ "text": "\\u0061", "parts": [], "page": "1" }'))
     other = encode(CODEC.command("Write", b'{"page":"1","text":"b"}'))

@@ -81,7 +81,7 @@ class Door(msgspec.Struct):
     times: int = 1
 
 
-def decide(state: bool, command: Open) -> list[Event]:
+def decide(state: bool, command: Open) -> list[Opened]:
     if command.door == "wall":
         raise Rejected("no-door", door=command.door)
     return [] if state else [Opened(command.door)]
@@ -143,7 +143,7 @@ def test_a_domain_is_found_by_the_name_of_its_module() -> None:
 
 def test_a_stream_belongs_to_the_decider_with_the_longest_fitting_name() -> None:
     """`door-bell-1` is a bell, not the door called `bell-1`."""
-    bell = Decider("doorbell", "door", (), (), None, decide, lambda state, event: state)
+    bell = Decider[bool, Open, Opened]("doorbell", "door", (), (), False, decide, lambda state, event: state)
     domain = domain_of(module(DECIDERS=(DOOR, bell)))
     assert domain.decider_of_stream("door-7") is DOOR
     assert domain.decider_of_stream("doorbell-7") is bell

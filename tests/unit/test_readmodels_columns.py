@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.messages import Event
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView, View
 from twofold.readmodels.schema.columns import Columns, shape_of
 from twofold.readmodels.schema.keys import askable, refuse_key, slice_for, stream_key
 
@@ -43,7 +43,7 @@ class Mixed(msgspec.Struct, frozen=True, kw_only=True):
     rest: Any = None
 
 
-def view_of(row: type[msgspec.Struct] = Mixed, **more: Any) -> View:
+def view_of(row: type[msgspec.Struct] = Mixed, **more: Any) -> AnyView:
     return View(name="mixed", key="name", row=row, on=(Happened,), keys=lambda e, a: (), evolve=lambda r, e, a: r, **more)
 
 

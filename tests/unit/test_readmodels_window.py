@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 import twofold.subscriptions.window
 from tests.contract.projections import Bugs, Log, Noise, Said, domain
-from twofold.kernel.ports import EventStore
+from twofold.kernel.ports import LogPages
 from twofold.subscriptions.window import Window
 
 CODEC, VIEW, _ = domain(Bugs())
 
 
 def window_on(log: Log) -> Window:
-    return Window(cast(EventStore, log), CODEC, [VIEW])
+    return Window(cast(LogPages, log), CODEC, [VIEW])
 
 
 def full_log(count: int) -> Log:

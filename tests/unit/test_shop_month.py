@@ -49,8 +49,8 @@ def decided(path: Path) -> list[Recorded]:
     codec = Codec(DOMAIN)
     states: dict[str, Any] = {}
     recorded: list[Recorded] = []
-    for wish in read(path).wishes:
-        command = codec.command(tag_of(type(wish.command)), encode(wish.command))
+    for keyed in read(path).commands:
+        command = codec.command(tag_of(type(keyed.command)), encode(keyed.command))
         decider = DOMAIN.decider_of[tag_of(type(command))]
         stream = decider.stream_of(command)
         state = states.get(stream, decider.initial)

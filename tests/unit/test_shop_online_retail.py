@@ -14,7 +14,7 @@ from twofold.kernel.errors import Malformed
 from twofold.kernel.messages import tag_of
 from twofold.shop.online_retail import SAMPLE
 from twofold.shop.online_retail.__main__ import main, summary
-from twofold.shop.online_retail.invoices import Wish, read
+from twofold.shop.online_retail.invoices import KeyedCommand, read
 from twofold.shop.order import PlaceOrder
 from twofold.shop.returns import RecordReturn
 from twofold.shop.stock import AdjustStock
@@ -30,20 +30,20 @@ def file_of(folder: Path, *lines: str, header: str = HEADER) -> Path:
     return path
 
 
-def wishes_of(folder: Path, *lines: str) -> list[Wish]:
-    return read(file_of(folder, *lines)).wishes
+def wishes_of(folder: Path, *lines: str) -> list[KeyedCommand]:
+    return read(file_of(folder, *lines)).commands
 
 
 def test_an_invoice_becomes_one_order_with_its_lines_as_they_are(tmp_path: Path) -> None:
     """Lines that do not stand together included; codes, descriptions and their spaces untouched; the first line's time."""
-    wishes = wishes_of(
+    commands = wishes_of(
         tmp_path,
         '1,a1, "RED",3,2010-12-01T08:00:00,2.55,77,France',
         "2,A1,,1,2010-12-01T08:00:00,0.0,,EIRE",
         "1,BANK CHARGES,,80995,2010-12-01T09:00:00,38970.00,77,France",
     )
-    assert wishes == [
-        Wish(
+    assert commands == [
+        KeyedCommand(
             "1",
             "online-retail:1:order",
             PlaceOrder(
@@ -55,7 +55,7 @@ def test_an_invoice_becomes_one_order_with_its_lines_as_they_are(tmp_path: Path)
                 fulfilment="none",
             ),
         ),
-        Wish(
+        KeyedCommand(
             "2",
             "online-retail:2:order",
             PlaceOrder(
@@ -72,14 +72,18 @@ def test_an_invoice_becomes_one_order_with_its_lines_as_they_are(tmp_path: Path)
 
 def test_negative_lines_of_an_invoice_become_adjustments(tmp_path: Path) -> None:
     """One each, also beside an order, and whatever their price says; the key counts the invoice's lines."""
-    wishes = wishes_of(
+    commands = wishes_of(
         tmp_path,
         "1,A,damages,-4,2010-12-01T08:00:00,-1,,France",
         "1,B,MUG,1,2010-12-01T09:00:00,1,,France",
         "1,A,,-5,2010-12-01T09:00:00,,,France",
     )
-    assert [wish.key for wish in wishes] == ["online-retail:1:order", "online-retail:1:adjust:1", "online-retail:1:adjust:3"]
-    assert wishes[0].command == PlaceOrder(
+    assert [command.key for command in commands] == [
+        "online-retail:1:order",
+        "online-retail:1:adjust:1",
+        "online-retail:1:adjust:3",
+    ]
+    assert commands[0].command == PlaceOrder(
         order_id="1",
         customer_id="guest",
         lines=(OrderLine("B", "MUG", 1, 100),),
@@ -87,20 +91,20 @@ def test_negative_lines_of_an_invoice_become_adjustments(tmp_path: Path) -> None
         placed_at=EIGHT,
         fulfilment="none",
     )
-    assert wishes[1].command == AdjustStock("A", -4, "damages", EIGHT)
-    assert wishes[2].command == AdjustStock("A", -5, "unexplained", EIGHT.replace(hour=9))
+    assert commands[1].command == AdjustStock("A", -4, "damages", EIGHT)
+    assert commands[2].command == AdjustStock("A", -5, "unexplained", EIGHT.replace(hour=9))
 
 
 def test_a_credit_note_becomes_one_return(tmp_path: Path) -> None:
-    (wish,) = wishes_of(
+    (command,) = wishes_of(
         tmp_path,
         "C9,D,Discount,-1,2010-12-01T08:00:00,27.50,77,France",
         "C9,A,,0,2010-12-01T08:00:00,1,77,France",
         "C9,A,MUG,-2,2010-12-02T08:00:00,1,77,France",
     )
-    assert wish.key == "online-retail:C9:return"
+    assert command.key == "online-retail:C9:return"
     lines = (OrderLine("D", "Discount", 1, 2_750), OrderLine("A", "MUG", 2, 100))
-    assert wish.command == RecordReturn("C9", "77", lines, "France", "credit note", EIGHT)
+    assert command.command == RecordReturn("C9", "77", lines, "France", "credit note", EIGHT)
 
 
 def test_bad_debts_and_zero_lines_become_nothing_and_are_counted(tmp_path: Path) -> None:
@@ -113,7 +117,7 @@ def test_bad_debts_and_zero_lines_become_nothing_and_are_counted(tmp_path: Path)
             "C3,A,,0,2010-12-01T08:00:00,1,,France",
         )
     )
-    assert reading.wishes == []
+    assert reading.commands == []
     assert summary(reading) == "orders 0, returns 0, adjustments 0, skipped 4"
 
 
@@ -123,9 +127,9 @@ def test_bad_debts_and_zero_lines_become_nothing_and_are_counted(tmp_path: Path)
 )
 def test_prices_are_rounded_half_up_a_piece(tmp_path: Path, pounds: str, pence: int) -> None:
     """In decimal: 1.005 pounds are 101 pence, which binary floats would get wrong."""
-    (wish,) = wishes_of(tmp_path, f"1,A,,7,2010-12-01T08:00:00,{pounds},,France")
-    assert isinstance(wish.command, PlaceOrder)
-    assert wish.command.lines[0].unit_price == pence
+    (command,) = wishes_of(tmp_path, f"1,A,,7,2010-12-01T08:00:00,{pounds},,France")
+    assert isinstance(command.command, PlaceOrder)
+    assert command.command.lines[0].unit_price == pence
 
 
 def test_times_without_a_zone_are_utc(tmp_path: Path) -> None:
@@ -134,7 +138,7 @@ def test_times_without_a_zone_are_utc(tmp_path: Path) -> None:
         "1,A,,-1,2010-12-01T08:00:00Z,0,,France",
         "1,A,,-1,2010-12-01T09:00:00+01:00,0,,France",
     ]
-    times = [wish.command.adjusted_at for wish in wishes_of(tmp_path, *lines) if isinstance(wish.command, AdjustStock)]
+    times = [command.command.adjusted_at for command in wishes_of(tmp_path, *lines) if isinstance(command.command, AdjustStock)]
     assert times == [EIGHT] * 3
 
 
@@ -186,8 +190,8 @@ def test_a_limit_counts_invoices(tmp_path: Path) -> None:
     path = file_of(tmp_path, *lines, "2,B,,1,2010-12-01T08:00:00,1,,F")
     reading = read(path, limit=2)
     assert summary(reading) == "orders 1, returns 0, adjustments 0, skipped 1"
-    assert isinstance(reading.wishes[0].command, PlaceOrder)
-    assert len(reading.wishes[0].command.lines) == 2
+    assert isinstance(reading.commands[0].command, PlaceOrder)
+    assert len(reading.commands[0].command.lines) == 2
 
 
 @pytest.mark.parametrize("arguments", [["--rate", "0"], ["--rate", "fast"], ["--limit", "0"], ["--limit", "1.5"]])
@@ -209,6 +213,6 @@ def test_every_wish_of_the_sample_month_passes_the_door() -> None:
     codec = Codec(load_domain("twofold.shop"))
     reading = read(SAMPLE)
     assert summary(reading) == "orders 1629, returns 326, adjustments 70, skipped 0"
-    assert len({wish.key for wish in reading.wishes}) == len(reading.wishes)
-    for wish in reading.wishes:
-        assert codec.command(tag_of(type(wish.command)), encode(wish.command)) == wish.command
+    assert len({command.key for command in reading.commands}) == len(reading.commands)
+    for command in reading.commands:
+        assert codec.command(tag_of(type(command.command)), encode(command.command)) == command.command

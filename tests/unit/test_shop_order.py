@@ -1,4 +1,4 @@
-"""What an order, a recorded return and a stock adjustment make of each wish."""
+"""What an order, a recorded return and a stock adjustment make of each command."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_an_order_is_placed_once() -> None:
     ids=str,
 )
 def test_an_order_id_never_stands_for_two_orders(change: dict[str, object]) -> None:
-    """Ignoring the second wish would lose it in silence."""
+    """Ignoring the second command would lose it in silence."""
     given(ORDER, PLACED).when(msgspec.structs.replace(PLACE, **change)).rejected("already-placed")
 
 
@@ -101,10 +101,12 @@ def test_an_order_larger_than_sums_can_bear_is_rejected() -> None:
 
 
 @pytest.mark.parametrize(
-    "wish", [CancelOrder("7", ""), UpdateShippingAddress("7", AWAY), ReturnOrder("7", "")], ids=lambda wish: type(wish).__name__
+    "command",
+    [CancelOrder("7", ""), UpdateShippingAddress("7", AWAY), ReturnOrder("7", "")],
+    ids=lambda command: type(command).__name__,
 )
-def test_an_order_that_was_never_placed_can_only_be_placed(wish: CancelOrder) -> None:
-    given(ORDER).when(wish).rejected("no-such-order")
+def test_an_order_that_was_never_placed_can_only_be_placed(command: CancelOrder) -> None:
+    given(ORDER).when(command).rejected("no-such-order")
 
 
 def test_a_cancellation_voids_the_whole_order_once() -> None:
@@ -167,15 +169,15 @@ def test_when_everything_is_back_the_same_return_again_is_ignored() -> None:
 
 def test_a_return_without_an_order_is_recorded_once() -> None:
     lines = (OrderLine("mug", "MUG", 2, 250),)
-    wish = RecordReturn("C7", "guest", lines, "Norway", "broken", returned_at=NINE)
+    command = RecordReturn("C7", "guest", lines, "Norway", "broken", returned_at=NINE)
     fact = ReturnRecorded("C7", "guest", (Line("mug", "MUG", 2, 250),), "Norway", NINE, "broken", 2, 500)
-    given(RETURN).when(wish).then(fact)
-    given(RETURN, fact).when(wish).nothing_happened()
-    given(RETURN, fact).when(msgspec.structs.replace(wish, country="Sweden")).rejected("already-recorded")
+    given(RETURN).when(command).then(fact)
+    given(RETURN, fact).when(command).nothing_happened()
+    given(RETURN, fact).when(msgspec.structs.replace(command, country="Sweden")).rejected("already-recorded")
 
 
 def test_every_adjustment_of_the_stock_counts() -> None:
-    """Two wishes of the same quantity are two wishes: only the inbox knows a repeated one."""
+    """Two commands of the same quantity are two commands: only the inbox knows a repeated one."""
     fact = StockAdjusted("mug", -2, "damages", None)
     given(STOCK, fact).when(AdjustStock("mug", -2, "damages")).then(fact)
     given(STOCK).when(AdjustStock("mug", 0, "counted")).nothing_happened()
@@ -185,9 +187,9 @@ def test_every_adjustment_of_the_stock_counts() -> None:
 def test_one_moment_in_two_time_zones_is_one_wish() -> None:
     """Times are turned into UTC at the door."""
     ten_in_paris = NINE.astimezone(timezone(timedelta(hours=1)))
-    wish = msgspec.structs.replace(PLACE, placed_at=ten_in_paris)
-    assert encode(wish) == encode(PLACE)
-    given(ORDER, PLACED).when(wish).nothing_happened()
+    command = msgspec.structs.replace(PLACE, placed_at=ten_in_paris)
+    assert encode(command) == encode(PLACE)
+    given(ORDER, PLACED).when(command).nothing_happened()
 
 
 GOOD = encode(PLACE)
@@ -228,5 +230,5 @@ def test_what_is_out_of_bounds_is_refused_at_the_door(old: bytes, new: bytes, po
 def test_real_product_codes_pass_the_door(sku: str) -> None:
     """They are kept exactly as they are, as are prices and quantities of the largest real orders."""
     lines = (OrderLine(sku, "", 80_995, 3_897_000),)
-    wish = msgspec.structs.replace(PLACE, lines=lines)
-    assert Codec(load_domain("twofold.shop")).command("PlaceOrder", encode(wish)) == wish
+    command = msgspec.structs.replace(PLACE, lines=lines)
+    assert Codec(load_domain("twofold.shop")).command("PlaceOrder", encode(command)) == command

@@ -17,7 +17,7 @@ from twofold.kernel.errors import Rejected
 from twofold.kernel.ids import slice_of
 from twofold.kernel.log import Meta, Recorded
 from twofold.kernel.messages import Command, Event, tag_of
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 from twofold.shop.order import CancelOrder, PlaceOrder, ReturnOrder, UpdateShippingAddress
 from twofold.shop.pieces import ReturnLine
 from twofold.shop.returns import RecordReturn
@@ -76,7 +76,7 @@ class House:
         return events
 
 
-def shown(view: View, log: Sequence[Event]) -> dict[str, dict[str, Any]]:
+def shown(view: AnyView, log: Sequence[Event]) -> dict[str, dict[str, Any]]:
     """A view's rows as their JSON says."""
     as_json: dict[str, dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(rows(view, *log)))
     return as_json
@@ -98,23 +98,23 @@ def test_the_histories_below_hold_every_fact(fact: type[Event]) -> None:
 
 
 @given(histories, commands)
-def test_the_same_wish_twice_is_silent(history: list[Command], wish: Command) -> None:
-    """Where the wish itself says which one it is: an adjustment and a partial return may be meant twice."""
+def test_the_same_wish_twice_is_silent(history: list[Command], command: Command) -> None:
+    """Where the command itself says which one it is: an adjustment and a partial return may be meant twice."""
     house = House(history)
-    first = house.take(wish)
-    if isinstance(wish, AdjustStock) or (isinstance(wish, ReturnOrder) and wish.lines is not None):
+    first = house.take(command)
+    if isinstance(command, AdjustStock) or (isinstance(command, ReturnOrder) and command.lines is not None):
         return
-    assert house.take(wish) == (None if first is None else [])
+    assert house.take(command) == (None if first is None else [])
 
 
 @given(histories, st.data())
 def test_a_wish_meant_as_the_last_return_is_silent_once_all_is_back(history: list[Command], data: st.DataObject) -> None:
     """A fully returned order ignores the return that completed it."""
     house = House(history)
-    wish = data.draw(st.builds(ReturnOrder, ids, texts, return_lines))
-    events = house.take(wish)
-    if events and house.states[f"order-{wish.order_id}"].status == "returned":
-        assert house.take(wish) == []
+    command = data.draw(st.builds(ReturnOrder, ids, texts, return_lines))
+    events = house.take(command)
+    if events and house.states[f"order-{command.order_id}"].status == "returned":
+        assert house.take(command) == []
 
 
 @given(histories)

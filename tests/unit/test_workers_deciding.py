@@ -29,7 +29,7 @@ class Added(Event, frozen=True):
     by: int
 
 
-def decide(total: int, command: Add) -> list[Event]:
+def decide(total: int, command: Add) -> list[Added]:
     if command.by == 13:
         raise ZeroDivisionError("a bug")
     if command.by == 14:
@@ -52,7 +52,7 @@ DOMAIN = domain_of(module)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def wish(command_id: str, by: Any, counter: str = "a", **more: Any) -> Envelope:
+def command(command_id: str, by: Any, counter: str = "a", **more: Any) -> Envelope:
     data = msgspec.json.encode({"counter": counter, "by": by})
     return Envelope(command_id, "Add", f"counter-{counter}", msgspec.Raw(data), fingerprint_of("Add", data), NOON, **more)
 
@@ -73,7 +73,7 @@ def decide_all(
 
 def test_commands_of_one_batch_see_what_the_ones_before_them_did() -> None:
     """Else two commands of one batch would both take the last item."""
-    first, second, third = decide_all(wish("1", 60), wish("2", 60), wish("3", 40))
+    first, second, third = decide_all(command("1", 60), command("2", 60), command("3", 40))
     assert [d.status for d in (first, second, third)] == ["succeeded", "rejected", "succeeded"]
     assert (second.code, second.details, second.version) == ("too-much", {"total": 60}, 1)
     assert [event.version for event in third.events] == [2]
@@ -81,7 +81,7 @@ def test_commands_of_one_batch_see_what_the_ones_before_them_did() -> None:
 
 def test_a_bug_parks_its_command_and_no_neighbour() -> None:
     """One bad command must not hold up, or change, what others wished."""
-    before, bug, after = decide_all(wish("1", 1), wish("2", 13), wish("3", 2))
+    before, bug, after = decide_all(command("1", 1), command("2", 13), command("3", 2))
     assert (bug.status, bug.code, bug.events) == ("parked", "bug", ())
     assert "ZeroDivisionError: a bug" in (bug.error or "")
     assert [(d.status, d.version) for d in (before, after)] == [("succeeded", 1), ("succeeded", 2)]
@@ -89,44 +89,44 @@ def test_a_bug_parks_its_command_and_no_neighbour() -> None:
 
 def test_an_event_that_cannot_be_folded_is_never_written() -> None:
     """Once in the log it would poison its stream for ever. The good event before it goes too: a command acts whole."""
-    bug, after = decide_all(wish("1", 14), wish("2", 2))
+    bug, after = decide_all(command("1", 14), command("2", 2))
     assert (bug.status, bug.events) == ("parked", ())
     assert after.events[0].version == 1
 
 
 def test_a_stream_that_cannot_be_folded_parks_its_commands_and_keeps_its_version() -> None:
-    parked, other = decide_all(wish("1", 1), wish("2", 1, counter="b"), recorded=past(5, 666))
+    parked, other = decide_all(command("1", 1), command("2", 1, counter="b"), recorded=past(5, 666))
     assert (parked.status, parked.version) == ("parked", 2)
     assert other.status == "succeeded"
 
 
 def test_a_command_no_decider_can_read_is_parked_as_malformed() -> None:
     """It was answered 202, so it must get an outcome, whatever version of the domain this worker runs."""
-    (decision,) = decide_all(wish("1", "many"))
+    (decision,) = decide_all(command("1", "many"))
     assert (decision.status, decision.code) == ("parked", "malformed")
 
 
 def test_a_cached_state_is_brought_up_to_date_before_it_decides() -> None:
     """A rejection appends nothing, so no version check would ever notice that it was decided on a stale state."""
-    (decision,) = decide_all(wish("1", 50), known={"counter-a": Folded(1, 10, 0)}, recorded=past(45, after=1))
+    (decision,) = decide_all(command("1", 50), known={"counter-a": Folded(1, 10, 0)}, recorded=past(45, after=1))
     assert (decision.code, decision.details) == ("too-much", {"total": 55})
 
 
 def test_a_command_that_expects_another_version_is_rejected() -> None:
-    moved, fits = decide_all(wish("1", 1, expected_version=7), wish("2", 1, expected_version=2), recorded=past(1, 1))
+    moved, fits = decide_all(command("1", 1, expected_version=7), command("2", 1, expected_version=2), recorded=past(1, 1))
     assert (moved.status, moved.code, moved.details) == ("rejected", "stream-moved", {"expected": 7, "version": 2})
     assert fits.status == "succeeded"
 
 
 def test_the_same_command_twice_in_a_batch_is_decided_once() -> None:
     """Deliveries repeat; a batch may hold both copies."""
-    fresh, reused = _sort_out([wish("1", 1), wish("2", 2), wish("1", 1)], {})
+    fresh, reused = _sort_out([command("1", 1), command("2", 2), command("1", 1)], {})
     assert ([e.command_id for e in fresh], reused) == (["1", "2"], [])
 
 
 def test_an_idempotency_key_reused_in_the_same_instant_is_reported() -> None:
-    fresh, reused = _sort_out([wish("1", 1), wish("1", 2)], {})
-    assert (len(fresh), [e.fingerprint for e in reused]) == (1, [wish("1", 2).fingerprint])
+    fresh, reused = _sort_out([command("1", 1), command("1", 2)], {})
+    assert (len(fresh), [e.fingerprint for e in reused]) == (1, [command("1", 2).fingerprint])
 
 
 def test_states_are_bounded_in_number_and_in_bytes() -> None:

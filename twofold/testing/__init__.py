@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from twofold.kernel.decider import Decider
+from twofold.kernel.decider import AnyDecider
 from twofold.kernel.errors import Rejected
 from twofold.kernel.messages import Command, Event
-from twofold.kernel.view import About, View
+from twofold.kernel.view import About, AnyView
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -46,7 +46,7 @@ class When:
 class Given:
     """A decider with a past."""
 
-    def __init__(self, decider: Decider, events: Sequence[Event]) -> None:
+    def __init__(self, decider: AnyDecider, events: Sequence[Event]) -> None:
         self._decider = decider
         self.state = decider.fold(events)
 
@@ -57,12 +57,12 @@ class Given:
             return When((), rejection)
 
 
-def given(decider: Decider, *events: Event) -> Given:
+def given(decider: AnyDecider, *events: Event) -> Given:
     return Given(decider, events)
 
 
 def rows(
-    view: View, *events: Event, start: dict[str, msgspec.Struct] | None = None, after: int = 0, recorded_at: datetime = NOON
+    view: AnyView, *events: Event, start: dict[str, msgspec.Struct] | None = None, after: int = 0, recorded_at: datetime = NOON
 ) -> dict[str, msgspec.Struct]:
     """The rows a view has after these events, on top of `start` if given; `after` is the position before the first one."""
     table = dict(start or {})

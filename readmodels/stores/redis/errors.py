@@ -7,9 +7,8 @@ from contextlib import contextmanager
 
 import redis
 
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 
-WHAT = "Redis"
 PASSING = ("LOADING", "BUSY", "READONLY", "MASTERDOWN", "OOM", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF")
 """How errors begin that pass by themselves, or once somebody has given the server what it lacks."""
 
@@ -20,8 +19,8 @@ def in_our_words() -> Iterator[None]:
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise Unavailable(WHAT) from error
+        raise Unavailable(Neighbour.REDIS) from error
     except redis.ResponseError as error:
         if str(error).startswith(PASSING) or type(error) in (redis.OutOfMemoryError, redis.ReadOnlyError):
-            raise Unavailable(WHAT) from error
+            raise Unavailable(Neighbour.REDIS) from error
         raise

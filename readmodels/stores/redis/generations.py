@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.rows import Generation
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Columns, shape_of
 from twofold.readmodels.stores.redis.places import Path, paths_of
 from twofold.readmodels.stores.redis.scripts import PREPARE
@@ -23,7 +23,7 @@ Record = tuple[int, str, int]
 class Shelf:
     """Where one generation of a view stands in Redis: the names of its keys, all in one hash slot. On disk for ever."""
 
-    def __init__(self, prefix: str, view: View, generation: Generation) -> None:
+    def __init__(self, prefix: str, view: AnyView, generation: Generation) -> None:
         self.view = view
         self.generation = generation
         self.columns = Columns(view)
@@ -43,12 +43,12 @@ def generation_keys(prefix: str, view: str, number: int, orders_count: int) -> l
     return [f"{{{prefix}:{view}}}:g{number}:{part}" for part in parts]
 
 
-def record_of(view: View, slices: int) -> bytes:
+def record_of(view: AnyView, slices: int) -> bytes:
     record: Record = (slices, shape_of(view), len(paths_of(view, Columns(view))))
     return msgspec.msgpack.encode(record)
 
 
-def prepare(client: Any, prefix: str, view: View, slices: int) -> Generation:
+def prepare(client: Any, prefix: str, view: AnyView, slices: int) -> Generation:
     """The live generation, made if there is none of the view's shape."""
     key, shape = generations_key(prefix, view.name), shape_of(view)
     for _ in range(RACES_MAX):
@@ -62,7 +62,7 @@ def prepare(client: Any, prefix: str, view: View, slices: int) -> Generation:
                 client.unlink(*generation_keys(prefix, view.name, number, known[number][2]))
                 client.hdel(key, number)
             return Generation(view.name, newest + 1, standing[0])
-    raise Unavailable(f"view {view.name}, which others keep giving another shape")
+    raise Unavailable(Neighbour.REDIS, "others keep giving a view another shape", detail=view.name)
 
 
 def _decoded(record: bytes) -> Record:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Column, Columns
 from twofold.readmodels.schema.query import Question
 
@@ -25,7 +25,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OFFSET = 1 << 63
 
 
-def paths_of(view: View, columns: Columns) -> tuple[Path, ...]:
+def paths_of(view: AnyView, columns: Columns) -> tuple[Path, ...]:
     """Every order one may ask for. A view's paths are part of its shape: their places in this tuple are on disk."""
     fields = [columns.by_name[name] for name in sorted({*view.indexes, *view.orders} - {view.key})]
     indexes = [column for column in fields if column.name in view.indexes]

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from twofold.kernel.rows import Advance, Found, Generation, ParkedKey, Query, Row, RowPage
-from twofold.kernel.view import SliceId, View
+from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.keys import askable, slice_for
 from twofold.readmodels.schema.query import question_of
 from twofold.readmodels.stores.redis import lines
@@ -39,7 +39,7 @@ class RedisViewStore:
         self._commit = client.register_script(COMMIT)
         self._find = client.register_script(FIND)
 
-    def prepare(self, view: View, slices: int) -> Generation:
+    def prepare(self, view: AnyView, slices: int) -> Generation:
         with in_our_words():
             generation = prepare(self._client, self._prefix, view, slices)
         self._shelves[view.name] = Shelf(self._prefix, view, generation)

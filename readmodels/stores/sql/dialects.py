@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Dialect
 
 from twofold.kernel.rows import Generation
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.kinds import Kind
 from twofold.readmodels.stores.sql.rows import EPOCH, RowTable, quoted
 from twofold.readmodels.stores.sql.session import Session
@@ -81,7 +81,7 @@ class PostgresRows(RowTable):
 class SqliteRows(RowTable):
     """Many keys travel as one JSON array; times are kept as microseconds since 1970, UTC."""
 
-    def __init__(self, view: View, generation: Generation, dialect: Dialect, head: str | None = None) -> None:
+    def __init__(self, view: AnyView, generation: Generation, dialect: Dialect, head: str | None = None) -> None:
         super().__init__(view, generation, dialect, head)
         self._times = tuple(place for place, column in enumerate(self.columns.all) if column.kind == "time")
 
@@ -130,7 +130,7 @@ class SqliteRows(RowTable):
         return _micros(value) if kind == "time" else value
 
 
-def row_table(view: View, generation: Generation, dialect: Dialect, head: str | None = None) -> RowTable:
+def row_table(view: AnyView, generation: Generation, dialect: Dialect, head: str | None = None) -> RowTable:
     return (PostgresRows if dialect.name == "postgresql" else SqliteRows)(view, generation, dialect, head)
 
 

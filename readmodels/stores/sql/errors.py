@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable
 
 PASSING_SQLSTATES = ("08", "40", "53", "57", "55P03", "25P03", "58")
 """Connection, rollback (deadlock, serialization), resources, operator intervention, lock not available, idle too long, system."""
@@ -28,15 +28,15 @@ PASSING_SQLITE = {
 
 
 @contextmanager
-def in_our_words(what: str) -> Iterator[None]:
-    """Raises Unavailable(what) for a database that did not answer or asks to try again."""
+def in_our_words(neighbour: Neighbour) -> Iterator[None]:
+    """Raises Unavailable(neighbour) for a database that did not answer or asks to try again."""
     try:
         yield
     except TimeoutError as error:
-        raise Unavailable(what) from error
+        raise Unavailable(neighbour) from error
     except DBAPIError as error:
         if error.connection_invalidated or will_pass(error.orig):
-            raise Unavailable(what) from error
+            raise Unavailable(neighbour) from error
         raise
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import Dialect
 
 from twofold.kernel.rows import Generation
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import shape_of
 from twofold.readmodels.stores.sql.session import Session
 from twofold.readmodels.stores.sql.tables import create_platform, create_rows, drop_rows, qualified
@@ -19,7 +19,7 @@ ADVISORY_LOCK = 0x74776F666F6C6472
 """Serialises makers of tables in one PostgreSQL database. Any number will do, as long as it stays the same."""
 
 
-def prepare(session: Session, view: View, slices: int, dialect: Dialect) -> tuple[Generation, bool]:
+def prepare(session: Session, view: AnyView, slices: int, dialect: Dialect) -> tuple[Generation, bool]:
     """The live generation, made if there is none of the view's shape; and whether it was. In a transaction that may write."""
     if dialect.name == "postgresql":
         session.rows("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
@@ -52,7 +52,7 @@ def is_missing(session: Session, dialect: Dialect) -> bool:
     return not session.rows("SELECT 1 FROM sqlite_schema WHERE name = 'parked_positions'")
 
 
-def _make(session: Session, view: View, generation: Generation, shape: str, dialect: Dialect) -> None:
+def _make(session: Session, view: AnyView, generation: Generation, shape: str, dialect: Dialect) -> None:
     mark = "%s" if dialect.name == "postgresql" else "?"
     table = qualified("generations", dialect)
     session.count(f"UPDATE {table} SET state = 'retired' WHERE view = {mark}", (view.name,))

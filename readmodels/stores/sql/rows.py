@@ -14,7 +14,7 @@ from sqlalchemy import Dialect
 
 from twofold.kernel.ids import slice_of
 from twofold.kernel.rows import Generation, Row
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Columns
 from twofold.readmodels.schema.kinds import Kind
 from twofold.readmodels.stores.sql.session import Session
@@ -29,7 +29,7 @@ class RowTable:
     mark = "?"
     places_nulls = False
 
-    def __init__(self, view: View, generation: Generation, dialect: Dialect, head: str | None = None) -> None:
+    def __init__(self, view: AnyView, generation: Generation, dialect: Dialect, head: str | None = None) -> None:
         """`head` is the table whose `position` counts for inline views, instead of the checkpoints."""
         self.view = view
         self.generation = generation

@@ -14,8 +14,9 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
+from twofold.kernel.errors import Neighbour
 from twofold.kernel.rows import Advance, Found, Generation, ParkedKey, Query, Row, RowPage
-from twofold.kernel.view import SliceId, View
+from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.keys import askable, slice_for
 from twofold.readmodels.schema.query import question_of
 from twofold.readmodels.stores.sql.checkpoints import Checkpoints
@@ -28,7 +29,6 @@ from twofold.readmodels.stores.sql.lines import Lines
 from twofold.readmodels.stores.sql.rows import RowTable
 from twofold.readmodels.stores.sql.session import EngineSession, Session
 
-WHAT = "the read database"
 Answer = TypeVar("Answer")
 
 
@@ -46,7 +46,7 @@ class SqlViewStore:
         self._lines = Lines(engine.dialect)
         event.listen(engine, "engine_disposed", self._close_writer)
 
-    def prepare(self, view: View, slices: int) -> Generation:
+    def prepare(self, view: AnyView, slices: int) -> Generation:
         with self._transaction() as session:
             generation, _ = prepare(session, view, slices, self._engine.dialect)
         self._tables[view.name] = row_table(view, generation, self._engine.dialect)
@@ -136,7 +136,7 @@ class SqlViewStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
-        with in_our_words(WHAT):
+        with in_our_words(Neighbour.ROWS):
             if self._on_postgres:
                 with self._engine.begin() as connection:
                     yield EngineSession(connection)
@@ -156,7 +156,7 @@ class SqlViewStore:
 
     def _read(self, ask: Callable[[Session], Answer]) -> Answer:
         """Ask in a snapshot of one statement. A connection that died while it was idle is replaced, once, without a word."""
-        with in_our_words(WHAT):
+        with in_our_words(Neighbour.ROWS):
             try:
                 return self._ask(ask)
             except DBAPIError as error:

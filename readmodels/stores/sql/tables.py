@@ -27,7 +27,7 @@ from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable
 from sqlalchemy.types import TypeEngine
 
 from twofold.kernel.rows import Generation
-from twofold.kernel.view import View
+from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Columns
 from twofold.readmodels.schema.kinds import Kind
 
@@ -79,7 +79,7 @@ def create_platform(dialect: Dialect) -> list[str]:
     return schema + [_ddl(CreateTable(table, if_not_exists=True), dialect) for table in metadata.sorted_tables]
 
 
-def create_rows(view: View, generation: Generation, dialect: Dialect) -> list[str]:
+def create_rows(view: AnyView, generation: Generation, dialect: Dialect) -> list[str]:
     """DDL of one generation's rows: a column for each field, an index for each field one may filter or sort by, key last."""
     columns = Columns(view)
     types = _types(dialect)

@@ -33,10 +33,10 @@ class JarRow(msgspec.Struct, frozen=True):
     counts: tuple[int, ...] = ()
 
 
-def decide(total: int, wish: PutIn) -> list[Event]:
-    if wish.count == UNCOUNTABLE and not _is_fixed():
+def decide(total: int, command: PutIn) -> list[Filled]:
+    if command.count == UNCOUNTABLE and not _is_fixed():
         raise ArithmeticError("thirteen is not a number")
-    return [Filled(wish.jar, wish.count)]
+    return [Filled(command.jar, command.count)]
 
 
 def evolve_row(row: JarRow | None, event: Filled, about: About) -> JarRow:

@@ -43,12 +43,12 @@ def test_after_all_faults_every_row_of_every_view_equals_a_fresh_fold(served: Se
 
 
 def test_an_embedded_system_killed_in_mid_replay_goes_on_and_nothing_is_doubled(tmp_path: Path) -> None:
-    wishes = sample_wishes(EMBEDDED_INVOICES)
+    commands = sample_wishes(EMBEDDED_INVOICES)
     random = Random(SEED)
-    part = -(-len(wishes) // EMBEDDED_KILLS)
+    part = -(-len(commands) // EMBEDDED_KILLS)
     with Embedded(tmp_path) as embedded:
         for number in range(EMBEDDED_KILLS):
-            one = run_mid_replay(embedded, wishes[number * part : (number + 1) * part], f"month-{number}", random)
+            one = run_mid_replay(embedded, commands[number * part : (number + 1) * part], f"month-{number}", random)
             print(one)
             assert not one.violations, "\n".join([str(one), *shown(one.violations), embedded.tails()])
         assert embedded.checker.check_all_rows() == []

@@ -51,9 +51,9 @@ class Jars:
         finally:
             connection.close()
 
-    def put_in(self, *wishes: tuple[str, int]) -> list[str]:
+    def put_in(self, *commands: tuple[str, int]) -> list[str]:
         """Their command ids, all posted at once."""
-        status, answer = self.call("POST", "/commands", [{"type": "PutIn", "data": {"jar": j, "count": n}} for j, n in wishes])
+        status, answer = self.call("POST", "/commands", [{"type": "PutIn", "data": {"jar": j, "count": n}} for j, n in commands])
         assert (status, answer["refused"]) == (202, [])
         return [item["command_id"] for item in answer["accepted"]]
 

@@ -1,0 +1,14 @@
+"""Why a command was rejected or parked, where the platform says so and not the domain. Stored in the inbox, for ever."""
+
+BUG = "bug"
+"""Parked: its decider raised, or the log could not store what it made."""
+
+MALFORMED = "malformed"
+"""Parked: what was accepted cannot be read by this code."""
+
+KEY_REUSED = "key-reused"
+"""Parked: its idempotency key came with another body in the same instant. The inbox holds the outcome of the first body; this
+one never had an effect, and has no outcome of its own."""
+
+STREAM_MOVED = "stream-moved"
+"""Rejected: the stream was not at the version that the client expected."""
