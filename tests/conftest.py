@@ -7,11 +7,9 @@ import uuid
 from collections.abc import Iterator
 from types import FrameType
 
-import psycopg
 import pytest
 
 from tests.servers import Servers
-from tests.servers.postgres import libpq
 
 
 def pytest_configure() -> None:
@@ -42,13 +40,8 @@ def unique() -> str:
 @pytest.fixture
 def postgres_url(servers: Servers, unique: str) -> Iterator[str]:
     """A fresh, empty database of the shared PostgreSQL, as `postgresql+psycopg://…`; dropped after the test."""
-    admin_url = servers.postgres_url
-    database = f"twofold_{unique}"
-    with psycopg.connect(libpq(admin_url), autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{database}"')
-    yield admin_url.rpartition("/")[0] + "/" + database
-    with psycopg.connect(libpq(admin_url), autocommit=True) as admin:
-        admin.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+    with servers.database(f"twofold_{unique}") as url:
+        yield url
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-from tests.servers.postgres import Postgres
+import psycopg
+
+from tests.servers.postgres import Postgres, libpq
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
 from tests.servers.server import Server
@@ -42,6 +44,16 @@ class Servers:
     @property
     def redis_url(self) -> str:
         return self._url("TWOFOLD_TEST_REDIS_URL", Redis)
+
+    @contextmanager
+    def database(self, name: str) -> Iterator[str]:
+        """The URL of a fresh, empty database of the shared PostgreSQL; dropped at the end of the block."""
+        admin_url = self.postgres_url
+        with psycopg.connect(libpq(admin_url), autocommit=True) as admin:
+            admin.execute(f'CREATE DATABASE "{name}"')
+        yield admin_url.rpartition("/")[0] + "/" + name
+        with psycopg.connect(libpq(admin_url), autocommit=True) as admin:
+            admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     @contextmanager
     def private_postgres(self) -> Iterator[Postgres]:
