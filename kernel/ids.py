@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
-from random import getrandbits
+from random import Random
 from zlib import crc32
 
 IDEMPOTENCY_NAMESPACE = uuid.UUID("6f2c1d0e-5a53-5c1b-9d0c-7f0f2b1e9a11")
@@ -13,14 +14,18 @@ IDEMPOTENCY_NAMESPACE = uuid.UUID("6f2c1d0e-5a53-5c1b-9d0c-7f0f2b1e9a11")
 FUTURE_SECONDS_MAX = 300.0
 """How far ahead of this clock a minted id may be and still be believed (clocks of two gateways differ)."""
 
+_DICE = Random()
+"""Our own: whoever seeds the process's generator must not make two ids one. Seeded by the system, and anew after a fork."""
+os.register_at_fork(after_in_child=_DICE.seed)
+
 
 def new_command_id() -> str:
     """A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random. Sorts by time, so the inbox index grows at its end.
 
-    An id is a name, not a secret: the process's generator, seeded by the system and anew after a fork, does. Asking the system
-    each time gives up the interpreter lock each time, and a busy gateway then waits for it (`make bench`).
+    An id is a name, not a secret, so a generator does. Asking the system each time gives up the interpreter lock each time,
+    and a busy gateway then waits for it (`make bench`).
     """
-    random = f"{getrandbits(80):020x}"
+    random = f"{_DICE.getrandbits(80):020x}"
     milliseconds = f"{time.time_ns() // 1_000_000:012x}"
     variant = "89ab"[int(random[3], 16) & 3]
     return f"{milliseconds[:8]}-{milliseconds[8:]}-7{random[:3]}-{variant}{random[4:7]}-{random[7:19]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from collections.abc import Callable
@@ -194,3 +195,12 @@ def test_a_view_may_hand_each_row_its_part_of_the_event() -> None:
     assert list(doubled.parts(Opened("7"), about)) == ["b", "a"]
     split = other(DOORS, keys=lambda event, about: {"a": 1, "b": 2})
     assert split.parts(Opened("7"), about) == {"a": 1, "b": 2}
+
+
+def test_ids_stay_apart_whatever_a_domain_does_to_the_dice() -> None:
+    """`random.seed` in a domain, or in a library it uses, must not make two commands one."""
+    minted = []
+    for _ in range(2):
+        random.seed(1)
+        minted.append([new_command_id() for _ in range(1_000)])
+    assert len({text[13:] for ids in minted for text in ids}) == 2_000
