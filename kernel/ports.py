@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.log import Appended, Decision, NewEvent, Page, ParkedCommand, Recorded
 from twofold.kernel.outcome import Outcome
-from twofold.kernel.rows import Advance, Found, Generation, ParkedKey, Progress, Query, Row, RowPage
+from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Progress, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 
 Stop = Callable[[], None]
@@ -193,10 +193,17 @@ class ParkedKeys(ParkedLines, Protocol):
 class Projection(ParkedLines, Protocol):
     """What a projector asks of the rows: load them, and commit what became of them together with the checkpoint."""
 
-    def prepare(self, view: AnyView, slices: int) -> Generation:
-        """Make what the view needs, once; safe to call from many processes at a time. The live generation.
+    def make(self, view: AnyView, slices: int) -> Generation:
+        """Make what the view needs, once: tables, keys, a generation of the view's shape. Safe to call from many processes at a time.
 
-        A view whose shape (row fields, indexes, orders) differs from the stored one gets a new generation, empty, at position 0.
+        Called by `migrate` and `up` alone. The live generation: that of the view's shape if there is one; otherwise a new one,
+        empty, at position 0, and the one that was live is retired.
+        """
+
+    def attach(self, view: AnyView) -> Generation:
+        """Find the live generation and work on it from now on. Makes nothing.
+
+        Raises Misconfigured, with the fix, when there is none of the view's shape.
         """
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
@@ -207,6 +214,9 @@ class Projection(ParkedLines, Protocol):
 
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         """Apply each advance whose slice still stands at `expected`, rows and checkpoint together. The slices that moved."""
+
+    def drain(self, drain: Drain) -> bool:
+        """Apply it, rows and line together. False when the slice or the line is not where it is expected: nothing was changed."""
 
 
 class ViewStore(Rows, Projection, ParkedKeys, Protocol):

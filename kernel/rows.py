@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from twofold.kernel.view import SliceId
 
 
+GenerationState = Literal["building", "live", "retired"]
+
+
 class Generation(msgspec.Struct, frozen=True):
-    """One build of a view's rows: its number, from 1, and into how many slices it is cut, fixed when it was made."""
+    """One build of a view's rows: its number, from 1, and into how many slices it is cut, fixed when it was made.
+
+    building ──> live ──> retired ──> dropped          at most one of a view is live: that one answers
+    """
 
     view: str
     number: int
     slices: int
+    state: GenerationState = "live"
 
     def slice_ids(self) -> list[SliceId]:
         return [SliceId(self.view, self.number, number) for number in range(self.slices)]
@@ -33,12 +40,11 @@ class Row(msgspec.Struct, frozen=True):
 class Advance(msgspec.Struct, frozen=True):
     """One slice's step over the log: applied whole if its checkpoint still is `expected`, else not at all.
 
-    `rows` holds the touched rows, None for deleted ones; `waiting` events (key to positions, ascending) that stand in
-    line behind a parked key, the poison event itself first; `errors` says why a key is parked, or still is. `drained` tells
-    of each line that was worked off the last position now gone from it (in `rows`, or discarded); `unparked` are the keys
-    whose line has nothing left. `lines` says where parked keys' lines begin, as far as the projector knows: it is refused,
-    too, when one of them does not, because draining a line changes rows and may leave the checkpoint where it is.
-    `recorded_at` has one entry for each event folded, for measuring visibility.
+    `rows` holds the touched rows, None for deleted ones; `waiting` events (key to positions, ascending) that stand in line behind
+    a parked key, the poison event itself first; `errors` says why a key of them is parked from now on. `lines` says where the
+    lines of parked keys begin that this step relies on, as far as the projector knows: it is refused, too, when one of them does
+    not, because draining a line changes rows and leaves the checkpoint where it is. `recorded_at` has one entry for each event
+    folded, for measuring visibility.
     """
 
     slice: SliceId
@@ -47,9 +53,27 @@ class Advance(msgspec.Struct, frozen=True):
     rows: Mapping[str, Row | None]
     waiting: Mapping[str, list[int]] = {}
     errors: Mapping[str, str] = {}
-    drained: Mapping[str, int] = {}
-    unparked: frozenset[str] = frozenset()
     lines: Mapping[str, int] = {}
+    recorded_at: tuple[datetime, ...] = ()
+
+
+class Drain(msgspec.Struct, frozen=True):
+    """Works off the line behind one parked key, as far as it can be folded; the checkpoint stays where it is.
+
+    Applied whole if the slice's checkpoint still is `expected` and the line still begins at `first`, else not at all. `rows`
+    are those that its events touch; `through` is the last position that is gone from the line, folded or discarded (None: none
+    is). The key is parked no longer when `is_done`; otherwise the line begins at its next event, and `error` says why that one
+    cannot be folded: one attempt more ("": there was no time to try).
+    """
+
+    slice: SliceId
+    expected: int
+    key: str
+    first: int
+    rows: Mapping[str, Row | None] = {}
+    through: int | None = None
+    is_done: bool = False
+    error: str = ""
     recorded_at: tuple[datetime, ...] = ()
 
 
