@@ -1,5 +1,5 @@
 """Carries commands, which may not be lost, and rings, which may. The only room that knows Dramatiq and RabbitMQ.
 
-gateway ── Outbox ──> lane (RabbitMQ queue or table) ──> Transport ── Lanes ──> Delivery ──> Dramatiq's threads ── execute
-Bell and Outcomes: LocalBell, LocalOutcomes in one process; RabbitBell between processes
+gateway ── outbox.py ── publisher.py ──> lane (queue or table) ──> transport.py ── dispatch/ ──> Dramatiq's threads
+bell.py: rings, progress and outcomes. `rabbitmq/` and `embedded/` each have a publisher, a transport and a bell.
 """

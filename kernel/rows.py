@@ -10,7 +10,6 @@ import msgspec
 
 from twofold.kernel.view import SliceId
 
-
 GenerationState = Literal["building", "live", "retired"]
 
 

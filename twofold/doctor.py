@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-import twofold.bus.rabbitmq.broker
+import twofold.bus.rabbitmq.publisher
+import twofold.bus.rabbitmq.topology
+import twofold.bus.rabbitmq.transport
 import twofold.eventstore.migrate
 import twofold.readmodels.stores.redis
 from twofold.client import Gateway
@@ -67,7 +69,7 @@ def _schema(settings: Settings) -> str:
 
 
 def _broker(settings: Settings) -> str:
-    depths = twofold.bus.rabbitmq.broker.lane_depths(settings.broker_url, settings.namespace, settings.lanes)
+    depths = twofold.bus.rabbitmq.topology.lane_depths(settings.broker_url, settings.namespace, settings.lanes)
     return f"reachable, {sum(depths.values())} messages waiting"
 
 
@@ -92,7 +94,7 @@ def _left_behind(settings: Settings) -> str:
     if commands or keys:
         raise Misconfigured(f"{commands} commands and {keys} keys are parked; see `twofold parked list`")
     if not settings.is_embedded:
-        dead = twofold.bus.rabbitmq.broker.lane_depths(settings.broker_url, settings.namespace, settings.lanes).get("dead", 0)
+        dead = twofold.bus.rabbitmq.topology.lane_depths(settings.broker_url, settings.namespace, settings.lanes).get("dead", 0)
         if dead:
             raise Misconfigured(f"{dead} dead letters on the broker, in queue {settings.namespace}.dead")
     return "none"

@@ -18,8 +18,11 @@ import structlog
 import uvloop
 
 import twofold.bus.dispatch.broker
+import twofold.bus.embedded.publisher
 import twofold.bus.embedded.transport
-import twofold.bus.rabbitmq.broker
+import twofold.bus.rabbitmq.publisher
+import twofold.bus.rabbitmq.topology
+import twofold.bus.rabbitmq.transport
 import twofold.gateway.app
 from twofold import VERSION
 from twofold.bus.outbox import Outbox
@@ -50,14 +53,14 @@ def run_gateway(settings: Settings, reuse_port: bool) -> None:
         _serve(
             house,
             metrics,
-            twofold.bus.rabbitmq.broker.command_queue(settings.broker_url, settings.lanes, settings.namespace),
+            twofold.bus.rabbitmq.publisher.command_queue(settings.broker_url, settings.lanes, settings.namespace),
             reuse_port,
         )
 
 
 def run_workers(settings: Settings) -> None:
     metrics = Metrics()
-    broker = twofold.bus.rabbitmq.broker.RabbitBroker(settings.broker_url, settings.lanes, settings.namespace)
+    broker = twofold.bus.rabbitmq.transport.RabbitBroker(settings.broker_url, settings.lanes, settings.namespace)
     with open_house(settings) as house, _metrics_port(settings, metrics), _working(house, metrics, broker):
         _until_told()
 
@@ -85,7 +88,7 @@ def run_up(settings: Settings, on_ready: OnReady) -> None:
         if house.lane_table is None:
             raise Misconfigured("`twofold up` is embedded; unset TWOFOLD_DATABASE_URL and TWOFOLD_BROKER_URL, or run the rooms")
         broker = twofold.bus.embedded.transport.EmbeddedBroker(house.lane_table, settings.lanes)
-        queue = twofold.bus.embedded.transport.command_queue(house.lane_table, settings.lanes, broker.wake)
+        queue = twofold.bus.embedded.publisher.command_queue(house.lane_table, settings.lanes, broker.wake)
         metrics.registry.register(_facts(house))
         with _working(house, metrics, broker), _projecting(house, metrics):
             _serve(house, metrics, queue, reuse_port=False, on_ready=on_ready)

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import twofold.bus.embedded.publisher
 import twofold.bus.embedded.transport
-import twofold.bus.rabbitmq.broker
+import twofold.bus.rabbitmq.publisher
+import twofold.bus.rabbitmq.topology
+import twofold.bus.rabbitmq.transport
 import twofold.eventstore.migrate
 import twofold.eventstore.postgres
 import twofold.eventstore.sqlite
@@ -153,7 +156,7 @@ def _served(settings: Settings, domain: Domain, codec: Codec, closing: ExitStack
         outcomes=rings.outcomes,
         inline=inline,
         generations=generations,
-        depths=lambda: twofold.bus.rabbitmq.broker.lane_depths(settings.broker_url, settings.namespace, settings.lanes),
+        depths=lambda: twofold.bus.rabbitmq.topology.lane_depths(settings.broker_url, settings.namespace, settings.lanes),
         lane_table=None,
     )
 

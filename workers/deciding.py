@@ -19,7 +19,7 @@ from twofold.kernel.log import Decision, Meta, NewEvent, Recorded
 from twofold.workers.states import Folded
 
 
-class Batch:
+class UnitOfWork:
     """Decides the commands of one batch. `folded` holds the states after it, for the cache, once it is committed."""
 
     def __init__(

@@ -23,7 +23,7 @@ from twofold.kernel.errors import Conflict, Neighbour, Unavailable
 from twofold.kernel.log import Decision
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Bell, EventStore, InlineProjection, Outcomes
-from twofold.workers.deciding import Batch
+from twofold.workers.deciding import UnitOfWork
 from twofold.workers.states import Folded, States
 
 CONFLICTS_MAX = 10
@@ -84,13 +84,13 @@ class Executor:
         fresh, reused = _sort_out(envelopes, decided)
         known = {stream: folded for stream in {e.stream for e in fresh} if (folded := self._states.get(stream))}
         recorded = self._events.read({e.stream: known[e.stream].version if e.stream in known else 0 for e in fresh})
-        batch = Batch(self._domain, self._codec, known, recorded)
-        decisions = [batch.decide(envelope) for envelope in fresh] + [_reused(envelope) for envelope in reused]
+        work = UnitOfWork(self._domain, self._codec, known, recorded)
+        decisions = [work.decide(envelope) for envelope in fresh] + [_reused(envelope) for envelope in reused]
         again = [decided[command_id] for command_id in decided.keys() - {envelope.command_id for envelope in fresh}]
         if not decisions:
             return again
         outcomes = self._append(decisions)
-        self._remember(batch.folded)
+        self._remember(work.folded)
         for envelope, reason in [(d.envelope, d.code) for d in decisions if d.status == "parked"]:
             self._log.error("parked", command_id=envelope.command_id, type=envelope.type, reason=reason)
         return again + outcomes

@@ -1,24 +1,27 @@
-"""Our Dramatiq broker: one logical queue, one generic actor, many lanes. The roof holds lanes, Dramatiq's threads execute.
+"""Our Dramatiq broker and its consumer: one queue, one actor, many lanes. The roof holds lanes, Dramatiq's threads execute.
 
-None of Dramatiq's default middleware: its retries can lose a message, its time limits can kill a worker thread. A delivery
-that raises waits in place and is offered again, for ever; it is never acked and never requeued.
+    Transport.receive ──> Lanes ── next ──> Message(Delivery) ──> Dramatiq's worker threads
+    Transport.settle <── Lanes <── finish <── `ack`, from those threads
+
+None of Dramatiq's default middleware: its retries can lose a message, its time limits can kill a worker thread. A delivery that
+raises waits in place and is offered again, for ever; it is never acked and never requeued. Dramatiq acks a message whose actor
+raised, too: whether a delivery is settled depends on `is_committed` alone.
 """
 
 from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import dramatiq
 import structlog
+from dramatiq import Consumer, Message, MessageProxy
 from dramatiq.errors import QueueNotFound
 
-from twofold.bus.dispatch.consumer import LaneConsumer
-from twofold.bus.dispatch.delivery import Delivery
-from twofold.bus.dispatch.lanes import Lanes
-from twofold.bus.dispatch.transport import Transport
+from twofold.bus.dispatch.lanes import Delivery, Lanes, Transport
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Unavailable
 
@@ -28,6 +31,9 @@ WORKER_TIMEOUT_MILLISECONDS = 250
 """How often idle threads look whether they should stop."""
 LOG_SECONDS = 1.0
 """At most one line about failing deliveries in this time."""
+
+LEAVE_SECONDS_MAX = 5.0
+"""How long a lane that was lost may stay open for the delivery that is in flight; its effects are safe either way."""
 
 Execute = Callable[[Sequence[Envelope]], object]
 
@@ -76,6 +82,89 @@ class LaneBroker(dramatiq.Broker):
     def enqueue(self, message: Any, *, delay: int | None = None) -> Any:
         """Refused: commands enter through a CommandQueue, which says when they are durable."""
         raise NotImplementedError("commands enter through a CommandQueue")
+
+
+class LaneConsumer(Consumer):
+    """Merges what waits into deliveries, settles what was committed, follows the leases. Everything but `ack`, `nack` and `wake`
+    happens in Dramatiq's consumer thread.
+
+    At most `deliveries_max` in flight: one for each worker thread, since what waits longer merges better."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        held: Callable[[], Collection[int]],
+        actor_name: str,
+        queue_name: str,
+        deliveries_max: int,
+        timeout_seconds: float,
+    ) -> None:
+        self._transport = transport
+        self._lanes = transport.lanes
+        self._held = held
+        self._actor_name = actor_name
+        self._queue_name = queue_name
+        self._deliveries_max = deliveries_max
+        self._timeout_seconds = timeout_seconds
+        self._in_flight = 0
+        self._finished: deque[Delivery] = deque()
+        self._lost_at: dict[int, float] = {}
+
+    def __next__(self) -> MessageProxy | None:
+        deadline = time.monotonic() + self._timeout_seconds
+        self._transport.receive(0.0)
+        while True:
+            self._settle_finished()
+            held = self._held()
+            self._follow(held)
+            delivery = self._lanes.next(held) if self._in_flight < self._deliveries_max else None
+            if delivery is not None:
+                self._in_flight += 1
+                return MessageProxy(Message(self._queue_name, self._actor_name, (delivery,), {}, {}))
+            seconds = min(deadline - time.monotonic(), self._lanes.due_seconds(held))
+            if deadline <= time.monotonic():
+                return None
+            self._transport.receive(max(0.0, seconds))
+
+    def ack(self, message: MessageProxy) -> None:
+        """From a worker thread: the delivery is finished, one way or the other."""
+        self._finished.append(message.args[0])
+        self._transport.wake()
+
+    def nack(self, message: MessageProxy) -> None:
+        self.ack(message)
+
+    def wake(self) -> None:
+        self._transport.wake()
+
+    def close(self) -> None:
+        self._settle_finished()
+        self._transport.shut()
+
+    def _settle_finished(self) -> None:
+        settled = []
+        while self._finished:
+            self._in_flight -= 1
+            settled += self._lanes.finish(self._finished.popleft())
+        if settled:
+            self._transport.settle(settled)
+
+    def _follow(self, held: Collection[int]) -> None:
+        """Open lanes that were won and close those that were lost, once what is in flight on them is finished."""
+        now = time.monotonic()
+        opened = self._transport.opened
+        if set(held) == set(opened):
+            self._lost_at.clear()
+            return
+        for lane in [lane for lane in opened if lane not in held]:
+            lost_at = self._lost_at.setdefault(lane, now)
+            is_free = not self._lanes.is_in_flight(lane) or now - lost_at > LEAVE_SECONDS_MAX
+            if is_free and lane in self._transport.opened:  # closing one may have lost the connection, and so the others
+                self._transport.close(lane)
+        for lane in sorted(held):
+            self._lost_at.pop(lane, None)
+            if lane not in self._transport.opened:
+                self._transport.open(lane)
 
 
 def declare_execute(broker: LaneBroker, execute: Execute) -> None:

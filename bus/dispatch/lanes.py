@@ -1,10 +1,10 @@
 """What waits on the lanes of one process, and what may be executed next. Used by the consumer's thread alone, no I/O.
 
-A lane, from its batches' point of view:
+A lane, from its messages' point of view:
 
     add ──> waiting ── next ──> in flight ── committed ──> settled
               ^                     │
-              └── after a pause ────┘ failed: the same batches again, in front, alone, for ever
+              └── after a pause ────┘ failed: the same messages again, in front, alone, for ever
 
 A lane has at most one delivery in flight, so it is first in, first out whatever happens to a delivery. Lanes that are
 well share a delivery; one that failed is offered alone, so that it can hold up nobody but itself.
@@ -13,12 +13,13 @@ well share a delivery; one that failed is offered alone, so that it can hold up 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from twofold.bus.dispatch.delivery import Batch, Delivery
 from twofold.kernel.backoff import Backoff
+from twofold.kernel.envelope import Envelope
 
 DELIVERY_COMMANDS_MAX = 1_000
 DELIVERY_BYTES_MAX = 4 * 1024 * 1024
@@ -26,15 +27,53 @@ RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 2.0
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LaneMessage:
+    """A batch of envelopes, as it was published. `token` is what its transport settles it by, `size` its bytes, `session` the
+    stay on the lane during which it came: settling it after that means nothing any more.
+
+    It never shows a payload: Dramatiq writes the arguments of a message into its logs.
+    """
+
+    lane: int
+    envelopes: list[Envelope]
+    size: int
+    token: int
+    session: object
+
+    def __repr__(self) -> str:
+        return f"LaneMessage(lane={self.lane}, commands={len(self.envelopes)})"
+
+
+class Delivery:
+    """Messages of one or more lanes, in order within each, that are executed as one. Settled only when `is_committed`."""
+
+    def __init__(self, messages: list[LaneMessage]) -> None:
+        self.messages = messages
+        self.is_committed = False
+
+    @property
+    def envelopes(self) -> list[Envelope]:
+        return [envelope for message in self.messages for envelope in message.envelopes]
+
+    @property
+    def lanes(self) -> list[int]:
+        """The lanes it is made of, each once."""
+        return list(dict.fromkeys(message.lane for message in self.messages))
+
+    def __repr__(self) -> str:
+        return f"Delivery(lanes={self.lanes}, commands={sum(len(message.envelopes) for message in self.messages)})"
+
+
 @dataclass(slots=True)
 class _Lane:
     session: object | None = None
-    waiting: deque[tuple[int, Batch]] = field(default_factory=deque)
+    waiting: deque[tuple[int, LaneMessage]] = field(default_factory=deque)
     is_in_flight: bool = False
     backoff: Backoff = field(default_factory=lambda: Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX))
     due_at: float = 0.0
     again: int = 0
-    """How many batches the failed delivery had: they are offered again, no more and no fewer."""
+    """How many messages the failed delivery had: they are offered again, no more and no fewer."""
 
     @property
     def has_failed(self) -> bool:
@@ -68,12 +107,12 @@ class Lanes:
         """Batches that have not been handed out."""
         return len(self._lanes[lane].waiting) if lane in self._lanes else 0
 
-    def add(self, batch: Batch) -> None:
-        """The lane's next batch. One that comes from an earlier session is dropped: it comes again."""
-        state = self._lanes.get(batch.lane)
-        if state is not None and state.session is batch.session:
+    def add(self, message: LaneMessage) -> None:
+        """The lane's next message. One that comes from an earlier session is dropped: it comes again."""
+        state = self._lanes.get(message.lane)
+        if state is not None and state.session is message.session:
             self._arrived += 1
-            state.waiting.append((self._arrived, batch))
+            state.waiting.append((self._arrived, message))
 
     def next(self, held: Collection[int]) -> Delivery | None:
         """Everything that waits on those of these lanes that are due and not in flight, the longest wait first, within bounds."""
@@ -91,13 +130,13 @@ class Lanes:
         dues = [state.due_at for lane, state in self._lanes.items() if lane in held and _is_offered(state) and state.has_failed]
         return max(0.0, min(dues) - self._clock()) if dues else float("inf")
 
-    def finish(self, delivery: Delivery) -> list[Batch]:
-        """The batches to settle: all of a committed delivery whose session still lasts. A failed delivery waits again."""
-        settled: list[Batch] = []
+    def finish(self, delivery: Delivery) -> list[LaneMessage]:
+        """The messages to settle: all of a committed delivery whose session still lasts. A failed delivery waits again."""
+        settled: list[LaneMessage] = []
         for lane in delivery.lanes:
             state = self._lanes[lane]
             state.is_in_flight = False
-            live = [batch for batch in delivery.batches if batch.lane == lane and batch.session is state.session]
+            live = [message for message in delivery.messages if message.lane == lane and message.session is state.session]
             if delivery.is_committed:
                 state.backoff.succeeded()
                 state.again = 0
@@ -105,27 +144,64 @@ class Lanes:
             else:
                 state.due_at = self._clock() + state.backoff.failed()
                 state.again = len(live)
-                state.waiting.extendleft((0, batch) for batch in reversed(live))
+                state.waiting.extendleft((0, message) for message in reversed(live))
             if state.session is None:
                 del self._lanes[lane]
         return settled
 
-    def _hand_out(self, states: list[_Lane], batches_max: int) -> Delivery:
-        batches: list[Batch] = []
+    def _hand_out(self, states: list[_Lane], messages_max: int) -> Delivery:
+        messages: list[LaneMessage] = []
         commands = size = 0
         for state in states:
-            while state.waiting and len(batches) < batches_max:
-                batch = state.waiting[0][1]
-                fits = commands + len(batch.envelopes) <= DELIVERY_COMMANDS_MAX and size + batch.size <= DELIVERY_BYTES_MAX
-                if batches and not fits:
-                    return Delivery(batches)
+            while state.waiting and len(messages) < messages_max:
+                message = state.waiting[0][1]
+                fits = commands + len(message.envelopes) <= DELIVERY_COMMANDS_MAX and size + message.size <= DELIVERY_BYTES_MAX
+                if messages and not fits:
+                    return Delivery(messages)
                 state.waiting.popleft()
                 state.is_in_flight = True
-                batches.append(batch)
-                commands += len(batch.envelopes)
-                size += batch.size
-        return Delivery(batches)
+                messages.append(message)
+                commands += len(message.envelopes)
+                size += message.size
+        return Delivery(messages)
 
 
 def _is_offered(state: _Lane) -> bool:
     return bool(state.waiting) and not state.is_in_flight
+
+
+class Transport(ABC):
+    """Brings messages into `lanes` and settles them. Called by the consumer's thread alone, except `wake`. Never raises for
+    a neighbour that is away: it reconnects by itself, and meanwhile brings nothing."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self.lanes = lanes
+
+    @property
+    @abstractmethod
+    def opened(self) -> Collection[int]:
+        """The lanes it consumes now."""
+
+    @abstractmethod
+    def open(self, lane: int) -> None:
+        """Begin to consume a lane, from its first message that is not settled; when it cannot now, it is asked again."""
+
+    @abstractmethod
+    def close(self, lane: int) -> None:
+        """Stop consuming a lane; what is not settled is given, in order, to whoever opens it next."""
+
+    @abstractmethod
+    def receive(self, seconds: float) -> None:
+        """Wait for at most so long until something has come or `wake` is called."""
+
+    @abstractmethod
+    def settle(self, messages: Sequence[LaneMessage]) -> None:
+        """Remove committed messages, all of open lanes, each lane's in order and with none before them left."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """End a `receive` that waits. From any thread."""
+
+    @abstractmethod
+    def shut(self) -> None:
+        """Close every lane and every connection."""

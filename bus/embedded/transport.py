@@ -8,17 +8,13 @@ An accepted command is in the table; it leaves it after its commit. What a kille
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from twofold.bus.dispatch.broker import LaneBroker
-from twofold.bus.dispatch.delivery import Batch
-from twofold.bus.dispatch.lanes import Lanes
-from twofold.bus.dispatch.transport import Transport
-from twofold.bus.embedded.publisher import LanePublisher
-from twofold.bus.outbox import Outbox
+from twofold.bus.dispatch.lanes import LaneMessage, Lanes, Transport
 from twofold.kernel.envelope import decode_batch
 from twofold.kernel.errors import Malformed, Unavailable
 from twofold.kernel.ports import LaneTable
@@ -28,11 +24,6 @@ TAKES_MAX = 4
 """Reads in one go, so that finished deliveries are not kept waiting by a long table."""
 LANE_BATCHES_MAX = 256
 """Batches of one lane in memory; the lane is read on when half of them are gone."""
-
-
-def command_queue(lane_table: LaneTable, lanes: int, on_put: Callable[[], None]) -> Outbox:
-    """The gateway's end; `on_put` is called when something was put: EmbeddedBroker.wake."""
-    return Outbox(LanePublisher(lane_table, on_put), lanes)
 
 
 class EmbeddedBroker(LaneBroker):
@@ -92,9 +83,9 @@ class TableTransport(Transport):
             structlog.get_logger().warning("lane table unavailable", reason=str(error))
             self._woken.wait(seconds)
 
-    def settle(self, batches: Sequence[Batch]) -> None:
+    def settle(self, messages: Sequence[LaneMessage]) -> None:
         try:
-            self._lane_table.done([batch.token for batch in batches])
+            self._lane_table.done([message.token for message in messages])
         except Unavailable as error:
             # They stay in the table and come again when the process starts again: duplicates, which the inbox knows.
             structlog.get_logger().warning("lane table unavailable", reason=str(error))
@@ -136,4 +127,4 @@ class TableTransport(Transport):
             structlog.get_logger().error("undecodable message moved to the dead letters", lane=lane, bytes=len(body))
             self._lane_table.bury(row_id, error.detail)
         else:
-            self.lanes.add(Batch(lane, envelopes, len(body), row_id, stay))
+            self.lanes.add(LaneMessage(lane, envelopes, len(body), row_id, stay))

@@ -1,6 +1,6 @@
 """Rings and outcomes between processes, through RabbitMQ. One thread with an event loop, which connects when first needed.
 
-ring, advanced, tell ──> RingSender ──> exchange {prefix}.rings ──> RingListener ──> callbacks, on the bell's thread
+What a worker tells after its commit is here, what a projector tells after its own in progress.py; news.py sends and hears both.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from functools import partial
 from threading import Thread
 
 from twofold.bus.listeners import stop_all
-from twofold.bus.rabbitmq.bell_listener import RingListener
-from twofold.bus.rabbitmq.bell_sender import ADVANCED, OUTCOMES, RING, RingSender
 from twofold.bus.rabbitmq.connection import keep_connected
-from twofold.bus.rabbitmq.topology import parameters
+from twofold.bus.rabbitmq.news import NewsListener, NewsSender
+from twofold.bus.rabbitmq.progress import RabbitProgress
+from twofold.bus.rabbitmq.topology import ADVANCED, OUTCOMES, RING, parameters
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Stop
 from twofold.kernel.rows import Progress
@@ -30,10 +30,10 @@ class RabbitBell:
         self._sending = parameters(url, "rings out")
         self._listening = parameters(url, "rings in")
         self._loop = asyncio.new_event_loop()
-        self._sender = RingSender(self._loop, prefix)
-        self._listener = RingListener(self._loop, prefix)
-        self.bell = Bell(self._sender, self._listener)
-        self.outcomes = Outcomes(self._sender, self._listener)
+        self._sender = NewsSender(self._loop, prefix)
+        self._listener = NewsListener(self._loop, prefix)
+        self.bell = RabbitRings(self._sender, self._listener)
+        self.outcomes = RabbitOutcomes(self._sender, self._listener)
         self._tasks: list[asyncio.Task[None]] = []
         self._thread = Thread(target=self._run, name="bell", daemon=True)
         self._thread.start()
@@ -59,13 +59,16 @@ class RabbitBell:
             task.cancel()
 
 
-class Bell:
+class RabbitRings:
     """Port Bell."""
 
-    def __init__(self, sender: RingSender, listener: RingListener) -> None:
+    def __init__(self, sender: NewsSender, listener: NewsListener) -> None:
+        self._sender = sender
         self._listener = listener
-        self.ring = sender.ring
-        self.advanced = sender.advanced
+        self.advanced = RabbitProgress(sender).advanced
+
+    def ring(self, position: int) -> None:
+        self._sender.ring(position)
 
     def listen(
         self, on_ring: Callable[[int], None] | None = None, on_advanced: Callable[[Sequence[Progress]], None] | None = None
@@ -78,12 +81,15 @@ class Bell:
         return partial(stop_all, stops)
 
 
-class Outcomes:
+class RabbitOutcomes:
     """Port Outcomes."""
 
-    def __init__(self, sender: RingSender, listener: RingListener) -> None:
+    def __init__(self, sender: NewsSender, listener: NewsListener) -> None:
+        self._sender = sender
         self._listener = listener
-        self.tell = sender.tell
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        self._sender.tell(outcomes)
 
     def listen(self, on_outcomes: Callable[[Sequence[Outcome]], None]) -> Stop:
         return self._listener.listen(OUTCOMES, on_outcomes)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pika
 
-from twofold.bus.rabbitmq.confirms import Confirms
+from twofold.bus.outbox import Outbox
 from twofold.bus.rabbitmq.connection import AsyncChannel, keep_connected
 from twofold.bus.rabbitmq.topology import lane_queue, parameters, queues
 from twofold.kernel.errors import Neighbour, Unavailable
@@ -21,6 +21,11 @@ CONFIRM_SECONDS_MAX = 5.0
 ABSENT_SECONDS_MAX = 2.0
 """How long the broker may be away or blocked by an alarm before new commands are refused at the door."""
 PERSISTENT = 2
+
+
+def command_queue(url: str, lanes: int, prefix: str) -> Outbox:
+    """The gateway's end. `await start()` and `await close()` it on the loop that uses it. Raises Misconfigured for a bad URL."""
+    return Outbox(RabbitPublisher(url, lanes, prefix), lanes)
 
 
 class RabbitPublisher:
@@ -43,7 +48,7 @@ class RabbitPublisher:
 
     async def publish(self, lane: int, body: bytes) -> None:
         channel = self._channel
-        if channel is None or not channel.is_open:
+        if channel is None or channel.closed.done():
             raise Unavailable(Neighbour.BROKER, "not connected")
         if channel.blocked_since is not None:
             raise Unavailable(Neighbour.BROKER, "blocks publishers", is_overload=True)
@@ -84,3 +89,54 @@ class RabbitPublisher:
     def _on_lost(self, confirms: Confirms) -> Any:
         self._lost_at = asyncio.get_running_loop().time()
         confirms.fail_all()
+
+
+class Confirms:
+    """One channel's outstanding confirms: they may come out of order, and many at once. Tags count from 1, in publishing order.
+
+    Fed by acks, nacks and returned messages. A returned message is confirmed too, right after it came back: it is known by its
+    message id, which is its delivery tag.
+    """
+
+    def __init__(self) -> None:
+        self._last_tag = 0
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._returned: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def expect(self) -> tuple[int, asyncio.Future[None]]:
+        """The tag of the message that is published next, and what is done when it is durable or fails with Unavailable."""
+        self._last_tag += 1
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[self._last_tag] = confirmed
+        return self._last_tag, confirmed
+
+    def on_confirm(self, frame: Any) -> None:
+        """Basic.Ack or Basic.Nack; with `multiple`, for every tag up to this one (0: for all)."""
+        method = frame.method
+        is_ack = isinstance(method, pika.spec.Basic.Ack)
+        last = method.delivery_tag or self._last_tag
+        tags = [tag for tag in self._waiting if tag <= last] if method.multiple else [last]
+        for tag in tags:
+            self._settle(tag, is_ack and tag not in self._returned)
+
+    def on_return(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
+        """No queue took the message: its lane does not exist. The ack that follows must not count."""
+        self._returned.add(int(properties.message_id))
+
+    def fail_all(self) -> None:
+        """The connection is lost: nothing is known about any of them."""
+        for tag in list(self._waiting):
+            self._settle(tag, False)
+
+    def _settle(self, tag: int, is_durable: bool) -> None:
+        self._returned.discard(tag)
+        confirmed = self._waiting.pop(tag, None)
+        if confirmed is None or confirmed.done():
+            return
+        if is_durable:
+            confirmed.set_result(None)
+        else:
+            confirmed.set_exception(Unavailable(Neighbour.BROKER, "not confirmed"))

@@ -10,7 +10,9 @@ from typing import Any
 
 import pika
 
-from twofold.kernel.errors import Misconfigured
+from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
+from twofold.kernel.outcome import Outcome
+from twofold.kernel.rows import Progress
 
 PREFETCH_MESSAGES = 64
 """Messages of one lane in a worker's hands. All workers of a deployment must use the same number: what a dead worker held
@@ -26,10 +28,19 @@ SOCKET_SECONDS_MAX = 5.0
 OPEN_SECONDS_MAX = 10.0
 BLOCKED_SECONDS_MAX = 60.0
 
+NOT_FOUND = 404
+
+RING, ADVANCED, OUTCOMES = "ring", "advanced", "outcomes"
+NEWS: dict[str, Any] = {RING: int, ADVANCED: list[Progress], OUTCOMES: list[Outcome]}
+"""Routing keys of the rings' exchange, on the broker; and what a message of each is, in JSON."""
+
+RING_QUEUE_MESSAGES_MAX = 1_000
+RING_QUEUE_ARGUMENTS: dict[str, Any] = {"x-max-length": RING_QUEUE_MESSAGES_MAX, "x-overflow": "drop-head"}
+
 DEAD_ARGUMENTS: dict[str, Any] = {"x-queue-type": "quorum"}
 
 
-def lane_queue(prefix: str, lane: int) -> str:
+def lane_queue(prefix: str, lane: int | str) -> str:
     return f"{prefix}.lane.{lane}"
 
 
@@ -75,3 +86,25 @@ def parameters(url: str, purpose: str) -> pika.URLParameters:
     found.connection_attempts = 1
     found.client_properties = {"connection_name": f"twofold {purpose}"}
     return found
+
+
+def lane_depths(url: str, prefix: str, lanes: int) -> dict[str, int]:
+    """Messages that wait in each lane ("0", "1", …) and in the dead letters ("dead"); 0 for a queue that does not exist yet.
+
+    What workers hold is not counted. Raises Unavailable.
+    """
+    names = {str(lane): lane_queue(prefix, lane) for lane in range(lanes)} | {"dead": dead_queue(prefix)}
+    depths = dict.fromkeys(names, 0)
+    try:
+        with pika.BlockingConnection(parameters(url, "depths")) as connection:
+            channel = connection.channel()
+            for name, queue in names.items():
+                try:
+                    depths[name] = channel.queue_declare(queue, passive=True).method.message_count
+                except pika.exceptions.ChannelClosedByBroker as error:
+                    if error.reply_code != NOT_FOUND:
+                        raise
+                    channel = connection.channel()
+    except (pika.exceptions.AMQPError, OSError) as error:
+        raise Unavailable(Neighbour.BROKER) from error
+    return depths

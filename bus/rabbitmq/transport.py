@@ -1,10 +1,10 @@
 """Consumes lanes from RabbitMQ: one connection, one channel per lane, driven by Dramatiq's consumer thread.
 
-How a lane keeps its order when it changes hands (measured on RabbitMQ 3.10, tests/contract/test_bus_takeover.py): the queue
+How a lane keeps its order when it changes hands (measured on RabbitMQ 3.10, tests/contract/test_bus_rabbit.py): the queue
 has a single active consumer, and when the channel of that consumer goes, what it held returns in order before the next one
 is served. That is true for a channel or connection that is closed, cut, or gone silent. It is NOT true after `basic.cancel`:
 the next consumer is then served at once, with later messages, and pika even rejects what still arrives, one by one. pika
-cancels all consumers before it closes a channel, hence `_leave`. And nothing is ever requeued.
+cancels all consumers before it closes a channel, hence `_close_without_cancel`. And nothing is ever requeued.
 
 Returned messages stand in one line, a successor takes PREFETCH_MESSAGES of them at once: as many as its predecessor can
 have held. A successor with a smaller prefetch that died too would return its part behind the rest.
@@ -22,9 +22,8 @@ import pika
 import structlog
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 
-from twofold.bus.dispatch.delivery import Batch
-from twofold.bus.dispatch.lanes import Lanes
-from twofold.bus.dispatch.transport import Transport
+from twofold.bus.dispatch.broker import LaneBroker
+from twofold.bus.dispatch.lanes import LaneMessage, Lanes, Transport
 from twofold.bus.rabbitmq.topology import PREFETCH_MESSAGES, lane_queue, parameters, queues
 from twofold.kernel.backoff import Backoff
 from twofold.kernel.envelope import decode_batch
@@ -33,7 +32,19 @@ from twofold.kernel.errors import Malformed
 RECONNECT_SECONDS_MIN = 0.1
 RECONNECT_SECONDS_MAX = 2.0
 SHUT_SECONDS_MAX = 2.0
-TROUBLE = (pika.exceptions.AMQPError, OSError)
+CONNECTION_ERRORS = (pika.exceptions.AMQPError, OSError)
+
+
+class RabbitBroker(LaneBroker):
+    """The workers' end. Connects when Dramatiq's worker starts."""
+
+    def __init__(self, url: str, lanes: int, prefix: str) -> None:
+        super().__init__(lanes)
+        self._url = url
+        self._prefix = prefix
+
+    def transport(self, lanes: Lanes) -> Transport:
+        return RabbitTransport(self._url, self._lane_count, self._prefix, lanes)
 
 
 class RabbitTransport(Transport):
@@ -63,15 +74,15 @@ class RabbitTransport(Transport):
             self._channels[lane] = channel
             self.lanes.open(lane, channel)
             channel.basic_consume(lane_queue(self._prefix, lane), partial(self._on_message, lane))
-        except TROUBLE as error:
+        except CONNECTION_ERRORS as error:
             self._cut(error)
 
     def close(self, lane: int) -> None:
         channel = self._channels.pop(lane)
         self.lanes.close(lane)
         try:
-            _leave(channel)
-        except TROUBLE as error:
+            _close_without_cancel(channel)
+        except CONNECTION_ERRORS as error:
             self._cut(error)
 
     def receive(self, seconds: float) -> None:
@@ -80,16 +91,16 @@ class RabbitTransport(Transport):
                 self._reconnect(seconds)
             else:
                 self._connection.process_data_events(seconds)
-        except TROUBLE as error:
+        except CONNECTION_ERRORS as error:
             self._cut(error)
 
-    def settle(self, batches: Sequence[Batch]) -> None:
+    def settle(self, messages: Sequence[LaneMessage]) -> None:
         """One ack per lane: it stands for all before it on that channel, since a lane is settled in order."""
-        last: dict[int, Batch] = {batch.lane: batch for batch in batches}
+        last: dict[int, LaneMessage] = {message.lane: message for message in messages}
         try:
-            for lane, batch in last.items():
-                self._channels[lane].basic_ack(batch.token, multiple=True)
-        except TROUBLE as error:
+            for lane, message in last.items():
+                self._channels[lane].basic_ack(message.token, multiple=True)
+        except CONNECTION_ERRORS as error:
             self._cut(error)
 
     def wake(self) -> None:
@@ -98,7 +109,7 @@ class RabbitTransport(Transport):
         if connection is not None:
             try:
                 connection.add_callback_threadsafe(_nothing)
-            except TROUBLE:
+            except CONNECTION_ERRORS:
                 return  # it was lost this moment, and the thread that would be woken has noticed or will
 
     def shut(self) -> None:
@@ -114,7 +125,7 @@ class RabbitTransport(Transport):
             while any(not channel.is_closed for channel in leaving.values()) and time.monotonic() < deadline:
                 connection.process_data_events(0.05)
             connection.close()
-        except TROUBLE:
+        except CONNECTION_ERRORS:
             return  # closed is closed; the broker returns what was not settled
 
     def _reconnect(self, seconds: float) -> None:
@@ -139,7 +150,7 @@ class RabbitTransport(Transport):
             structlog.get_logger().error("undecodable message moved to the dead letters", lane=lane, bytes=len(body))
             channel.basic_reject(method.delivery_tag, requeue=False)
         else:
-            self.lanes.add(Batch(lane, envelopes, len(body), method.delivery_tag, channel))
+            self.lanes.add(LaneMessage(lane, envelopes, len(body), method.delivery_tag, channel))
 
     def _cut(self, error: BaseException) -> None:
         """Give up the connection and everything on it, at once and without closing: the broker sees it end and returns all."""
@@ -153,7 +164,7 @@ class RabbitTransport(Transport):
             _abort(connection)
 
 
-def _leave(channel: Any) -> None:
+def _close_without_cancel(channel: Any) -> None:
     """`channel.close()` without the `basic.cancel` that pika sends before it."""
     inner = channel._impl
     if not inner.is_open:
@@ -169,7 +180,7 @@ def _abort(connection: Any) -> None:
     try:
         connection._impl._terminate_stream(pika.exceptions.StreamLostError("given up"))
         connection.process_data_events(0.0)
-    except TROUBLE:
+    except CONNECTION_ERRORS:
         return  # what was to happen
 
 

@@ -19,19 +19,18 @@ NEWEST_EVENTS = 5
 
 def ack_before_commit() -> None:
     """Bug: the broker is told that a delivery is done before it is executed."""
-    from twofold.bus.dispatch.consumer import LaneConsumer
-    from twofold.bus.dispatch.delivery import Batch, Delivery
-    from twofold.bus.dispatch.lanes import Lanes
+    from twofold.bus.dispatch.broker import LaneConsumer
+    from twofold.bus.dispatch.lanes import Delivery, LaneMessage, Lanes
 
     hand_out, finish = LaneConsumer.__next__, Lanes.finish
 
     def settled_when_handed_out(self: LaneConsumer) -> Any:
         message = hand_out(self)
         if message is not None:
-            self._transport.settle(message.args[0].batches)
+            self._transport.settle(message.args[0].messages)
         return message
 
-    def nothing_left_to_settle(self: Lanes, delivery: Delivery) -> list[Batch]:
+    def nothing_left_to_settle(self: Lanes, delivery: Delivery) -> list[LaneMessage]:
         finish(self, delivery)
         return []
 
@@ -41,22 +40,21 @@ def ack_before_commit() -> None:
 
 def stale_tag() -> None:
     """Bug: every delivery is settled by its bare tag, on whichever channel the lane has by now."""
-    from twofold.bus.dispatch.delivery import Batch, Delivery
-    from twofold.bus.dispatch.lanes import Lanes
-    from twofold.bus.rabbitmq.transport import TROUBLE, RabbitTransport
+    from twofold.bus.dispatch.lanes import Delivery, LaneMessage, Lanes
+    from twofold.bus.rabbitmq.transport import CONNECTION_ERRORS, RabbitTransport
 
     finish = Lanes.finish
 
-    def settled_on_any_channel(self: Lanes, delivery: Delivery) -> list[Batch]:
+    def settled_on_any_channel(self: Lanes, delivery: Delivery) -> list[LaneMessage]:
         finish(self, delivery)
         open_lanes = [lane for lane, state in self._lanes.items() if state.session is not None]
-        return [batch for batch in delivery.batches if delivery.is_committed and batch.lane in open_lanes]
+        return [batch for batch in delivery.messages if delivery.is_committed and batch.lane in open_lanes]
 
-    def settled_one_by_one(self: RabbitTransport, batches: Sequence[Batch]) -> None:
+    def settled_one_by_one(self: RabbitTransport, batches: Sequence[LaneMessage]) -> None:
         try:
             for batch in batches:
                 self._channels[batch.lane].basic_ack(batch.token)
-        except TROUBLE as error:
+        except CONNECTION_ERRORS as error:
             self._cut(error)
 
     _replace(Lanes, "finish", settled_on_any_channel)

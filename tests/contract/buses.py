@@ -15,8 +15,11 @@ from urllib.parse import urlsplit
 import msgspec
 import pika
 
+import twofold.bus.embedded.publisher
 import twofold.bus.embedded.transport
-import twofold.bus.rabbitmq.broker
+import twofold.bus.rabbitmq.publisher
+import twofold.bus.rabbitmq.topology
+import twofold.bus.rabbitmq.transport
 from twofold.bus.dispatch.broker import LaneBroker, declare_execute, start_worker
 from twofold.bus.outbox import Outbox
 from twofold.bus.rabbitmq.topology import dead_queue, lane_queue, rings_exchange
@@ -100,10 +103,10 @@ class RabbitBus:
         self.prefix = prefix
 
     def queue(self) -> Outbox:
-        return twofold.bus.rabbitmq.broker.command_queue(self.url, LANES, self.prefix)
+        return twofold.bus.rabbitmq.publisher.command_queue(self.url, LANES, self.prefix)
 
     def broker(self) -> LaneBroker:
-        return twofold.bus.rabbitmq.broker.RabbitBroker(self.url, LANES, self.prefix)
+        return twofold.bus.rabbitmq.transport.RabbitBroker(self.url, LANES, self.prefix)
 
     def put_raw(self, lane: int, body: bytes) -> None:
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
@@ -112,10 +115,10 @@ class RabbitBus:
             channel.basic_publish("", lane_queue(self.prefix, lane), body, mandatory=True)
 
     def depth(self, lane: int) -> int:
-        return twofold.bus.rabbitmq.broker.lane_depths(self.url, self.prefix, LANES)[str(lane)]
+        return twofold.bus.rabbitmq.topology.lane_depths(self.url, self.prefix, LANES)[str(lane)]
 
     def dead(self) -> int:
-        return twofold.bus.rabbitmq.broker.lane_depths(self.url, self.prefix, LANES)["dead"]
+        return twofold.bus.rabbitmq.topology.lane_depths(self.url, self.prefix, LANES)["dead"]
 
     def close(self) -> None:
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
@@ -136,7 +139,7 @@ class EmbeddedBus:
         self._brokers: list[LaneBroker] = []
 
     def queue(self) -> Outbox:
-        return twofold.bus.embedded.transport.command_queue(self.table, LANES, self._wake)
+        return twofold.bus.embedded.publisher.command_queue(self.table, LANES, self._wake)
 
     def broker(self) -> LaneBroker:
         self._brokers.append(twofold.bus.embedded.transport.EmbeddedBroker(self.table, LANES))

@@ -8,10 +8,13 @@ import time
 from collections.abc import Iterator, Sequence
 from threading import Event
 
+import pika
 import pytest
 
 import twofold.bus.outbox
-import twofold.bus.rabbitmq.broker
+import twofold.bus.rabbitmq.publisher
+import twofold.bus.rabbitmq.topology
+import twofold.bus.rabbitmq.transport
 from tests.contract.buses import LANES, Proxy, RabbitBus, Seen, envelope, put_all, stream_on, until, working
 from tests.servers import Servers
 from twofold.bus.dispatch.lanes import Lanes
@@ -49,7 +52,7 @@ async def test_a_settle_for_a_lost_connection_is_dropped(lanes: RabbitBus, proxy
     await queue.start()
     await queue.put(envelope("one", stream_on(0)))
     await queue.close()
-    with working(twofold.bus.rabbitmq.broker.RabbitBroker(proxy.url, LANES, unique), execute, lanes=[0]):
+    with working(twofold.bus.rabbitmq.transport.RabbitBroker(proxy.url, LANES, unique), execute, lanes=[0]):
         assert await asyncio.to_thread(entered[0].wait, 10)
         before = proxy.accepted
         proxy.cut()
@@ -90,7 +93,7 @@ def test_a_lane_keeps_its_order_through_many_take_overs(lanes: RabbitBus, broker
             ids = [each.command_id for each in delivery.envelopes]
             got += ids
             assert got == [f"{settled + n:04}" for n in range(len(got))]
-            delivery.batches = delivery.batches[:take]
+            delivery.messages = delivery.messages[:take]
             delivery.is_committed = True
             one.settle(one.lanes.finish(delivery))
         settled += min(len(got), take)
@@ -111,7 +114,7 @@ async def test_a_publish_through_a_cut_connection_is_accepted_only_when_durable(
     lanes: RabbitBus, proxy: Proxy, unique: str
 ) -> None:
     """A lost confirm says nothing: the same batch is published again, and no later one passes it."""
-    queue = twofold.bus.rabbitmq.broker.command_queue(proxy.url, LANES, unique)
+    queue = twofold.bus.rabbitmq.publisher.command_queue(proxy.url, LANES, unique)
     await queue.start()
     accepted: list[str] = []
 
@@ -138,7 +141,7 @@ async def test_a_broker_that_stays_away_is_said_so(
 ) -> None:
     """Not accepted within its time is a 503, the door is shut meanwhile, and it opens again by itself."""
     monkeypatch.setattr(twofold.bus.outbox, "ACCEPT_SECONDS_MAX", 3.0)
-    queue = twofold.bus.rabbitmq.broker.command_queue(proxy.url, LANES, unique)
+    queue = twofold.bus.rabbitmq.publisher.command_queue(proxy.url, LANES, unique)
     await queue.start()
     await queue.put(envelope("one", stream_on(0)))
     assert queue.is_ready()
@@ -210,7 +213,13 @@ async def test_a_restart_of_the_broker_under_load_loses_nothing(servers: Servers
 
 def test_depths_count_what_waits(lanes: RabbitBus) -> None:
     """Monitoring asks before anything was ever declared, too."""
-    assert twofold.bus.rabbitmq.broker.lane_depths(lanes.url, lanes.prefix, LANES) == {"0": 0, "1": 0, "2": 0, "3": 0, "dead": 0}
+    assert twofold.bus.rabbitmq.topology.lane_depths(lanes.url, lanes.prefix, LANES) == {
+        "0": 0,
+        "1": 0,
+        "2": 0,
+        "3": 0,
+        "dead": 0,
+    }
 
     async def put() -> None:
         queue = lanes.queue()
@@ -224,6 +233,24 @@ def test_depths_count_what_waits(lanes: RabbitBus) -> None:
 
 def test_a_bad_url_is_misconfigured() -> None:
     with pytest.raises(Misconfigured):
-        twofold.bus.rabbitmq.broker.command_queue("http://127.0.0.1:5672", 1, "x")
+        twofold.bus.rabbitmq.publisher.command_queue("http://127.0.0.1:5672", 1, "x")
     with pytest.raises(Unavailable):
-        twofold.bus.rabbitmq.broker.lane_depths("amqp://guest:guest@127.0.0.1:1/", "x", 1)
+        twofold.bus.rabbitmq.topology.lane_depths("amqp://guest:guest@127.0.0.1:1/", "x", 1)
+
+
+async def test_the_two_private_calls_of_pika_that_a_hand_over_needs_are_there(broker_url: str, unique: str) -> None:
+    """A lane is given up without `basic.cancel`, and a connection without closing: pika has no public way for either, so its
+    release is pinned, and this names what a newer one must still have."""
+    with pika.BlockingConnection(pika.URLParameters(broker_url)) as connection:
+        channel = connection.channel()
+        inner = channel._impl
+        for name in ("_closing_reason", "_set_state", "_rpc", "_on_closeok", "CLOSING"):
+            assert hasattr(inner, name), f"channels without cancel are closed by Channel.{name}"
+        assert hasattr(connection._impl, "_terminate_stream"), "connections are given up by Connection._terminate_stream"
+        declared = channel.queue_declare(unique, exclusive=True)
+        channel.basic_consume(unique, lambda *_: None)
+        cancelled: list[object] = []
+        inner.add_callback(cancelled.append, [pika.spec.Basic.CancelOk])
+        twofold.bus.rabbitmq.transport._close_without_cancel(channel)
+        connection.process_data_events(0.5)
+        assert declared.method.queue == unique and inner.is_closed and not cancelled

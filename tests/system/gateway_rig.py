@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 
 import twofold.bus.dispatch.broker
+import twofold.bus.embedded.publisher
 import twofold.bus.embedded.transport
 import twofold.gateway.app
 import twofold.readmodels.stores.sql
@@ -141,7 +142,7 @@ def embedded(folder: Path) -> Iterator[Parts]:
     stop = threading.Event()
     thread = threading.Thread(target=projector.run, args=(stop,))
     thread.start()
-    queue: CommandQueue = twofold.bus.embedded.transport.command_queue(lanes, LANES, broker.wake)
+    queue: CommandQueue = twofold.bus.embedded.publisher.command_queue(lanes, LANES, broker.wake)
     try:
         yield Parts(events, views, GatedQueue(queue), bell, outcomes, broker, projector, stop)
     finally:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pika
 import pytest
 
-from twofold.bus.rabbitmq.confirms import Confirms
+from twofold.bus.rabbitmq.publisher import Confirms
 from twofold.kernel.errors import Unavailable
 
 

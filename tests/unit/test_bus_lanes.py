@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twofold.bus.dispatch.delivery import Batch, Delivery
-from twofold.bus.dispatch.lanes import DELIVERY_COMMANDS_MAX, RETRY_SECONDS_MAX, Lanes
+from twofold.bus.dispatch.lanes import DELIVERY_COMMANDS_MAX, RETRY_SECONDS_MAX, Delivery, LaneMessage, Lanes
 from twofold.kernel.envelope import Envelope
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -29,7 +28,7 @@ class Bench:
 
     def add(self, lane: int, token: int, commands: int = 1, session: object = None) -> None:
         envelopes = [Envelope(f"{lane}-{token}-{n}", "Note", "note-1", msgspec.Raw(b"{}"), "f", NOW) for n in range(commands)]
-        self.lanes.add(Batch(lane, envelopes, 10, token, session or self.sessions[lane]))
+        self.lanes.add(LaneMessage(lane, envelopes, 10, token, session or self.sessions[lane]))
 
     def next(self) -> Delivery | None:
         return self.lanes.next(self.held)
@@ -42,7 +41,7 @@ class Bench:
 
 def tokens(delivery: Delivery | None, lane: int) -> list[int]:
     assert delivery is not None
-    return [batch.token for batch in delivery.batches if batch.lane == lane]
+    return [batch.token for batch in delivery.messages if batch.lane == lane]
 
 
 def test_lanes_that_wait_are_merged_and_then_in_flight() -> None:
@@ -78,7 +77,7 @@ def test_a_committed_delivery_is_settled() -> None:
     delivery = bench.next()
     assert delivery is not None
     delivery.is_committed = True
-    assert bench.lanes.finish(delivery) == delivery.batches
+    assert bench.lanes.finish(delivery) == delivery.messages
 
 
 def test_a_failed_delivery_waits_in_place_and_alone() -> None:
@@ -162,7 +161,7 @@ def test_every_lane_is_first_in_first_out_whatever_happens(steps: list[tuple[str
             delivery = in_flight.pop(number % len(in_flight))
             delivery.is_committed = what == "commit"
             if delivery.is_committed:
-                for batch in delivery.batches:
+                for batch in delivery.messages:
                     committed[batch.lane].append(batch.token)
             for batch in bench.lanes.finish(delivery):
                 assert unsettled[batch.lane].pop(0) == batch.token

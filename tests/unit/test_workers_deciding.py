@@ -15,7 +15,7 @@ from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.errors import Rejected
 from twofold.kernel.log import Decision, Meta, Recorded
 from twofold.kernel.messages import Command, Event
-from twofold.workers.deciding import Batch
+from twofold.workers.deciding import UnitOfWork
 from twofold.workers.execute import _sort_out
 from twofold.workers.states import Folded, States
 
@@ -67,7 +67,7 @@ def past(*numbers: int, after: int = 0) -> list[Recorded]:
 def decide_all(
     *envelopes: Envelope, known: dict[str, Folded] | None = None, recorded: list[Recorded] | None = None
 ) -> list[Decision]:
-    batch = Batch(DOMAIN, Codec(DOMAIN), known or {}, {"counter-a": recorded} if recorded else {})
+    batch = UnitOfWork(DOMAIN, Codec(DOMAIN), known or {}, {"counter-a": recorded} if recorded else {})
     return [batch.decide(envelope) for envelope in envelopes]
 
 
