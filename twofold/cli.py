@@ -53,13 +53,13 @@ def up(
     sample: Annotated[bool, typer.Option("--sample", help="Replay the sample month of real orders into it.")] = False,
 ) -> None:
     """Run everything in one process, embedded."""
-    from twofold.banner import Welcome
+    from twofold.banner import Banner
     from twofold.rooms import run_up
 
     settings = _settings(domain=domain, data=data, host=host, port=port)
     logs.set_up("up", logging.WARNING)
-    with Welcome(settings, sample) as welcome:
-        run_up(settings, welcome.show)
+    with Banner(settings, sample) as banner:
+        run_up(settings, banner.show)
 
 
 @app.command()
