@@ -1,4 +1,4 @@
-"""The types of the front reach whoever installs the wheel: a right domain passes mypy --strict, a mistake is found in its line."""
+"""The types of the front reach whoever installs the wheel: a right domain passes mypy, mistakes are found in their lines."""
 
 from __future__ import annotations
 
