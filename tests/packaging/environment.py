@@ -28,9 +28,10 @@ class Environment:
         return self.folder / "bin"
 
     def variables(self, **more: str) -> dict[str, str]:
-        """The environment of a user who has activated it."""
+        """The environment of a user who has activated it; he has no plugins of pytest, whatever is installed for our tests."""
         path = f"{self.programs}:{os.environ['PATH']}"
-        return {"PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", **more}
+        user = {"HOME": str(self.folder), "LANG": "C.UTF-8", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        return {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", **user, **more}
 
     def run(self, folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return run([*command], folder, self.variables(**variables))
