@@ -71,7 +71,7 @@ class Banner:
             ]
         return "\n".join([*lines, "  Ctrl-C stops it; started again, it goes on from its data.", ""])
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._replay is not None and self._replay.poll() is None:
             self._replay.terminate()
             try:
