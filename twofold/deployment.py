@@ -43,7 +43,7 @@ class SystemClock:
 
 
 class Deployment(ABC):
-    """One process's ports. What the two kinds have in common: where rows are."""
+    """One process's ports, and what embedded and served have in common: where rows are."""
 
     def __init__(self, settings: Settings, domain: Domain, closing: ExitStack) -> None:
         self.settings = settings
@@ -54,11 +54,11 @@ class Deployment(ABC):
         self._generations: dict[str, Generation] = {}
 
     def make_tables(self) -> None:
-        """Bring the log's tables up to date, and make what the views need."""
+        """Bring the log's tables up to date, and make what the views need. Whoever else opens a store finds it, or refuses."""
         twofold.eventstore.migrate.migrate(log_url(self.settings))
         self.make_inline_tables()
         for view in self.domain.views.values():
-            self.generation(view)
+            self._store_of(view).prepare(view, self.settings.slices)
 
     @cached_property
     def rows(self) -> ViewStore:

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
+import psycopg
 import pytest
 
 from tests.chaos.rooms import ROOT, Room, wait_until
 from tests.servers.namespace import clean
+from tests.servers.postgres import libpq
 from tests.servers.server import free_port
 from twofold.deployment import Deployment
 from twofold.kernel.codec import encode
@@ -59,12 +62,46 @@ def test_projectors_start_and_fold_while_the_broker_is_away(settings: Settings, 
         wait_until("visible", lambda: on_hand(deployment, "85123A") == 12, SECONDS_MAX, projectors.tail)
 
 
+def test_rooms_run_under_a_role_that_may_not_make_tables(settings: Settings, unique: str, tmp_path: Path) -> None:
+    """Tables are made by `migrate`: what runs day and night needs no right to change a schema."""
+    with restricted_role(settings.database_url, unique) as url:
+        with psycopg.connect(libpq(url)) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("CREATE TABLE not_allowed ()")
+        restricted = msgspec.structs.replace(settings, database_url=url)
+        with (
+            running("workers", restricted, tmp_path),
+            running("readmodels", restricted, tmp_path) as projectors,
+            open_deployment(restricted) as deployment,
+        ):
+            asyncio.run(put(deployment, found("85123A", 12)))
+            wait_until("visible", lambda: on_hand(deployment, "85123A") == 12, SECONDS_MAX, projectors.tail)
+
+
 def test_up_is_refused_where_servers_are_named(settings: Settings, tmp_path: Path) -> None:
     """It would look like the served system and be another one."""
     room = Room("up", ["up"], environment_of(settings), tmp_path, free_port())
     room.start()
     with pytest.raises(RuntimeError, match="`twofold up` is embedded; unset TWOFOLD_DATABASE_URL"):
         room.wait_ready()
+
+
+@contextmanager
+def restricted_role(url: str, name: str) -> Iterator[str]:
+    """The same database as somebody who may read and write rows, and nothing else."""
+    role, password = f"rooms_{name}", "rooms"
+    with psycopg.connect(libpq(url), autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+        try:
+            for schema in ("public", "read"):
+                owner.execute(f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC")
+                owner.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
+                owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}")
+                owner.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}")
+            parts = urlsplit(url)
+            yield parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
+        finally:
+            owner.execute(f"DROP OWNED BY {role}")
+            owner.execute(f"DROP ROLE {role}")
 
 
 @contextmanager
