@@ -5,6 +5,7 @@ COPY requirements.lock ./
 RUN python -m venv /opt/twofold \
     && /opt/twofold/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.lock
 COPY pyproject.toml README.md ./
+# The rooms, and the links that make them one package: COPY keeps links as they are.
 COPY kernel kernel
 COPY database database
 COPY shop shop
@@ -17,6 +18,7 @@ COPY processes processes
 COPY readmodels readmodels
 COPY gateway gateway
 COPY twofold twofold
+COPY src src
 RUN /opt/twofold/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.13-slim

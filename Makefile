@@ -51,5 +51,5 @@ lock: ## renew the locks from pyproject.toml; ARGS=--upgrade takes the newest (n
 	@$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock $(ARGS)
 
 clean: ## remove .venv and what the tools leave behind; data stays
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info bench/results
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info src/*.egg-info build dist bench/results
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

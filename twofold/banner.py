@@ -14,7 +14,7 @@ SAMPLE_RATE = 40
 STOP_SECONDS = 10.0
 
 
-class Welcome:
+class Banner:
     """Holds the replaying child, if there is one, and ends it with the block."""
 
     def __init__(self, settings: Settings, sample: bool) -> None:
@@ -25,7 +25,7 @@ class Welcome:
         self._cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
         self._replay: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Welcome:
+    def __enter__(self) -> Banner:
         return self
 
     def show(self) -> None:
@@ -71,7 +71,7 @@ class Welcome:
             ]
         return "\n".join([*lines, "  Ctrl-C stops it; started again, it goes on from its data.", ""])
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._replay is not None and self._replay.poll() is None:
             self._replay.terminate()
             try:

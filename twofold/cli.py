@@ -14,7 +14,7 @@ import typer
 from twofold import VERSION, logs
 from twofold.client import Gateway
 from twofold.kernel.errors import Error, Malformed, Misconfigured, Unavailable
-from twofold.settings import Settings, read_settings
+from twofold.settings import Settings, read_settings, refuse_two_shops
 from twofold.supervisor import CHILD, Supervisor, end_with_supervisor
 
 app = typer.Typer(
@@ -53,13 +53,13 @@ def up(
     sample: Annotated[bool, typer.Option("--sample", help="Replay the sample month of real orders into it.")] = False,
 ) -> None:
     """Run everything in one process, embedded."""
-    from twofold.banner import Welcome
+    from twofold.banner import Banner
     from twofold.rooms import run_up
 
     settings = _settings(domain=domain, data=data, host=host, port=port)
     logs.set_up("up", logging.WARNING)
-    with Welcome(settings, sample) as welcome:
-        run_up(settings, welcome.show)
+    with Banner(settings, sample) as banner:
+        run_up(settings, banner.show)
 
 
 @app.command()
@@ -190,10 +190,12 @@ def _room(name: str, processes: int) -> None:
 def _settings(**given: str | int | None) -> Settings:
     """The environment's settings, with what the command line says on top."""
     # A domain is a module beside where one stands; last, so that no file there stands in for what the product imports.
-    sys.path[:] = [place for place in sys.path if place not in ("", str(Path.cwd()))] + [str(Path.cwd())]
+    sys.path[:] = [entry for entry in sys.path if entry not in ("", str(Path.cwd()))] + [str(Path.cwd())]
     environment = dict(os.environ)
     environment.update({f"TWOFOLD_{name.upper()}": str(value) for name, value in given.items() if value is not None})
-    return read_settings(environment)
+    settings = read_settings(environment)
+    refuse_two_shops(settings, environment, Path.cwd())
+    return settings
 
 
 def _gateway() -> Gateway:

@@ -13,10 +13,10 @@ import twofold.bus.rabbitmq.transport
 import twofold.eventstore.migrate
 import twofold.readmodels.stores.redis
 from twofold.client import Gateway
+from twofold.deployment import log_url
 from twofold.kernel.domain import load_domain
 from twofold.kernel.errors import Error, Misconfigured
 from twofold.settings import Settings, reference, variable
-from twofold.wiring import log_url
 
 Check = tuple[str, Callable[[], str]]
 

@@ -25,7 +25,7 @@ def new_member() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-class Holding:
+class LeaseKeeper:
     """Renews until closed. `on_held(resources)` is called from its thread whenever the set changes."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Holding:
         self._held: dict[str, int] | None = None
         self._stop = Event()
         self._log = structlog.get_logger(room=room)
-        self._thread = Thread(target=self._run, name="holding", daemon=True)
+        self._thread = Thread(target=self._run, name="leases", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -1,6 +1,6 @@
-"""A room is a process: open the house, give the room its ports (observed), hold its leases, run until told to stop.
+"""A room is a process: give it the ports it needs (observed), keep its leases, run until told to stop.
 
-`up` is every room in one process: the same functions, one after the other, around one house.
+`up` is every room in one process: the same functions, one after the other, around one deployment.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
 
@@ -18,22 +18,17 @@ import structlog
 import uvloop
 
 import twofold.bus.dispatch.broker
-import twofold.bus.embedded.publisher
-import twofold.bus.embedded.transport
-import twofold.bus.rabbitmq.publisher
-import twofold.bus.rabbitmq.topology
-import twofold.bus.rabbitmq.transport
 import twofold.gateway.app
 from twofold import VERSION
-from twofold.bus.outbox import Outbox
+from twofold.deployment import Deployment
 from twofold.kernel.errors import Misconfigured
-from twofold.lease_keeper import Holding
+from twofold.lease_keeper import LeaseKeeper
 from twofold.monitoring.facts import Facts, serve_metrics
 from twofold.monitoring.metrics import Metrics
 from twofold.monitoring.observed import observe_event_store, observe_execute, observe_queue, observe_view_store
 from twofold.readmodels.projection.projector import Projector
 from twofold.settings import Settings
-from twofold.wiring import House, open_house
+from twofold.wiring import open_deployment
 from twofold.workers.execute import Executor
 
 METRICS_PORTS_TRIED = 50
@@ -48,93 +43,103 @@ OnReady = Callable[[], None]
 
 
 def run_gateway(settings: Settings, reuse_port: bool) -> None:
+    """Needs the log, every store that rows are in, the lanes and the rings."""
     metrics = Metrics()
-    with open_house(settings) as house, _member(house, "gateway"):
-        _serve(
-            house,
-            metrics,
-            twofold.bus.rabbitmq.publisher.command_queue(settings.broker_url, settings.lanes, settings.namespace),
-            reuse_port,
-        )
+    with open_deployment(settings) as deployment:
+        ports = _gateway_ports(deployment, metrics)
+        with _member(deployment, "gateway"):
+            _serve(deployment, ports, reuse_port)
 
 
 def run_workers(settings: Settings) -> None:
+    """Needs the log, the lanes and the rings; no store of rows but the log's own, for inline views."""
     metrics = Metrics()
-    broker = twofold.bus.rabbitmq.transport.RabbitBroker(settings.broker_url, settings.lanes, settings.namespace)
-    with open_house(settings) as house, _metrics_port(settings, metrics), _working(house, metrics, broker):
-        _until_told()
+    with open_deployment(settings) as deployment, _metrics_port(settings, metrics), _working(deployment, metrics):
+        _until_stopped()
 
 
 def run_readmodels(settings: Settings) -> None:
+    """Needs the log, the stores whose rows follow it, and the rings."""
     metrics = Metrics()
-    with open_house(settings) as house, _metrics_port(settings, metrics), _projecting(house, metrics):
-        _until_told()
+    with open_deployment(settings) as deployment, _metrics_port(settings, metrics), _projecting(deployment, metrics):
+        _until_stopped()
 
 
 def run_monitoring(settings: Settings) -> None:
+    """Needs the log, every store that rows are in, and the depth of the lanes."""
     metrics = Metrics()
-    with open_house(settings) as house, _member(house, "monitoring"):
-        metrics.registry.register(_facts(house))
-        with _metrics_port(settings, metrics):
-            _until_told()
+    with open_deployment(settings) as deployment:
+        metrics.registry.register(_facts(deployment))
+        with _member(deployment, "monitoring"), _metrics_port(settings, metrics):
+            _until_stopped()
 
 
 def run_up(settings: Settings, on_ready: OnReady) -> None:
     """Every room in this process, embedded. `on_ready` is called when the gateway listens."""
+    if not settings.is_embedded:
+        raise Misconfigured("`twofold up` is embedded; unset TWOFOLD_DATABASE_URL and TWOFOLD_BROKER_URL, or run the rooms")
     sys.setswitchinterval(SWITCH_SECONDS)
     stay_on_one_core()
     metrics = Metrics()
-    with open_house(settings) as house, _member(house, "gateway"):
-        if house.lane_table is None:
-            raise Misconfigured("`twofold up` is embedded; unset TWOFOLD_DATABASE_URL and TWOFOLD_BROKER_URL, or run the rooms")
-        broker = twofold.bus.embedded.transport.EmbeddedBroker(house.lane_table, settings.lanes)
-        queue = twofold.bus.embedded.publisher.command_queue(house.lane_table, settings.lanes, broker.wake)
-        metrics.registry.register(_facts(house))
-        with _working(house, metrics, broker), _projecting(house, metrics):
-            _serve(house, metrics, queue, reuse_port=False, on_ready=on_ready)
+    with open_deployment(settings) as deployment:
+        deployment.make_tables()
+        metrics.registry.register(_facts(deployment))
+        ports = _gateway_ports(deployment, metrics)
+        with _member(deployment, "gateway"), _working(deployment, metrics), _projecting(deployment, metrics):
+            _serve(deployment, ports, reuse_port=False, on_ready=on_ready)
 
 
-def _serve(house: House, metrics: Metrics, queue: Outbox, reuse_port: bool, on_ready: OnReady | None = None) -> None:
-    rooms = twofold.gateway.app.Rooms(
-        domain=house.domain,
-        codec=house.codec,
-        queue=observe_queue(queue, metrics),
-        events=house.events,
-        views=house.views,
-        bell=house.bell,
-        outcomes=house.outcomes,
-        clock=house.clock,
-        lanes_total=house.settings.lanes,
-        depths=house.depths,
+def _gateway_ports(deployment: Deployment, metrics: Metrics) -> twofold.gateway.app.Rooms:
+    return twofold.gateway.app.Rooms(
+        domain=deployment.domain,
+        codec=deployment.codec,
+        queue=observe_queue(deployment.command_queue, metrics),
+        events=deployment.events,
+        views=deployment.rows,
+        bell=deployment.bell,
+        outcomes=deployment.outcomes,
+        clock=deployment.clock,
+        lanes_total=deployment.settings.lanes,
+        depths=deployment.depths,
         metrics=metrics.exposition,
         observe_query=metrics.observe_query,
-        describe={"title": f"Twofold: {house.domain.name}", "version": VERSION},
+        describe={"title": f"Twofold: {deployment.domain.name}", "version": VERSION},
     )
 
+
+def _serve(deployment: Deployment, ports: twofold.gateway.app.Rooms, reuse_port: bool, on_ready: OnReady | None = None) -> None:
+    """HTTP, until told to stop."""
+    host, port = deployment.settings.host, deployment.settings.port
+
     async def serve() -> None:
-        await queue.start()
+        await deployment.command_queue.start()
         try:
-            app = twofold.gateway.app.application(rooms)
-            await twofold.gateway.app.serve(
-                app, house.settings.host, house.settings.port, reuse_port=reuse_port, on_ready=on_ready
-            )
+            app = twofold.gateway.app.application(ports)
+            await twofold.gateway.app.serve(app, host, port, reuse_port=reuse_port, on_ready=on_ready)
         finally:
-            await queue.close()
+            await deployment.command_queue.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve())
 
 
 @contextmanager
-def _working(house: House, metrics: Metrics, broker: twofold.bus.dispatch.broker.LaneBroker) -> Iterator[None]:
+def _working(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
     """Dramatiq's worker threads execute what waits on the lanes this process holds."""
-    events = observe_event_store(house.events, metrics)
-    executor = Executor(house.domain, house.codec, events, house.bell, house.outcomes, house.inline)
+    executor = Executor(
+        deployment.domain,
+        deployment.codec,
+        observe_event_store(deployment.events, metrics),
+        deployment.bell,
+        deployment.outcomes,
+        deployment.inline,
+    )
+    broker = deployment.lane_broker
     twofold.bus.dispatch.broker.declare_execute(broker, observe_execute(executor.execute, metrics))
-    lanes = [str(lane) for lane in range(house.settings.lanes)]
-    worker = twofold.bus.dispatch.broker.start_worker(broker, house.settings.worker_threads)
+    lanes = [str(lane) for lane in range(deployment.settings.lanes)]
+    worker = twofold.bus.dispatch.broker.start_worker(broker, deployment.settings.worker_threads)
     try:
-        with _member(house, "workers", lanes, lambda held: broker.hold({int(lane) for lane in held})):
+        with _member(deployment, "workers", lanes, lambda held: broker.hold({int(lane) for lane in held})):
             yield
     finally:
         worker.stop(timeout=int(DRAIN_SECONDS * 1000))
@@ -142,18 +147,19 @@ def _working(house: House, metrics: Metrics, broker: twofold.bus.dispatch.broker
 
 
 @contextmanager
-def _projecting(house: House, metrics: Metrics) -> Iterator[None]:
-    """One thread folds the slices this process holds."""
-    views = [view for view in house.domain.views.values() if view.sync == "async"]
-    slices = {str(slice_id): slice_id for view in views for slice_id in house.generations[view.name].slice_ids()}
-    projector = Projector(house.events, observe_view_store(house.views, metrics), views, house.codec, house.bell)
+def _projecting(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
+    """One thread for each kind of store folds the slices this process holds."""
+    views = deployment.followed
+    projection = observe_view_store(deployment.projection, metrics)
+    projector = Projector(deployment.events, projection, views, deployment.codec, deployment.bell)
+    slices = {str(slice_id): slice_id for view in views for slice_id in deployment.generation(view).slice_ids()}
     stop = Event()
     thread = Thread(target=projector.run, args=(stop,), name="projector")
 
     def hold(held: frozenset[str]) -> None:
         projector.hold({slices[name] for name in held})
 
-    with _member(house, "readmodels", sorted(slices), hold):
+    with _member(deployment, "readmodels", sorted(slices), hold):
         thread.start()
         try:
             yield
@@ -178,20 +184,24 @@ def _settle() -> None:
 
 @contextmanager
 def _member(
-    house: House, room: str, resources: list[str] | None = None, on_held: Callable[[frozenset[str]], None] = lambda held: None
+    deployment: Deployment,
+    room: str,
+    resources: Sequence[str] = (),
+    on_held: Callable[[frozenset[str]], None] = lambda held: None,
 ) -> Iterator[None]:
-    """Count this process among the living of its room, and hold its share of the room's resources."""
-    holding = Holding(house.leases, room, resources or [], house.settings.lease_seconds, on_held)
-    holding.start()
+    """Count this process among the living of its room, and keep its share of the room's resources."""
+    keeper = LeaseKeeper(deployment.leases, room, resources, deployment.settings.lease_seconds, on_held)
+    keeper.start()
     _settle()
     try:
         yield
     finally:
-        holding.close()
+        keeper.close()
 
 
-def _facts(house: House) -> Facts:
-    return Facts(house.events, house.views, list(house.domain.views), house.leases, house.depths, house.clock)
+def _facts(deployment: Deployment) -> Facts:
+    views = list(deployment.domain.views)
+    return Facts(deployment.events, deployment.rows, views, deployment.leases, deployment.depths, deployment.clock)
 
 
 @contextmanager
@@ -212,10 +222,10 @@ def _metrics_port(settings: Settings, metrics: Metrics) -> Iterator[None]:
         stop()
 
 
-def _until_told() -> None:
+def _until_stopped() -> None:
     """Sleep until SIGTERM or Ctrl-C."""
-    told = Event()
+    stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    while not told.wait(1.0):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.wait(1.0):
         pass

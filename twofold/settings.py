@@ -16,7 +16,7 @@ from twofold.kernel.errors import Misconfigured
 
 PREFIX = "TWOFOLD_"
 SHOP = ("shop", "twofold.shop")
-"""Both names of the domain that ships with the product: the setting's and the module's."""
+"""Both names of the domain that ships with the product: the setting's, which is the default, and the module's."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +69,24 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         if name.startswith(PREFIX) and name.removesuffix("_FILE") not in known and not name.startswith("TWOFOLD_TEST_"):
             raise Misconfigured(f"{name}: there is no such setting; `twofold doctor` lists them")
     return _checked(given)
+
+
+def refuse_two_shops(settings: Settings, environment: Mapping[str, str], folder: Path) -> None:
+    """Where TWOFOLD_DOMAIN=shop is said, and a domain of that name stands in the folder: which of the two is meant?
+
+    Raises Misconfigured. The default means the shop that ships, whatever stands there.
+    """
+    name = variable("domain")
+    is_said = environment.get(name) or environment.get(f"{name}_FILE")
+    if not is_said or settings.domain != SHOP[0]:
+        return
+    ours = Path(__file__).resolve().parent / SHOP[0]
+    for other in (folder / SHOP[0] / "__init__.py", folder / f"{SHOP[0]}.py"):
+        if other.exists() and not (ours / "__init__.py").samefile(other):
+            raise Misconfigured(
+                f"{name}={SHOP[0]}: means the shop that ships with Twofold, and there is a {other} too;"
+                f" name the former {SHOP[1]}, or give the latter another name"
+            )
 
 
 def _checked(given: Mapping[str, str]) -> Settings:

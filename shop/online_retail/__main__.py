@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from twofold.kernel.errors import Malformed, Misconfigured, Unavailable
-from twofold.shop.online_retail.invoices import Reading, read
+from twofold.shop.online_retail.invoices import Parsed, read
 from twofold.shop.online_retail.sending import Failure, replay
 from twofold.shop.order import PlaceOrder
 from twofold.shop.returns import RecordReturn
@@ -29,11 +29,11 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     try:
-        reading = read(arguments.file, arguments.limit)
+        parsed = read(arguments.file, arguments.limit)
     except Malformed as error:
         return _failed(f"{arguments.file}: {error.detail}")
     try:
-        failures = _replay(arguments.url, reading, arguments.rate)
+        failures = _replay(arguments.url, parsed, arguments.rate)
     except Misconfigured as error:
         return _failed(str(error))
     except Unavailable as error:
@@ -44,15 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"invoice {failure.invoice}: {failure.command_type} {failure.reason}", file=sys.stderr)
     if len(failures) > FAILURES_SHOWN_MAX:
         print(f"and {len(failures) - FAILURES_SHOWN_MAX} more", file=sys.stderr)
-    print(summary(reading))
+    print(summary(parsed))
     return 1 if failures else 0
 
 
-def summary(reading: Reading) -> str:
-    """What the file became: commands by kind, and lines that became none."""
-    kinds = [type(command.command) for command in reading.commands]
-    orders, returns, adjustments = kinds.count(PlaceOrder), kinds.count(RecordReturn), kinds.count(AdjustStock)
-    return f"orders {orders}, returns {returns}, adjustments {adjustments}, skipped {reading.skipped}"
+def summary(parsed: Parsed) -> str:
+    """What the file became: commands by type, and lines that became none."""
+    types = [type(command.command) for command in parsed.commands]
+    orders, returns, adjustments = types.count(PlaceOrder), types.count(RecordReturn), types.count(AdjustStock)
+    return f"orders {orders}, returns {returns}, adjustments {adjustments}, skipped {parsed.skipped}"
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -87,7 +87,7 @@ class RateColumn(ProgressColumn):
         return Text("" if speed is None else f"{speed:,.0f}/s")
 
 
-def _replay(url: str, reading: Reading, rate: float | None) -> list[Failure]:
+def _replay(url: str, parsed: Parsed, rate: float | None) -> list[Failure]:
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
@@ -100,8 +100,8 @@ def _replay(url: str, reading: Reading, rate: float | None) -> list[Failure]:
         transient=True,
     )
     with bar:
-        task = bar.add_task("commands", total=len(reading.commands))
-        return replay(url, reading.commands, rate, Event(), lambda count: bar.advance(task, count))
+        task = bar.add_task("commands", total=len(parsed.commands))
+        return replay(url, parsed.commands, rate, Event(), lambda count: bar.advance(task, count))
 
 
 def _failed(line: str, status: int = 1) -> int:

@@ -87,8 +87,8 @@ def _connection_to(url: str) -> tuple[http.client.HTTPConnection, str]:
         raise Misconfigured(f"--url {url}: {error}") from error
     if parts.scheme not in ("http", "https") or not host:
         raise Misconfigured(f"--url {url}: not an address like http://127.0.0.1:8080")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return kind(host, port, timeout=TIMEOUT_SECONDS), parts.path.rstrip("/")
+    connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return connection(host, port, timeout=TIMEOUT_SECONDS), parts.path.rstrip("/")
 
 
 def _seconds(text: str | None) -> float | None:

@@ -31,7 +31,7 @@ COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "
 GUEST = "guest"
 
 
-class Row(NamedTuple):
+class InvoiceLine(NamedTuple):
     """One line of the file, as it stands there but for the quantity; `line` is its number, the header being 1."""
 
     line: int
@@ -53,16 +53,16 @@ class KeyedCommand(NamedTuple):
     command: Command
 
 
-class Reading(NamedTuple):
+class Parsed(NamedTuple):
     """What a file becomes, in its order, and how many of its lines become nothing."""
 
     commands: list[KeyedCommand]
     skipped: int
 
 
-def read(path: Path, limit: int | None = None) -> Reading:
+def read(path: Path, limit: int | None = None) -> Parsed:
     """The file's first `limit` invoices as commands; plain or gzip. Raises Malformed, which names the line."""
-    invoices: dict[str, list[Row]] = {}
+    invoices: dict[str, list[InvoiceLine]] = {}
     try:
         for row in _rows(path):
             invoices.setdefault(row.invoice, []).append(row)
@@ -71,31 +71,31 @@ def read(path: Path, limit: int | None = None) -> Reading:
     commands: list[KeyedCommand] = []
     skipped = 0
     for rows in islice(invoices.values(), limit):
-        reading = wishes_of(rows)
-        commands += reading.commands
-        skipped += reading.skipped
-    return Reading(commands, skipped)
+        parsed = commands_of(rows)
+        commands += parsed.commands
+        skipped += parsed.skipped
+    return Parsed(commands, skipped)
 
 
-def wishes_of(rows: Sequence[Row]) -> Reading:
+def commands_of(rows: Sequence[InvoiceLine]) -> Parsed:
     """One invoice's lines, in the order of the file, as commands."""
     first = rows[0]
     invoice = first.invoice
     if invoice.startswith("A"):
-        return Reading([], len(rows))
+        return Parsed([], len(rows))
     if not invoice[:1].isdigit() and not invoice.startswith("C"):
         raise Malformed(f"line {first.line}: invoice {invoice!r} begins neither with a digit nor with A or C")
     moving = [row for row in rows if row.quantity]
     skipped = len(rows) - len(moving)
     if invoice.startswith("C"):
-        return Reading([_return_of(first, moving)] if moving else [], skipped)
+        return Parsed([_return_of(first, moving)] if moving else [], skipped)
     sold = [row for row in moving if row.quantity > 0]
     adjusted = [(number, row) for number, row in enumerate(rows, start=1) if row.quantity < 0]
     orders = [_order_of(first, sold)] if sold else []
-    return Reading(orders + [_adjustment_of(number, row) for number, row in adjusted], skipped)
+    return Parsed(orders + [_adjustment_of(number, row) for number, row in adjusted], skipped)
 
 
-def _order_of(first: Row, sold: Iterable[Row]) -> KeyedCommand:
+def _order_of(first: InvoiceLine, sold: Iterable[InvoiceLine]) -> KeyedCommand:
     order = PlaceOrder(
         order_id=first.invoice,
         customer_id=first.customer or GUEST,
@@ -107,7 +107,7 @@ def _order_of(first: Row, sold: Iterable[Row]) -> KeyedCommand:
     return KeyedCommand(first.invoice, f"online-retail:{first.invoice}:order", order)
 
 
-def _return_of(first: Row, moving: Iterable[Row]) -> KeyedCommand:
+def _return_of(first: InvoiceLine, moving: Iterable[InvoiceLine]) -> KeyedCommand:
     recorded = RecordReturn(
         return_id=first.invoice,
         customer_id=first.customer or GUEST,
@@ -119,18 +119,18 @@ def _return_of(first: Row, moving: Iterable[Row]) -> KeyedCommand:
     return KeyedCommand(first.invoice, f"online-retail:{first.invoice}:return", recorded)
 
 
-def _adjustment_of(number: int, row: Row) -> KeyedCommand:
+def _adjustment_of(number: int, row: InvoiceLine) -> KeyedCommand:
     adjustment = AdjustStock(
         sku=row.sku, quantity=row.quantity, reason=row.description or "unexplained", adjusted_at=_time_of(row)
     )
     return KeyedCommand(row.invoice, f"online-retail:{row.invoice}:adjust:{number}", adjustment)
 
 
-def _line_of(row: Row) -> OrderLine:
+def _line_of(row: InvoiceLine) -> OrderLine:
     return OrderLine(row.sku, row.description, abs(row.quantity), minor_units(row))
 
 
-def minor_units(row: Row) -> int:
+def minor_units(row: InvoiceLine) -> int:
     """The price of one piece in pence, half a penny rounded up. Raises Malformed."""
     try:
         pence = int((Decimal(row.price) * 100).quantize(Decimal(1), ROUND_HALF_UP))
@@ -141,7 +141,7 @@ def minor_units(row: Row) -> int:
     return pence
 
 
-def _time_of(row: Row) -> datetime:
+def _time_of(row: InvoiceLine) -> datetime:
     """A time without a zone is taken as UTC."""
     try:
         moment = datetime.fromisoformat(row.date)
@@ -152,7 +152,7 @@ def _time_of(row: Row) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(path: Path) -> Iterator[InvoiceLine]:
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
@@ -160,13 +160,13 @@ def _rows(path: Path) -> Iterator[Row]:
         missing = [column for column in COLUMNS if column not in header]
         if missing:
             raise Malformed(f"line 1: no column {', '.join(missing)}")
-        places = [header.index(column) for column in COLUMNS]
+        indexes = [header.index(column) for column in COLUMNS]
         for fields in filter(None, reader):
             if len(fields) != len(header):
                 raise Malformed(f"line {reader.line_num}: {len(fields)} fields instead of {len(header)}")
-            invoice, sku, description, quantity, date, price, customer, country = [fields[place] for place in places]
+            invoice, sku, description, quantity, date, price, customer, country = [fields[index] for index in indexes]
             try:
                 pieces = int(quantity)
             except ValueError as error:
                 raise Malformed(f"line {reader.line_num}: Quantity {quantity!r} is not a whole number") from error
-            yield Row(reader.line_num, invoice, sku, description, pieces, date, price, customer, country)
+            yield InvoiceLine(reader.line_num, invoice, sku, description, pieces, date, price, customer, country)

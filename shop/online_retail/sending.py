@@ -1,6 +1,6 @@
-"""Wishes go out in bulks, in the order of the file, and every accepted command is followed until it has an outcome.
+"""Commands go out in bulks, in the order of the file, and every accepted command is followed until it has an outcome.
 
-    bulk ──> POST /commands ──> refused now: a failure, or sent again when the door only said "later"
+    bulk ──> POST /commands ──> refused now: a failure, or sent again when the gateway only said "later"
                      └────────> accepted ──> GET /commands/{id} ──> rejected, parked: a failure
 
 Bulks leave one after another; a few of them may be undecided at a time, so the replay is never far ahead of the workers.
@@ -44,7 +44,7 @@ def replay(
 ) -> list[Failure]:
     """Send all commands, at most `rate` commands a second, and wait for their outcomes.
 
-    `on_decided` is told, from several threads, how many more are done. Raises Unavailable when the API stays away or
+    `on_decided` is called, from several threads, with how many more are done. Raises Unavailable when the API stays away or
     `stop` is set, Misconfigured when it is no such API.
     """
     failures: list[Failure] = []

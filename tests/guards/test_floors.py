@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from tests.guards.house import FLOOR_OF, ROOT, Source, imports, room_of, room_sources
 
 PRESCRIBED = ("workers", "bus", "readmodels", "gateway", "monitoring", "tests", "docker-compose.yml", "README.md")
-OURS = ("kernel", "database", "eventstore", "subscriptions", "processes", "shop", "twofold", "bench", "docs", "examples")
+OURS = ("kernel", "database", "eventstore", "subscriptions", "processes", "shop", "twofold", "src", "bench", "docs", "examples")
 OUTSIDE = ("tests", "bench", "examples")
 
 
@@ -35,6 +35,9 @@ def test_every_folder_of_the_house_exists_and_every_room_is_a_package() -> None:
 def test_every_room_is_linked_in_below_the_one_package_that_is_installed() -> None:
     linked = {path.name: path.readlink().as_posix() for path in (ROOT / "twofold").iterdir() if path.is_symlink()}
     assert linked == {room: f"../{room}" for room in FLOOR_OF if room != "twofold"}
+    assert {path.name: path.readlink().as_posix() for path in (ROOT / "src").iterdir() if path.is_symlink()} == {
+        "twofold": "../twofold"
+    }
 
 
 def test_the_guard_sees_a_stranger_a_climber_and_a_late_import() -> None:

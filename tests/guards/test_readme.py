@@ -1,4 +1,4 @@
-"""What the README and the printed welcome tell people to type works as it stands there."""
+"""What the README and the printed banner tell people to type works as it stands there."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_readmes_shell_lines_work_as_written(sample: Instance, readme: str) 
     assert ran >= 3, "the README shows how to use it"
 
 
-def test_the_welcomes_curl_lines_work_as_printed(sample: Instance) -> None:
+def test_the_banners_curl_lines_work_as_printed(sample: Instance) -> None:
     lines = [line.strip() for line in sample.said.read_text().splitlines() if line.strip().startswith("curl ")]
     assert len(lines) == 3
     deadline = time.monotonic() + FIRST_ORDERS_SECONDS_MAX

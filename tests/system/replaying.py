@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pika
-import redis
-
 from tests.chaos.rooms import ROOT, Room, wait_until
+from tests.servers.namespace import clean
 from tests.servers.server import free_port
-from twofold.bus.rabbitmq.topology import queues, rings_exchange
 from twofold.kernel.domain import load_domain
 
 VIEWS = load_domain("twofold.shop").views
@@ -97,7 +94,7 @@ def served(postgres_url: str, broker_url: str, redis_url: str, namespace: str, f
         "TWOFOLD_SLICES": str(SLICES),
     }
     with ExitStack() as stack:
-        stack.callback(_clean, broker_url, redis_url, namespace)
+        stack.callback(clean, broker_url, redis_url, namespace, LANES)
         subprocess.run(
             [sys.executable, "-m", "twofold", "migrate"],
             cwd=ROOT,
@@ -119,14 +116,3 @@ def served(postgres_url: str, broker_url: str, redis_url: str, namespace: str, f
 def _room(room: str, number: int, settings: dict[str, str], folder: Path, port: int | None = None) -> Room:
     own = {"TWOFOLD_METRICS_PORT": str(free_port())} | ({"TWOFOLD_PORT": str(port)} if port else {})
     return Room(f"{room}-{number}", [room], settings | own, folder, port)
-
-
-def _clean(broker_url: str, redis_url: str, namespace: str) -> None:
-    with pika.BlockingConnection(pika.URLParameters(broker_url)) as connection:
-        channel = connection.channel()
-        for queue in queues(namespace, LANES):
-            channel.queue_delete(queue)
-        channel.exchange_delete(rings_exchange(namespace))
-    with redis.Redis.from_url(redis_url) as client:
-        for key in client.scan_iter(f"*{namespace}*", count=1_000):
-            client.delete(key)

@@ -8,7 +8,7 @@ import pytest
 
 from twofold.kernel.errors import Misconfigured
 from twofold.reference import page
-from twofold.settings import Settings, environment_of, read_settings, reference
+from twofold.settings import Settings, environment_of, read_settings, reference, refuse_two_shops
 
 
 def test_with_no_url_set_everything_is_embedded() -> None:
@@ -48,6 +48,24 @@ def test_a_url_is_never_shown_in_an_error() -> None:
     with pytest.raises(Misconfigured) as refused:
         read_settings({"TWOFOLD_DATABASE_URL": "postgresql://u:secret@h/d"})
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("file", ["shop.py", "shop/__init__.py"])
+def test_a_shop_of_ones_own_beside_the_one_that_ships_is_asked_about(tmp_path: Path, file: str) -> None:
+    """Whoever says TWOFOLD_DOMAIN=shop may mean that one; whoever says nothing means the one that ships."""
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    with pytest.raises(Misconfigured) as refused:
+        refuse_two_shops(Settings(), {"TWOFOLD_DOMAIN": "shop"}, tmp_path)
+    assert str(refused.value).startswith("TWOFOLD_DOMAIN=shop: ") and str(tmp_path / file) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    refuse_two_shops(Settings(), {}, tmp_path)
+    refuse_two_shops(Settings(domain="twofold.shop"), {"TWOFOLD_DOMAIN": "twofold.shop"}, tmp_path)
+
+
+def test_the_folder_of_the_shop_that_ships_is_no_second_shop() -> None:
+    """In the repository it stands beside everybody who works there."""
+    refuse_two_shops(Settings(), {"TWOFOLD_DOMAIN": "shop"}, Path(__file__).parents[2])
 
 
 def test_a_child_process_gets_the_very_same_settings() -> None:

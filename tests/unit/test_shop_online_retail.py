@@ -30,13 +30,13 @@ def file_of(folder: Path, *lines: str, header: str = HEADER) -> Path:
     return path
 
 
-def wishes_of(folder: Path, *lines: str) -> list[KeyedCommand]:
+def commands_of(folder: Path, *lines: str) -> list[KeyedCommand]:
     return read(file_of(folder, *lines)).commands
 
 
 def test_an_invoice_becomes_one_order_with_its_lines_as_they_are(tmp_path: Path) -> None:
     """Lines that do not stand together included; codes, descriptions and their spaces untouched; the first line's time."""
-    commands = wishes_of(
+    commands = commands_of(
         tmp_path,
         '1,a1, "RED",3,2010-12-01T08:00:00,2.55,77,France',
         "2,A1,,1,2010-12-01T08:00:00,0.0,,EIRE",
@@ -72,7 +72,7 @@ def test_an_invoice_becomes_one_order_with_its_lines_as_they_are(tmp_path: Path)
 
 def test_negative_lines_of_an_invoice_become_adjustments(tmp_path: Path) -> None:
     """One each, also beside an order, and whatever their price says; the key counts the invoice's lines."""
-    commands = wishes_of(
+    commands = commands_of(
         tmp_path,
         "1,A,damages,-4,2010-12-01T08:00:00,-1,,France",
         "1,B,MUG,1,2010-12-01T09:00:00,1,,France",
@@ -96,7 +96,7 @@ def test_negative_lines_of_an_invoice_become_adjustments(tmp_path: Path) -> None
 
 
 def test_a_credit_note_becomes_one_return(tmp_path: Path) -> None:
-    (command,) = wishes_of(
+    (command,) = commands_of(
         tmp_path,
         "C9,D,Discount,-1,2010-12-01T08:00:00,27.50,77,France",
         "C9,A,,0,2010-12-01T08:00:00,1,77,France",
@@ -127,7 +127,7 @@ def test_bad_debts_and_zero_lines_become_nothing_and_are_counted(tmp_path: Path)
 )
 def test_prices_are_rounded_half_up_a_piece(tmp_path: Path, pounds: str, pence: int) -> None:
     """In decimal: 1.005 pounds are 101 pence, which binary floats would get wrong."""
-    (command,) = wishes_of(tmp_path, f"1,A,,7,2010-12-01T08:00:00,{pounds},,France")
+    (command,) = commands_of(tmp_path, f"1,A,,7,2010-12-01T08:00:00,{pounds},,France")
     assert isinstance(command.command, PlaceOrder)
     assert command.command.lines[0].unit_price == pence
 
@@ -138,7 +138,7 @@ def test_times_without_a_zone_are_utc(tmp_path: Path) -> None:
         "1,A,,-1,2010-12-01T08:00:00Z,0,,France",
         "1,A,,-1,2010-12-01T09:00:00+01:00,0,,France",
     ]
-    times = [command.command.adjusted_at for command in wishes_of(tmp_path, *lines) if isinstance(command.command, AdjustStock)]
+    times = [command.command.adjusted_at for command in commands_of(tmp_path, *lines) if isinstance(command.command, AdjustStock)]
     assert times == [EIGHT] * 3
 
 

@@ -1,0 +1,20 @@
+"""What a deployment leaves behind on servers that are shared: queues, an exchange, keys."""
+
+from __future__ import annotations
+
+import pika
+import redis
+
+from twofold.bus.rabbitmq.topology import queues, rings_exchange
+
+
+def clean(broker_url: str, redis_url: str, namespace: str, lanes: int) -> None:
+    """Delete everything of this namespace."""
+    with pika.BlockingConnection(pika.URLParameters(broker_url)) as connection:
+        channel = connection.channel()
+        for queue in queues(namespace, lanes):
+            channel.queue_delete(queue)
+        channel.exchange_delete(rings_exchange(namespace))
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter(f"*{namespace}*", count=1_000):
+            client.delete(key)

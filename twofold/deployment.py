@@ -1,0 +1,170 @@
+"""One process's ports, each opened when it is first asked for: what embedded and served deployments have in common.
+
+    settings ─> Deployment ─> rooms.py asks it for the ports that a room needs, and only those are opened
+
+So a worker runs without Redis, and a projector without lanes. Ask for ports while a room starts, from one thread; the adapters
+themselves are thread-safe. Tables are made by `make_tables` alone, which `migrate` and `up` call. `embedded.py` and `served.py`
+say, in the same order, what stands behind each port.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import twofold.eventstore.migrate
+import twofold.readmodels.stores.redis
+import twofold.readmodels.stores.sql
+from twofold.bus.dispatch.broker import LaneBroker
+from twofold.bus.outbox import Outbox
+from twofold.kernel.codec import Codec
+from twofold.kernel.domain import Domain
+from twofold.kernel.errors import Misconfigured
+from twofold.kernel.ports import Bell, Clock, InlineProjection, Leases, Log, Outcomes, ViewStore
+from twofold.kernel.rows import Generation
+from twofold.kernel.view import AnyView
+from twofold.readmodels.inline.store import InlineViewStore
+from twofold.readmodels.stores.routed import RoutedViewStore
+from twofold.readmodels.stores.sql import SqlViewStore
+from twofold.settings import Settings
+
+DATABASE_CONNECTIONS = 8
+
+
+class SystemClock:
+    """Port Clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class Deployment(ABC):
+    """One process's ports, and what embedded and served have in common: where rows are."""
+
+    def __init__(self, settings: Settings, domain: Domain, closing: ExitStack) -> None:
+        self.settings = settings
+        self.domain = domain
+        self.codec = Codec(domain)
+        self.clock: Clock = SystemClock()
+        self._closing = closing
+        self._generations: dict[str, Generation] = {}
+
+    def make_tables(self) -> None:
+        """Bring the log's tables up to date, and make what the views need. Whoever else opens a store finds it, or refuses."""
+        twofold.eventstore.migrate.migrate(log_url(self.settings))
+        self.make_inline_tables()
+        for view in self.domain.views.values():
+            self._store_of(view).make(view, self.settings.slices)
+
+    @cached_property
+    def rows(self) -> ViewStore:
+        """Every view's rows, to be looked at."""
+        return self._stores_of(self.domain.views.values())
+
+    @cached_property
+    def projection(self) -> ViewStore:
+        """The rows that a projector folds."""
+        return self._stores_of(self.followed)
+
+    @property
+    def followed(self) -> list[AnyView]:
+        """The views that follow the log."""
+        return [view for view in self.domain.views.values() if view.sync == "async"]
+
+    def generation(self, view: AnyView) -> Generation:
+        """The view's live generation. Its store knows the view from now on."""
+        if view.name not in self._generations:
+            self._generations[view.name] = self._store_of(view).attach(view)
+        return self._generations[view.name]
+
+    @property
+    @abstractmethod
+    def events(self) -> Log: ...
+
+    @property
+    @abstractmethod
+    def inline(self) -> InlineProjection | None: ...
+
+    @abstractmethod
+    def make_inline_tables(self) -> None: ...
+
+    @property
+    @abstractmethod
+    def leases(self) -> Leases: ...
+
+    @property
+    @abstractmethod
+    def bell(self) -> Bell: ...
+
+    @property
+    @abstractmethod
+    def outcomes(self) -> Outcomes: ...
+
+    @property
+    @abstractmethod
+    def command_queue(self) -> Outbox:
+        """The gateway's end of the lanes. `await start()` and `await close()` it on the loop that uses it."""
+
+    @property
+    @abstractmethod
+    def lane_broker(self) -> LaneBroker:
+        """The workers' end. To be closed by them."""
+
+    @abstractmethod
+    def depths(self) -> Mapping[str, int]:
+        """Messages that wait, by lane; "dead" for the dead letters where there are any."""
+
+    def _stores_of(self, views: Collection[AnyView]) -> ViewStore:
+        for view in views:
+            self.generation(view)
+        return RoutedViewStore({view.name: self._store_of(view) for view in views})
+
+    def _store_of(self, view: AnyView) -> ViewStore:
+        if view.sync == "inline":
+            return self._beside_the_log
+        return self._redis if view.store == "redis" and self.settings.redis_url else self._sql
+
+    @cached_property
+    def _sql(self) -> SqlViewStore:
+        store = SqlViewStore(twofold.readmodels.stores.sql.connect(rows_url(self.settings), DATABASE_CONNECTIONS))
+        self._closing.callback(store.close)
+        return store
+
+    @cached_property
+    def _redis(self) -> ViewStore:
+        store = twofold.readmodels.stores.redis.connect(self.settings.redis_url, self.settings.namespace)
+        self._closing.callback(store.close)
+        return store
+
+    @cached_property
+    def _beside_the_log(self) -> ViewStore:
+        _ = self.events  # opened first, so closed last: an SQLite file is left by its writer after its readers
+        engine = twofold.readmodels.stores.sql.connect(log_url(self.settings), DATABASE_CONNECTIONS)
+        self._closing.callback(engine.dispose)
+        return InlineViewStore(engine)
+
+    @property
+    def _inline_views(self) -> list[AnyView]:
+        return [view for view in self.domain.views.values() if view.sync == "inline"]
+
+
+def log_url(settings: Settings) -> str:
+    return settings.database_url or f"sqlite:///{folder_of(settings) / 'log.db'}"
+
+
+def rows_url(settings: Settings) -> str:
+    return settings.read_database_url or settings.database_url or f"sqlite:///{folder_of(settings) / 'views.db'}"
+
+
+def folder_of(settings: Settings) -> Path:
+    """The folder of the embedded databases, made if need be. Raises Misconfigured."""
+    folder = Path(settings.data)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(f"TWOFOLD_DATA={folder}: cannot be made ({error.strerror}); name a writable folder") from error
+    return folder.resolve()

@@ -1,0 +1,71 @@
+"""Embedded: everything in this process, in two SQLite files; what passes between rooms passes through memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from twofold.bus.dispatch.broker import LaneBroker
+from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
+from twofold.bus.embedded.publisher import command_queue
+from twofold.bus.embedded.transport import EmbeddedBroker
+from twofold.bus.outbox import Outbox
+from twofold.deployment import Deployment, folder_of
+from twofold.eventstore.lane_table import SqliteLaneTable
+from twofold.eventstore.leases import MemoryLeases
+from twofold.eventstore.sqlite import SqliteEventStore, SqliteFile
+from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
+from twofold.readmodels.inline.projection import SqliteInlineProjection
+
+
+class EmbeddedDeployment(Deployment):
+    """The ports of `twofold up`."""
+
+    @cached_property
+    def events(self) -> Log:
+        return SqliteEventStore(self._file)
+
+    @cached_property
+    def inline(self) -> InlineProjection | None:
+        if not self._inline_views:
+            return None
+        inline = SqliteInlineProjection(self._inline_views, self.codec)
+        self._file.write(lambda writer: inline.prepare(writer, self.events))
+        return inline
+
+    def make_inline_tables(self) -> None:
+        _ = self.inline
+
+    @cached_property
+    def leases(self) -> Leases:
+        return MemoryLeases()
+
+    @cached_property
+    def bell(self) -> Bell:
+        return LocalBell()
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        return LocalOutcomes()
+
+    @cached_property
+    def command_queue(self) -> Outbox:
+        return command_queue(self._lane_table, self.settings.lanes, self.lane_broker.wake)
+
+    @cached_property
+    def lane_broker(self) -> LaneBroker:
+        return EmbeddedBroker(self._lane_table, self.settings.lanes)
+
+    def depths(self) -> Mapping[str, int]:
+        waiting = self._lane_table.depths()
+        return {str(lane): waiting.get(lane, 0) for lane in range(self.settings.lanes)}
+
+    @cached_property
+    def _lane_table(self) -> SqliteLaneTable:
+        return SqliteLaneTable(self._file)
+
+    @cached_property
+    def _file(self) -> SqliteFile:
+        file = SqliteFile(folder_of(self.settings) / "log.db")
+        self._closing.callback(file.close)
+        return file

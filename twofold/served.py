@@ -1,0 +1,84 @@
+"""Served: PostgreSQL holds the log, RabbitMQ carries lanes and rings; any number of processes of each room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import twofold.eventstore.migrate
+import twofold.eventstore.postgres
+from twofold.bus.dispatch.broker import LaneBroker
+from twofold.bus.outbox import Outbox
+from twofold.bus.rabbitmq.bell import RabbitBell
+from twofold.bus.rabbitmq.publisher import command_queue
+from twofold.bus.rabbitmq.topology import lane_depths
+from twofold.bus.rabbitmq.transport import RabbitBroker
+from twofold.database.postgres_pool import borrowed
+from twofold.deployment import DATABASE_CONNECTIONS, Deployment
+from twofold.eventstore.leases import PostgresLeases
+from twofold.eventstore.postgres import PostgresEventStore
+from twofold.kernel.errors import Misconfigured
+from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
+from twofold.readmodels.inline.projection import PostgresInlineProjection
+
+
+class ServedDeployment(Deployment):
+    """The ports of a room that is a process of its own."""
+
+    @cached_property
+    def events(self) -> Log:
+        return PostgresEventStore(self._engine)
+
+    @cached_property
+    def inline(self) -> InlineProjection | None:
+        if not self._inline_views:
+            return None
+        inline = PostgresInlineProjection(self._inline_views, self.codec)
+        with borrowed(self._engine) as connection, connection.transaction():
+            inline.prepare(connection, self.events)
+        return inline
+
+    def make_inline_tables(self) -> None:
+        _ = self.inline
+
+    @cached_property
+    def leases(self) -> Leases:
+        return PostgresLeases(self._engine)
+
+    @cached_property
+    def bell(self) -> Bell:
+        return self._rings.bell
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        return self._rings.outcomes
+
+    @cached_property
+    def command_queue(self) -> Outbox:
+        settings = self.settings
+        return command_queue(settings.broker_url, settings.lanes, settings.namespace)
+
+    @cached_property
+    def lane_broker(self) -> LaneBroker:
+        settings = self.settings
+        return RabbitBroker(settings.broker_url, settings.lanes, settings.namespace)
+
+    def depths(self) -> Mapping[str, int]:
+        settings = self.settings
+        return lane_depths(settings.broker_url, settings.namespace, settings.lanes)
+
+    @cached_property
+    def _rings(self) -> RabbitBell:
+        rings = RabbitBell(self.settings.broker_url, self.settings.namespace)
+        self._closing.callback(rings.close)
+        return rings
+
+    @cached_property
+    def _engine(self) -> Any:
+        """The log's connections, of which only the event store's room knows more."""
+        if not twofold.eventstore.migrate.is_current(self.settings.database_url):
+            raise Misconfigured("TWOFOLD_DATABASE_URL: the schema is not up to date; run `twofold migrate`")
+        engine = twofold.eventstore.postgres.connect(self.settings.database_url, DATABASE_CONNECTIONS)
+        self._closing.callback(engine.dispose)
+        return engine
