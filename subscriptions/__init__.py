@@ -1,1 +1,4 @@
-"""How anything follows the log: pages read once for all who follow, and a subscription that takes its turns over them."""
+"""How anything follows the log: projections, processes, a relay.
+
+LogPages ──> LogCache (read once, decoded once, for all) ──> Subscription (whose turn it is, how fast) ──> a Reader's steps
+"""

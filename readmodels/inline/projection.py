@@ -25,12 +25,12 @@ from twofold.kernel.ports import LogPages
 from twofold.kernel.rows import Row
 from twofold.kernel.view import About, AnyView
 from twofold.readmodels.inline.store import HEAD
-from twofold.readmodels.projection.folding import Touch, parts_of
+from twofold.readmodels.projection.fold import Touch, parts_of
 from twofold.readmodels.stores.sql.dialects import row_table
 from twofold.readmodels.stores.sql.generations import prepare
 from twofold.readmodels.stores.sql.rows import RowTable
 from twofold.readmodels.stores.sql.session import RawSession, Session
-from twofold.subscriptions.window import Seen
+from twofold.subscriptions.log_cache import Seen
 
 PAGE_EVENTS = 1_000
 UNRECORDED = datetime(1970, 1, 1, tzinfo=UTC)

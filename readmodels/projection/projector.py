@@ -1,19 +1,22 @@
 """Projectors: what makes views follow the log.
 
-Rings and ticks wake one follower for each kind of store, each in a thread of its own, so that a store that does not answer holds
-up nobody else's views. All of them read the log through one window.
+One subscription for each kind of store, each in a thread of its own, so that a store that does not answer holds up nobody else's
+views. All of them read the log through one cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
 from threading import Event, Thread
 
 from twofold.kernel.codec import Codec
 from twofold.kernel.ports import Bell, LogPages, Projection
 from twofold.kernel.view import AnyView, SliceId
-from twofold.readmodels.projection.follower import Follower
-from twofold.subscriptions.window import Window
+from twofold.kernel.messages import tag_of
+from twofold.readmodels.projection.reader import SliceReader
+from twofold.subscriptions.log_cache import LogCache
+from twofold.subscriptions.subscription import Subscription
 
 PAGE_EVENTS = 1_000
 """Events folded into one commit: more costs memory and latency, fewer cost commits (see bench/replay.py)."""
@@ -24,42 +27,47 @@ class Projector:
 
     def __init__(
         self,
-        events: LogPages,
+        pages: LogPages,
         store: Projection,
         views: Iterable[AnyView],
         codec: Codec,
         bell: Bell,
         page_events: int = PAGE_EVENTS,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         """`store` has prepared the views; those that are not folded asynchronously are left to others."""
         followed = [view for view in views if view.sync == "async"]
-        window = Window(events, codec, followed)
+        log = LogCache(pages, codec, {tag_of(event) for view in followed for event in view.on})
         self._bell = bell
-        self._followers = {
-            kind: Follower(window, store, {view.name: view for view in followed if view.store == kind}, bell, page_events)
-            for kind in sorted({view.store for view in followed})
-        }
+        self._readers: list[SliceReader] = []
+        self._subscriptions: list[Subscription[SliceId]] = []
+        for kind in sorted({view.store for view in followed}):
+            mine = {view.name: view for view in followed if view.store == kind}
+            self._readers.append(SliceReader(log, store, mine, bell, page_events, seconds))
+            self._subscriptions.append(Subscription(log, self._readers[-1], page_events, seconds))
 
     def hold(self, slices: Collection[SliceId]) -> None:
         """Fold exactly these slices from now on; others are let go within a page."""
-        for follower in self._followers.values():
-            follower.hold(slices)
+        for reader in self._readers:
+            reader.hold(slices)
+        self._wake()
 
     def run(self, stop: Event) -> None:
         """Fold until `stop` is set; returns within a page. Never raises: what fails is logged and tried again."""
-        silence = self._bell.listen(on_ring=self._ring)
+        silences = [self._bell.listen(on_ring=subscription.ring) for subscription in self._subscriptions]
         threads = [
-            Thread(target=follower.run, args=(stop,), name=f"projector {kind}", daemon=True)
-            for kind, follower in self._followers.items()
+            Thread(target=subscription.run, args=(stop,), name=f"projector {number}", daemon=True)
+            for number, subscription in enumerate(self._subscriptions)
         ]
         for thread in threads:
             thread.start()
         stop.wait()
-        self._ring(0)
+        self._wake()
         for thread in threads:
             thread.join()
-        silence()
+        for silence in silences:
+            silence()
 
-    def _ring(self, position: int) -> None:
-        for follower in self._followers.values():
-            follower.ring()
+    def _wake(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.ring()

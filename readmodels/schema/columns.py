@@ -46,7 +46,7 @@ class Columns:
         self._keepers = tuple(column.keep for column in self.all)
         self._restores = tuple((place, column.restore) for place, column in enumerate(self.all) if column.restore is not None)
 
-    def keep(self, key: str, value: msgspec.Struct) -> tuple[Any, ...]:
+    def encode(self, key: str, value: msgspec.Struct) -> tuple[Any, ...]:
         """The row as plain values, in column order. Raises ValueError, naming the field, for what no store is to hold."""
         if getattr(value, self.key.name) != key:
             raise ValueError(f"the row of key {key!r} calls itself {getattr(value, self.key.name)!r}")
@@ -55,7 +55,7 @@ class Columns:
         except Exception as error:
             raise ValueError(f"field {self._unkeepable(value)}: {error}") from error
 
-    def restore(self, kept: Sequence[Any]) -> msgspec.Struct:
+    def decode(self, kept: Sequence[Any]) -> msgspec.Struct:
         """The row in plain values that a store gave back."""
         values = list(kept)
         for place, restore in self._restores:

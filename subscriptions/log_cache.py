@@ -1,8 +1,8 @@
-"""The log as projectors read it: page by page, each event decoded once, the newest ones kept in memory.
+"""The log as those who follow it read it: page by page, each event decoded once, the newest ones kept in memory.
 
-Slices near the head all ask for the same few events: those are in the window, a run of positions without a gap that ends where
-reading the newest page ended. Slices far behind read pages of their own, of which the last few are kept, because slices of
-several views that are rebuilt together ask for the same page one after another.
+Whoever is near the head asks for the same few events: those are in memory, a run of positions without a gap that ends where
+reading the newest page ended. Whoever is far behind reads pages of its own, of which the last few are kept, because those who
+are rebuilt together ask for the same page one after another.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import msgspec
 
 from twofold.kernel.codec import Codec
 from twofold.kernel.log import Recorded
-from twofold.kernel.messages import Event, tag_of
+from twofold.kernel.messages import Event
 from twofold.kernel.ports import LogPages
-from twofold.kernel.view import About, AnyView
+from twofold.kernel.view import About
 
-WINDOW_EVENTS_MAX = 4_000
-WINDOW_BYTES_MAX = 32 << 20
+RECENT_EVENTS_MAX = 4_000
+RECENT_BYTES_MAX = 32 << 20
 OLD_PAGES_MAX = 2
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):
-    """One event of the log. `event` is None where no view listens to it, or where decoding raised `error`."""
+    """One event of the log, as it is followed. `event` is None where nobody listens to it, or where decoding raised `error`."""
 
     position: int
     type: str
@@ -44,13 +44,13 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
         return self.about.recorded_at
 
 
-class Window:
-    """Shared by the projectors of one process. Thread-safe."""
+class LogCache:
+    """Shared by all subscriptions of one process. Thread-safe. `listened` are the wire names of the events that are decoded."""
 
-    def __init__(self, events: LogPages, codec: Codec, views: Collection[AnyView]) -> None:
-        self._events = events
+    def __init__(self, pages: LogPages, codec: Codec, listened: Collection[str]) -> None:
+        self._pages = pages
         self._codec = codec
-        self._listened = {tag_of(event) for view in views for event in view.on}
+        self._listened = frozenset(listened)
         self._lock = Lock()
         self._begin = 0
         self._recent: list[Seen] = []
@@ -80,7 +80,7 @@ class Window:
             first = left[0]
             last = max(position for position in left if position < first + reach)
             wanted = {position for position in left if position <= last}
-            page = self._events.page(first - 1, last - first + 1)
+            page = self._pages.page(first - 1, last - first + 1)
             found += [self._decoded(recorded) for recorded in page.events if recorded.position in wanted]
             left = left[len(wanted) :]
         return found
@@ -100,7 +100,7 @@ class Window:
         return page
 
     def _is_too_much(self, count: int) -> bool:
-        return count > WINDOW_EVENTS_MAX or self._recent_bytes > WINDOW_BYTES_MAX
+        return count > RECENT_EVENTS_MAX or self._recent_bytes > RECENT_BYTES_MAX
 
     def _old_page(self, position: int, limit: int) -> list[Seen]:
         page = self._old.get((position, limit))
@@ -113,7 +113,7 @@ class Window:
         return page
 
     def _read(self, position: int, limit: int) -> list[Seen]:
-        return [self._decoded(recorded) for recorded in self._events.page(position, limit).events]
+        return [self._decoded(recorded) for recorded in self._pages.page(position, limit).events]
 
     def _decoded(self, recorded: Recorded) -> Seen:
         event, failed = None, None

@@ -1,7 +1,7 @@
-"""What a projector believes about the slices it holds: where they stand, which keys are parked, the newest rows it wrote.
+"""What a projector knows of the slices it holds: where they stand, which keys are parked, the newest rows it wrote.
 
-Beliefs are good for as long as this process's own commits succeed without a break: whoever else moves a slice moves its
-checkpoint, and then the compare-and-set refuses ours and the belief is thrown away.
+That is good for as long as this process's own commits succeed without a break: whoever else moves a slice moves its
+checkpoint, and then the compare-and-set refuses ours and what was known is thrown away.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CACHED_ROWS_MAX = 20_000
 """Rows of one view kept in memory, counted over its slices."""
 
 
-class Held:
+class SliceState:
     """One slice, of `slices` in its generation."""
 
     def __init__(self, slice_id: SliceId, slices: int, position: int) -> None:
@@ -32,8 +32,6 @@ class Held:
         self.position = advance.position
         for key in advance.errors.keys() & advance.waiting.keys():
             self.parked[key] = advance.waiting[key][0]
-        for key in advance.unparked:
-            del self.parked[key]
 
 
 class RowCache:
@@ -60,7 +58,7 @@ class RowCache:
         self._rows.clear()
 
 
-def believed(store: Projection, slice_ids: Collection[SliceId]) -> dict[SliceId, Held]:
+def reload(store: Projection, slice_ids: Collection[SliceId]) -> dict[SliceId, SliceState]:
     """Read where these slices stand; those of another generation than the live one are left out.
 
     Checkpoints are read first: whatever changes afterwards has moved them, and our first commit is refused.
@@ -68,11 +66,11 @@ def believed(store: Projection, slice_ids: Collection[SliceId]) -> dict[SliceId,
     views = {slice_id.view for slice_id in slice_ids}
     positions = {slice_id: position for view in views for slice_id, position in store.positions(view).items()}
     slices = Counter(slice_id.view for slice_id in positions)
-    held = {
-        slice_id: Held(slice_id, slices[slice_id.view], positions[slice_id]) for slice_id in slice_ids if slice_id in positions
+    states = {
+        slice_id: SliceState(slice_id, slices[slice_id.view], positions[slice_id]) for slice_id in slice_ids if slice_id in positions
     }
     for view in views:
         for parked in store.parked(view):
-            if parked.slice in held:
-                held[parked.slice].parked[parked.key] = parked.position
-    return held
+            if parked.slice in states:
+                states[parked.slice].parked[parked.key] = parked.position
+    return states

@@ -1,4 +1,4 @@
-"""Reading the log once for everybody: a window that never skips, never repeats, and never grows beyond its bounds."""
+"""Reading the log once for everybody: a cache that never skips, never repeats, and never grows beyond its bounds."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import twofold.subscriptions.window
+import twofold.subscriptions.log_cache
 from tests.contract.projections import Bugs, Log, Noise, Said, domain
 from twofold.kernel.ports import LogPages
-from twofold.subscriptions.window import Window
+from twofold.subscriptions.log_cache import LogCache
 
-CODEC, VIEW, _ = domain(Bugs())
+CODEC, _, _ = domain(Bugs())
 
 
-def window_on(log: Log) -> Window:
-    return Window(cast(LogPages, log), CODEC, [VIEW])
+def cache_of(log: Log) -> LogCache:
+    return LogCache(cast(LogPages, log), CODEC, ["Said"])
 
 
 def full_log(count: int) -> Log:
@@ -32,11 +32,11 @@ def full_log(count: int) -> Log:
 def test_whoever_asks_in_whatever_order_gets_the_next_events_without_a_gap(asked: list[tuple[int, int, int]]) -> None:
     """A skipped event is lost for ever: the checkpoint moves over it."""
     log = full_log(20)
-    window = window_on(log)
+    cache = cache_of(log)
     for after, limit, growth in asked:
         for _ in range(growth):
             log.append(Noise())
-        found = [seen.position for seen in window.after(after, limit)]
+        found = [seen.position for seen in cache.after(after, limit)]
         wanted = list(range(after + 1, min(after + limit, len(log.events)) + 1))
         assert found == wanted[: len(found)]
         assert found or not wanted
@@ -45,44 +45,44 @@ def test_whoever_asks_in_whatever_order_gets_the_next_events_without_a_gap(asked
 def test_near_the_head_the_log_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many slices ask for the same events, a little after one another."""
     log = full_log(50)
-    window = window_on(log)
+    cache = cache_of(log)
     for after in (0, 10, 20, 0, 30, 49):
-        window.after(after, 50)
+        cache.after(after, 50)
     assert log.reads == 1
 
 
 def test_memory_is_bounded_by_count_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """An order may have 2,000 lines."""
-    monkeypatch.setattr(twofold.subscriptions.window, "WINDOW_EVENTS_MAX", 25)
+    monkeypatch.setattr(twofold.subscriptions.log_cache, "RECENT_EVENTS_MAX", 25)
     log = full_log(100)
-    window = window_on(log)
+    cache = cache_of(log)
     for after in range(0, 100, 10):
-        assert len(window.after(after, 10)) == 10
-    assert not window.is_near(74) and window.is_near(75)
-    monkeypatch.setattr(twofold.subscriptions.window, "WINDOW_BYTES_MAX", 1)
+        assert len(cache.after(after, 10)) == 10
+    assert not cache.is_near(74) and cache.is_near(75)
+    monkeypatch.setattr(twofold.subscriptions.log_cache, "RECENT_BYTES_MAX", 1)
     log.append(Noise())
-    window.after(100, 10)
-    assert not window.is_near(99) and window.is_near(100)
+    cache.after(100, 10)
+    assert not cache.is_near(99) and cache.is_near(100)
 
 
 def test_a_page_far_behind_is_shared_by_those_rebuilt_together() -> None:
-    """And it does not push the head out of the window."""
+    """And it does not push the head out of the cache."""
     log = full_log(100)
-    window = window_on(log)
-    window.after(90, 10)
+    cache = cache_of(log)
+    cache.after(90, 10)
     reads = log.reads
     for _ in range(4):
-        assert len(window.after(0, 10)) == 10
+        assert len(cache.after(0, 10)) == 10
     assert log.reads == reads + 1
-    assert window.is_near(90)
+    assert cache.is_near(90)
 
 
 def test_events_in_line_are_found_wherever_they_are() -> None:
     """A parked key's line is scattered over the log."""
     log = full_log(100)
-    window = window_on(log)
+    cache = cache_of(log)
     for positions in ([1], [1, 2, 3, 99, 100], [5, 50, 95], list(range(1, 101))):
-        assert [seen.position for seen in window.at(positions, 10)] == positions
+        assert [seen.position for seen in cache.at(positions, 10)] == positions
 
 
 def test_an_event_that_cannot_be_decoded_says_why_and_is_not_skipped() -> None:
@@ -90,6 +90,6 @@ def test_an_event_that_cannot_be_decoded_says_why_and_is_not_skipped() -> None:
     log = full_log(1)
     log.events.append(type(log.events[0])(2, "talk-1", 2, "Said", b'{"to":7}', log.events[0].meta, log.events[0].recorded_at))
     log.append(Noise())
-    first, second, third = window_on(log).after(0, 10)
+    first, second, third = cache_of(log).after(0, 10)
     assert (first.error, third.error, third.event) == (None, None, None)
     assert second.error is not None and second.event is None

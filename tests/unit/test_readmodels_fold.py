@@ -13,13 +13,13 @@ from twofold.kernel.ids import slice_of
 from twofold.kernel.messages import Event
 from twofold.kernel.rows import Row
 from twofold.kernel.view import About
-from twofold.readmodels.projection.folding import Touch, fold, touched
+from twofold.readmodels.projection.fold import Touch, fold, touched
 from twofold.readmodels.schema.columns import Columns
-from twofold.subscriptions.window import Seen
+from twofold.subscriptions.log_cache import Seen
 
 BUGS = Bugs()
 CODEC, VIEW, _ = domain(BUGS)
-KEEP = Columns(VIEW).keep
+ENCODE = Columns(VIEW).encode
 AT = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -33,7 +33,7 @@ def touch(position: int, word: str) -> Touch:
 
 
 def folded(*words: str, row: Row | None = None, is_checked: bool = True) -> Any:
-    return fold(VIEW, "ann", row, [touch(number, word) for number, word in enumerate(words, start=5)], KEEP, is_checked)
+    return fold(VIEW, "ann", row, [touch(number, word) for number, word in enumerate(words, start=5)], ENCODE, is_checked)
 
 
 def test_a_line_is_folded_in_order() -> None:

@@ -1,0 +1,181 @@
+"""The slices of one store's views, following the log: rows and checkpoints in one commit.
+
+    hold ──> take over (positions, parked) ──> a page ──> fold ──> commit ──> tell
+                 ^                                           │
+                 └──── refused, or unknown whether it was applied ─────┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from threading import Lock
+
+import structlog
+
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.ports import Bell, Projection
+from twofold.kernel.rows import Advance, Drain, ParkedKey, Progress
+from twofold.kernel.view import AnyView, SliceId
+from twofold.readmodels.projection.fold import PageFold, error_text, parked_whole
+from twofold.readmodels.projection.parked_lines import ParkedLineFold, refused
+from twofold.readmodels.projection.state import SliceState, reload
+from twofold.subscriptions.log_cache import LogCache, Seen
+from twofold.subscriptions.subscription import TICK_SECONDS
+
+
+Seconds = Callable[[], float]
+"""A clock that never goes back."""
+
+
+class SliceReader:
+    """A Reader of a Subscription, whose thread calls it; `hold` may be called from any other."""
+
+    def __init__(
+        self, log: LogCache, store: Projection, views: Mapping[str, AnyView], bell: Bell, page_events: int, seconds: Seconds
+    ) -> None:
+        self._store = store
+        self._views = views
+        self._bell = bell
+        self._page_events = page_events
+        self._seconds = seconds
+        self._folds = PageFold(store, views)
+        self._lines = ParkedLineFold(log, store)
+        self._lock = Lock()
+        self._wanted: frozenset[SliceId] = frozenset()
+        self._states: dict[SliceId, SliceState] = {}
+        self._drained_at = 0.0
+
+    def hold(self, slices: Collection[SliceId]) -> None:
+        """Fold exactly these slices from now on."""
+        with self._lock:
+            self._wanted = frozenset(slice_id for slice_id in slices if slice_id.view in self._views)
+
+    def take_over(self) -> None:
+        with self._lock:
+            wanted = self._wanted
+        self._forget([slice_id for slice_id in self._states if slice_id not in wanted])
+        fresh = wanted - self._states.keys()
+        if fresh:
+            self._states |= reload(self._store, fresh)
+
+    def verify(self) -> None:
+        views = {slice_id.view for slice_id in self._states}
+        positions = {slice_id: position for view in views for slice_id, position in self._store.positions(view).items()}
+        self._forget([slice_id for slice_id, state in self._states.items() if positions.get(slice_id) != state.position])
+
+    def checkpoints(self) -> Mapping[SliceId, int]:
+        return {slice_id: state.position for slice_id, state in self._states.items()}
+
+    def step(self, keys: Sequence[SliceId], page: Sequence[Seen]) -> None:
+        """If the store refuses, what it could not hold is looked for: first among all rows, then slice by slice, event by event."""
+        group = [self._states[slice_id] for slice_id in keys if slice_id in self._states]
+        if not group or self._commit(self._folds.advances(group, page)) is None:
+            return
+        advances = self._folds.advances(group, page, is_checked=True)
+        if self._commit(advances) is None:
+            return
+        states = {state.id: state for state in group}
+        for advance in sorted(advances, key=lambda one: one.slice):
+            if self._commit([advance]) is not None:
+                self._event_by_event(states[advance.slice], page)
+
+    def rest(self) -> bool:
+        """Work off the lines an operator has asked for, a page of each. Whether one of them goes on."""
+        if self._seconds() - self._drained_at < TICK_SECONDS or not any(state.parked for state in self._states.values()):
+            return False
+        goes_on = False
+        for view in sorted({slice_id.view for slice_id, state in self._states.items() if state.parked}):
+            for parked in self._store.parked(view):
+                state = self._states.get(parked.slice)
+                if state is not None and _is_asked_for(parked) and parked.key in state.parked:
+                    goes_on = self._work_off(state, parked.key, parked.discard_requested) or goes_on
+        self._drained_at = 0.0 if goes_on else self._seconds()
+        return goes_on
+
+    def forget(self) -> None:
+        self._forget(list(self._states))
+
+    def _forget(self, slices: Collection[SliceId]) -> None:
+        self._folds.forget({slice_id.view for slice_id in slices})
+        for slice_id in slices:
+            self._states.pop(slice_id, None)
+
+    def _event_by_event(self, state: SliceState, page: Sequence[Seen]) -> None:
+        """Find out what the store refuses although folding found nothing wrong with it.
+
+        All keys of a refused event are parked at it, and then drained as if an operator had asked for it: what the store refuses
+        for its own sake stays parked.
+        """
+        for seen in page:
+            if self._states.get(state.id) is not state:
+                return
+            [advance] = self._folds.advances([state], [seen], is_checked=True)
+            refusal = self._commit([advance])
+            if refusal is None:
+                continue
+            parked = parked_whole(advance, seen.position, refusal)
+            if (worse := self._commit([parked])) is not None:
+                raise worse
+            for key in parked.errors:
+                self._work_off(state, key, is_discarding=False)
+
+    def _work_off(self, state: SliceState, key: str, is_discarding: bool) -> bool:
+        """A page of one line, or its first event alone if the store refuses the page. Whether more of it can be drained."""
+        view, encode = self._views[state.id.view], self._folds.encode[state.id.view]
+        refusal: Exception | None = None
+        for limit in (self._page_events, 1):
+            if self._states.get(state.id) is not state or key not in state.parked:
+                return False
+            drain = self._lines.drain(view, state, key, encode, is_discarding, limit)
+            refusal = self._drain(state, drain)
+            if refusal is None:
+                return not drain.error and not drain.is_done
+        worse = self._drain(state, refused(state, key, error_text(refusal))) if refusal else None
+        if worse is not None:
+            raise worse
+        return False
+
+    def _commit(self, advances: Sequence[Advance]) -> Exception | None:
+        """Commit, keep it in mind, tell it. Returns what the store has against the data. Raises Unavailable."""
+        try:
+            moved = self._store.commit(advances)
+        except Unavailable:
+            raise
+        except Exception as refusal:
+            return _logged(refusal)
+        progress = []
+        for advance in advances:
+            if advance.slice in moved:
+                self._states[advance.slice].advanced(advance)
+                self._folds.committed(advance.slice.view, advance.rows)
+                progress.append(Progress(*advance.slice, advance.position))
+        self._forget([advance.slice for advance in advances if advance.slice not in moved])
+        if progress:
+            self._bell.advanced(progress)
+        return None
+
+    def _drain(self, state: SliceState, drain: Drain) -> Exception | None:
+        """The same for a drain. Where a line begins that is not worked off is looked up before it is touched again."""
+        try:
+            is_applied = self._store.drain(drain)
+        except Unavailable:
+            raise
+        except Exception as refusal:
+            return _logged(refusal)
+        if not is_applied or (drain.through is not None and not drain.is_done):
+            self._forget([state.id])
+        elif drain.is_done:
+            del state.parked[drain.key]
+        self._folds.committed(state.id.view, drain.rows if is_applied else {})
+        if is_applied:
+            self._bell.advanced([Progress(*state.id, state.position)])
+        return None
+
+
+def _is_asked_for(parked: ParkedKey) -> bool:
+    return parked.retry_requested or parked.discard_requested
+
+
+def _logged(refusal: Exception) -> Exception:
+    structlog.get_logger().warning("the store refuses rows", error=type(refusal).__name__)
+    return refusal

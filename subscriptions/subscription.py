@@ -1,0 +1,131 @@
+"""Following the log: page after page to whoever stands there, in turns.
+
+    ring, tick ──> reader: take over, verify ──> whose turn is it? ──> a page ──> reader: step ──> again while somebody is behind
+                       ^                                                             │
+                       └──────────────── forget ── pause, longer each time ──────────┘ failed
+
+A reader keeps checkpoints of its own, by key: a slice of a view, a process. Keys at the same checkpoint go through a page
+together. In one round every group near the head has its turn, and of the groups far behind the last one, whose page ends where
+the next group stands: so a rebuild never starves the head, and groups that catch up with each other go on as one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from threading import Event
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+
+from twofold.kernel.backoff import Backoff
+from twofold.kernel.errors import Unavailable
+from twofold.subscriptions.log_cache import LogCache, Seen
+
+TICK_SECONDS = 0.25
+"""A lost ring costs at most this much, and so does what a reader is asked for beside it."""
+PACE_SECONDS = 0.010
+"""Rings that come closer together than this share a round: the first after a pause is followed at once, a crowd of them in
+one step each time. Under load it is the difference between a commit for every worker's batch and one for several."""
+VERIFY_SECONDS = 1.0
+"""How often checkpoints are looked up although nothing happened: a store that was emptied does not say so."""
+RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.1, 2.0
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+
+
+class Reader(Protocol[KeyT]):
+    """What follows the log. Called by the subscription's thread alone; any call may raise, Unavailable or a bug."""
+
+    def take_over(self) -> None:
+        """Let go of what is not ours any more, look up where what is new stands. Before every round."""
+
+    def verify(self) -> None:
+        """Look up whether everything still stands where it is believed to; forget what does not. Every VERIFY_SECONDS."""
+
+    def checkpoints(self) -> Mapping[KeyT, int]:
+        """The position behind which each key goes on, as believed."""
+
+    def step(self, keys: Sequence[KeyT], page: Sequence[Seen]) -> None:
+        """Take these keys, which stand where the page begins, to its end. The page has no gap and at least one event."""
+
+    def rest(self) -> bool:
+        """What is to be done beside reading, after every round. Whether more of it can be done at once."""
+
+    def forget(self) -> None:
+        """Something failed: nothing is believed any more."""
+
+
+class Subscription(Generic[KeyT]):
+    """One thread runs it; `ring` may be called from any other. `seconds` is a clock that never goes back, `wait` waits for an
+    event that long and says whether it came."""
+
+    def __init__(
+        self,
+        log: LogCache,
+        reader: Reader[KeyT],
+        page_events: int,
+        seconds: Callable[[], float] = time.monotonic,
+        wait: Callable[[Event, float], bool] = Event.wait,
+    ) -> None:
+        self._log = log
+        self._reader = reader
+        self._page_events = page_events
+        self._seconds = seconds
+        self._wait = wait
+        self._backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
+        self._rung = Event()
+        self._verified_at = 0.0
+
+    def ring(self, position: int = 0) -> None:
+        """The log may have grown."""
+        self._rung.set()
+
+    def run(self, stop: Event) -> None:
+        """Follow until told to stop. What fails is tried again, ever more slowly."""
+        while not stop.is_set():
+            self._rung.clear()
+            began = self._seconds()
+            try:
+                is_behind = self.round()
+            except Exception as error:
+                self._reader.forget()
+                _log_failure(error, self._backoff.failed())
+                self._wait(stop, self._backoff.seconds)
+                continue
+            self._backoff.succeeded()
+            if not is_behind and self._wait(self._rung, TICK_SECONDS):
+                self._wait(stop, max(0.0, began + PACE_SECONDS - self._seconds()))
+
+    def round(self) -> bool:
+        """One page for every group whose turn it is. Whether there may be more to do at once."""
+        self._reader.take_over()
+        if self._seconds() - self._verified_at > VERIFY_SECONDS:
+            self._verified_at = self._seconds()
+            self._reader.verify()
+            self._reader.take_over()
+        checkpoints = self._reader.checkpoints()
+        is_behind = False
+        for position, keys in self._turns(checkpoints):
+            limit = min([self._page_events, *(other - position for other in checkpoints.values() if other > position)])
+            page = self._log.after(position, limit)
+            if page:
+                self._reader.step(keys, page)
+            is_behind = is_behind or len(page) == limit
+        return self._reader.rest() or is_behind
+
+    def _turns(self, checkpoints: Mapping[KeyT, int]) -> list[tuple[int, list[KeyT]]]:
+        """Groups of keys by checkpoint: those near the head, and the last of those far behind. Lowest first."""
+        groups: dict[int, list[KeyT]] = {}
+        for key, position in checkpoints.items():
+            groups.setdefault(position, []).append(key)
+        last = min(groups, default=0)
+        return [(position, groups[position]) for position in sorted(groups) if position == last or self._log.is_near(position)]
+
+
+def _log_failure(error: Exception, again_in_seconds: float) -> None:
+    log = structlog.get_logger()
+    if isinstance(error, Unavailable):
+        log.warning("waiting for a neighbour", neighbour=str(error), again_in_seconds=again_in_seconds)
+    else:
+        log.error("following failed", exc_info=error, again_in_seconds=again_in_seconds)
