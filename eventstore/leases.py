@@ -13,7 +13,7 @@ from zlib import crc32
 
 from sqlalchemy import Engine
 
-from twofold.database.postgres_pool import borrowed
+from twofold.database.postgres import borrowed
 from twofold.eventstore.sharing import Lease, share
 
 LOCK_ROOM = "SELECT pg_advisory_xact_lock(%s, %s)"

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import twofold.bus.embedded.transport
 import twofold.bus.rabbitmq.broker
+import twofold.database.postgres
+import twofold.database.sqlite_file
 import twofold.eventstore.migrate
 import twofold.eventstore.postgres
 import twofold.eventstore.sqlite
@@ -20,7 +22,7 @@ import twofold.readmodels.stores.redis
 import twofold.readmodels.stores.sql
 from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.bus.rabbitmq.bell import RabbitBell
-from twofold.database.postgres_pool import borrowed
+from twofold.database.postgres import borrowed
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.leases import MemoryLeases, PostgresLeases
 from twofold.kernel.codec import Codec
@@ -103,9 +105,9 @@ def _folder(settings: Settings) -> Path:
 
 def _embedded(settings: Settings, domain: Domain, codec: Codec, closing: ExitStack) -> House:
     twofold.eventstore.migrate.migrate(log_url(settings))
-    file = twofold.eventstore.sqlite.SqliteFile(_folder(settings) / "log.db")
+    file = twofold.database.sqlite_file.SqliteFile(_folder(settings) / "log.db")
     closing.callback(file.close)
-    events = twofold.eventstore.sqlite.SqliteEventStore(file)
+    events = twofold.eventstore.sqlite.SqliteLog(file)
     lane_table = SqliteLaneTable(file)
     inline = SqliteInlineProjection(_inline(domain), codec) if _inline(domain) else None
     if inline is not None:
@@ -131,9 +133,9 @@ def _embedded(settings: Settings, domain: Domain, codec: Codec, closing: ExitSta
 def _served(settings: Settings, domain: Domain, codec: Codec, closing: ExitStack) -> House:
     if not twofold.eventstore.migrate.is_current(settings.database_url):
         raise Misconfigured("TWOFOLD_DATABASE_URL: the schema is not up to date; run `twofold migrate`")
-    engine = twofold.eventstore.postgres.connect(settings.database_url, DATABASE_CONNECTIONS)
+    engine = twofold.database.postgres.connect(settings.database_url, DATABASE_CONNECTIONS, twofold.database.postgres.LOG)
     closing.callback(engine.dispose)
-    events = twofold.eventstore.postgres.PostgresEventStore(engine)
+    events = twofold.eventstore.postgres.PostgresLog(engine)
     inline = PostgresInlineProjection(_inline(domain), codec) if _inline(domain) else None
     if inline is not None:
         with borrowed(engine) as connection, connection.transaction():

@@ -14,9 +14,11 @@ import msgspec
 import psycopg
 
 from tests.servers.postgres import libpq
+from twofold.database.postgres import LOG, connect
+from twofold.database.sqlite_file import SqliteFile
 from twofold.eventstore.migrate import migrate
-from twofold.eventstore.postgres import PostgresEventStore, connect
-from twofold.eventstore.sqlite import SqliteEventStore, SqliteFile
+from twofold.eventstore.postgres import PostgresLog
+from twofold.eventstore.sqlite import SqliteLog
 from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.log import Decision, Meta, NewEvent
@@ -46,11 +48,11 @@ class PostgresPlace(Place):
     def __init__(self, url: str) -> None:
         migrate(url)
         self.url = url
-        self.engine = connect(url, POOL_SIZE)
+        self.engine = connect(url, POOL_SIZE, LOG)
 
     def open(self) -> Log:
         self.engine.dispose()
-        return PostgresEventStore(self.engine)
+        return PostgresLog(self.engine)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -70,7 +72,7 @@ class SqlitePlace(Place):
     def open(self) -> Log:
         self.close()
         self.file = SqliteFile(self.path)
-        return SqliteEventStore(self.file)
+        return SqliteLog(self.file)
 
     def close(self) -> None:
         if self.file:

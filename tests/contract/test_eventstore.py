@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-import twofold.eventstore.postgres
-import twofold.eventstore.sqlite
+import twofold.eventstore.postgres.pages
+import twofold.eventstore.sqlite.pages
 from tests.contract.eventstores import ACCEPTED_AT, Place, decided, envelope, place, placed
 from twofold.kernel.errors import Conflict, Error
 from twofold.kernel.log import Decision, NewEvent, Recorded
@@ -223,7 +223,7 @@ def test_a_page_follows_a_position(store: Log) -> None:
 
 def test_a_filtered_page_says_how_far_it_looked(store: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint moves over what is left out, too; and a rare type must not make one page read the whole log."""
-    for module in (twofold.eventstore.postgres, twofold.eventstore.sqlite):
+    for module in (twofold.eventstore.postgres.pages, twofold.eventstore.sqlite.pages):
         monkeypatch.setattr(module, "FILTERED_POSITIONS_MAX", 6)
     types = ["A", "B", "B", "A", "B", "B", "B", "B", "B", "A"]
     store.append([typed("order-1", types)])

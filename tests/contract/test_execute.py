@@ -14,9 +14,11 @@ import pytest
 
 import examples.counter
 from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
+from twofold.database.postgres import LOG, connect
+from twofold.database.sqlite_file import SqliteFile
 from twofold.eventstore.migrate import migrate
-from twofold.eventstore.postgres import PostgresEventStore, connect
-from twofold.eventstore.sqlite import SqliteEventStore, SqliteFile
+from twofold.eventstore.postgres import PostgresLog
+from twofold.eventstore.sqlite import SqliteLog
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import domain_of
 from twofold.kernel.envelope import Envelope, fingerprint_of
@@ -35,13 +37,13 @@ def events(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
     if request.param == "sqlite":
         migrate(f"sqlite:///{tmp_path / 'log.db'}")
         file = SqliteFile(tmp_path / "log.db")
-        yield SqliteEventStore(file)
+        yield SqliteLog(file)
         file.close()
     else:
         url = request.getfixturevalue("postgres_url")
         migrate(url)
-        engine = connect(url, 4)
-        yield PostgresEventStore(engine)
+        engine = connect(url, 4, LOG)
+        yield PostgresLog(engine)
         engine.dispose()
 
 

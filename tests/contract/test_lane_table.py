@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from twofold.database.sqlite_file import SqliteFile
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.migrate import migrate
-from twofold.eventstore.sqlite import SqliteFile
 from twofold.kernel.errors import Unavailable
 
 REMOVED_SECONDS_MAX = 5.0
