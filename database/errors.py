@@ -58,7 +58,8 @@ def as_ours(error: BaseException | None, neighbour: Neighbour) -> Unavailable | 
     if isinstance(error, PoolTimeout):
         return Unavailable(neighbour, "no free connection", is_overload=True)
     if isinstance(error, DBAPIError):
-        return _lost(error.orig, neighbour) if error.connection_invalidated else as_ours(error.orig, neighbour)
+        ours = as_ours(error.orig, neighbour)
+        return _lost(error.orig, neighbour) if ours is None and error.connection_invalidated else ours
     if isinstance(error, psycopg.Error):
         return _of_postgres(error, neighbour)
     return _of_sqlite(error, neighbour) if isinstance(error, sqlite3.Error) else None

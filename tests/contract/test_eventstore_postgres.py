@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
@@ -20,6 +21,7 @@ from tests.contract.eventstores import PostgresPlace, decided, envelope, place, 
 from tests.servers import Servers
 from tests.servers.postgres import libpq
 from twofold.database.postgres import LOG, borrowed, connect
+from twofold.eventstore.leases import PostgresLeases
 from twofold.eventstore.migrate import is_current, migrate
 from twofold.eventstore.postgres import PostgresLog, sql
 from twofold.kernel.errors import Conflict, Misconfigured, Unavailable
@@ -240,6 +242,35 @@ def test_a_nul_in_what_is_appended_is_a_bug_of_that_command(where: PostgresPlace
     with pytest.raises(psycopg.OperationalError, match="index row"):
         store.append([placed("order-" + "".join(chr(0x4E00 + number) for number in range(9000)))])
     assert store.append([placed("order-1")]).head == 1
+
+
+def test_a_role_that_may_make_no_tables_runs_everything_but_migrate(where: PostgresPlace, unique: str) -> None:
+    """Tables are made by `migrate` alone, so what runs day and night needs no right to make, change or drop any."""
+    where.execute(f"CREATE ROLE {unique} LOGIN")
+    where.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    where.execute(f"GRANT USAGE ON SCHEMA public TO {unique}")
+    where.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {unique}")
+    url = where.url.replace("twofold@", f"{unique}@")
+    engine = connect(url, 1, LOG)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), borrowed(engine) as connection:
+        connection.execute("CREATE TABLE forbidden (n int)")
+    assert is_current(url)
+    log, leases = PostgresLog(engine), PostgresLeases(engine)
+    sent = envelope("order-2")
+    log.append([placed("order-1"), decided(sent, 0, status="parked", code="bug", error="no")])
+    log.append([decided(msgspec.structs.replace(sent, attempt=2), 1, 1)])
+    log.append([decided(envelope("order-3"), 0, status="parked", code="bug", error="no")])
+    assert log.outcomes([sent.command_id])[sent.command_id].status == "succeeded"
+    assert [event.position for event in log.page(0, 10).events] == [1, 2]
+    assert (log.head()[0], log.version("order-2"), len(log.stream("order-1")), len(log.read({"order-1": 0}))) == (2, 1, 1, 1)
+    assert log.discard(log.parked()[0].id)
+    assert leases.renew("workers", "a", ["lane-0", "lane-1"], 30.0) == {"lane-0": 1, "lane-1": 1}
+    assert leases.renew("workers", "a", ["lane-0"], 30.0) == {"lane-0": 1}
+    assert leases.members() == {"workers": 1}
+    leases.leave("workers", "a")
+    engine.dispose()
+    where.execute(f"DROP OWNED BY {unique}")
+    where.execute(f"DROP ROLE {unique}")
 
 
 def test_truncating_the_log_is_refused(where: PostgresPlace) -> None:
