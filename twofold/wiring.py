@@ -24,7 +24,8 @@ from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.bus.rabbitmq.bell import RabbitBell
 from twofold.database.postgres import borrowed
 from twofold.eventstore.lane_table import SqliteLaneTable
-from twofold.eventstore.leases import MemoryLeases, PostgresLeases
+from twofold.eventstore.leases import MemoryLeases
+from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain, load_domain
 from twofold.kernel.errors import Misconfigured

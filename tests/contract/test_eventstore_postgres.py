@@ -21,9 +21,9 @@ from tests.contract.eventstores import PostgresPlace, decided, envelope, place, 
 from tests.servers import Servers
 from tests.servers.postgres import libpq
 from twofold.database.postgres import LOG, borrowed, connect
-from twofold.eventstore.leases import PostgresLeases
 from twofold.eventstore.migrate import is_current, migrate
 from twofold.eventstore.postgres import PostgresLog, sql
+from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.errors import Conflict, Misconfigured, Unavailable
 
 RECOVERED_SECONDS_MAX = 10.0

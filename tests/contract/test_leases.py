@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from twofold.database.postgres import LOG, connect
-from twofold.eventstore.leases import MemoryLeases, PostgresLeases
+from twofold.eventstore.leases import MemoryLeases
 from twofold.eventstore.migrate import migrate
+from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.ports import Leases
 
 LANES = [f"lane-{number}" for number in range(7)]
