@@ -1,4 +1,4 @@
-"""What `execute` promises, on both logs: one permanent outcome for each command, however it is repeated, raced or broken."""
+"""What `execute` promises, on every log: one permanent outcome for each command, however it is repeated, raced or broken."""
 
 from __future__ import annotations
 
@@ -26,15 +26,18 @@ from twofold.kernel.errors import Rejected
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Log
+from twofold.testing.memory_log import MemoryLog
 from twofold.workers.execute import Executor
 
 DOMAIN = domain_of(examples.counter)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "memory"])
 def events(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
     """An empty log."""
-    if request.param == "sqlite":
+    if request.param == "memory":
+        yield MemoryLog()
+    elif request.param == "sqlite":
         migrate(f"sqlite:///{tmp_path / 'log.db'}")
         file = SqliteFile(tmp_path / "log.db")
         yield SqliteLog(file)
