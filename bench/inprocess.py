@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 
 import bench.domain
+import twofold.database.postgres
+import twofold.database.sqlite_file
 import twofold.eventstore.migrate
 import twofold.eventstore.postgres
 import twofold.eventstore.sqlite
@@ -45,13 +47,13 @@ def rows(run: Run) -> list[Row]:
     found = []
     with fresh_database(run.postgres_url) as url:
         twofold.eventstore.migrate.migrate(url)
-        engine = twofold.eventstore.postgres.connect(url, CONNECTIONS)
-        found += _ours(run, twofold.eventstore.postgres.PostgresEventStore(engine), "postgres", "PostgreSQL")
+        engine = twofold.database.postgres.connect(url, CONNECTIONS, twofold.database.postgres.LOG)
+        found += _ours(run, twofold.eventstore.postgres.PostgresLog(engine), "postgres", "PostgreSQL")
         engine.dispose()
     path = run.folder / "inprocess.db"
     twofold.eventstore.migrate.migrate(f"sqlite:///{path}")
-    file = twofold.eventstore.sqlite.SqliteFile(path)
-    found += _ours(run, twofold.eventstore.sqlite.SqliteEventStore(file), "sqlite", "SQLite")
+    file = twofold.database.sqlite_file.SqliteFile(path)
+    found += _ours(run, twofold.eventstore.sqlite.SqliteLog(file), "sqlite", "SQLite")
     file.close()
     return found + _library(run)
 

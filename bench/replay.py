@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import bench.domain
+import twofold.database.postgres
+import twofold.database.sqlite_file
 import twofold.eventstore.migrate
 import twofold.eventstore.postgres
 import twofold.eventstore.sqlite
@@ -35,8 +37,8 @@ def rows(run: Run) -> list[Row]:
     found = []
     with fresh_database(run.postgres_url) as url:
         twofold.eventstore.migrate.migrate(url)
-        engine = twofold.eventstore.postgres.connect(url, CONNECTIONS)
-        log = twofold.eventstore.postgres.PostgresEventStore(engine)
+        engine = twofold.database.postgres.connect(url, CONNECTIONS, twofold.database.postgres.LOG)
+        log = twofold.eventstore.postgres.PostgresLog(engine)
         inprocess.fill(log, events)
         for key, domain in _domains():
             values = []
@@ -47,8 +49,8 @@ def rows(run: Run) -> list[Row]:
         engine.dispose()
     path = run.folder / "replay.db"
     twofold.eventstore.migrate.migrate(f"sqlite:///{path}")
-    file = twofold.eventstore.sqlite.SqliteFile(path)
-    log_file = twofold.eventstore.sqlite.SqliteEventStore(file)
+    file = twofold.database.sqlite_file.SqliteFile(path)
+    log_file = twofold.eventstore.sqlite.SqliteLog(file)
     inprocess.fill(log_file, events)
     for key, domain in _domains():
         values = [_events_per_second(log_file, _rows_file(run.folder, key, number), domain) for number in range(run.repeats)]

@@ -13,17 +13,16 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
-from twofold.database.file_lock import FileLock
-from twofold.database.sqlite_errors import as_ours
+from twofold.database.errors import as_ours
+from twofold.database.sqlite import BUSY_SECONDS, FileLock, make_writer, open_reader
 from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 
 GROUP_JOBS_MAX = 128
@@ -33,7 +32,6 @@ LAZY_SECONDS = 0.05
 """How long a lazy job waits for a group to ride on before it makes one of its own."""
 READERS_MAX = 8
 READER_WAIT_SECONDS = 5.0
-BUSY_SECONDS = 1.0
 WRITER_CACHE_KIB = 64 * 1024
 WAL_BYTES_MAX = 64 * 1024 * 1024
 """Above this size the writer stops for a checkpoint that empties the WAL, in case readers kept the usual ones from it."""
@@ -104,8 +102,10 @@ class SqliteFile:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A read-only connection for the block; each statement sees one snapshot. At most READERS_MAX at a time."""
-        if self._is_closing or not self._reader_slots.acquire(timeout=READER_WAIT_SECONDS):
-            raise Unavailable(Neighbour.LOG, "closed, or too many readers", detail=self.path.name)
+        if self._is_closing:
+            raise Unavailable(Neighbour.LOG, "closed", detail=self.path.name)
+        if not self._reader_slots.acquire(timeout=READER_WAIT_SECONDS):
+            raise Unavailable(Neighbour.LOG, "too many readers", detail=self.path.name, is_overload=True)
         try:
             reader = self._reader()
             try:
@@ -116,9 +116,16 @@ class SqliteFile:
                 raise
             self._readers.append(reader)
         except sqlite3.Error as error:
-            raise as_ours(error, self.path.name) from error
+            if ours := as_ours(error, Neighbour.LOG):
+                raise ours from error
+            raise
         finally:
             self._reader_slots.release()
+
+    def fetch(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of one statement, on a read-only connection."""
+        with self.reading() as reader:
+            return reader.execute(statement, values).fetchall()
 
     def close(self) -> None:
         """Make durable what waits, then close. The writer's connection goes last and leaves no WAL behind."""
@@ -139,7 +146,7 @@ class SqliteFile:
         try:
             return self._readers.pop()
         except IndexError:
-            return _open_reader(self.path)
+            return open_reader(self.path)
 
     def _write_groups(self) -> None:
         while group := self._next_group():
@@ -181,7 +188,7 @@ class SqliteFile:
                 self._writer.rollback()
         for number, waiting in enumerate(group):
             if number in failures:
-                waiting.future.set_exception(_explained(failures[number], self.path.name))
+                waiting.future.set_exception(_explained(failures[number]))
             else:
                 waiting.future.set_result(results[number])
 
@@ -198,24 +205,16 @@ class SqliteFile:
         self._wal_bytes_max = size + WAL_BYTES_MAX if busy else WAL_BYTES_MAX
 
 
-def _explained(error: Exception, name: str) -> Exception:
-    if not isinstance(error, sqlite3.Error):
+def _explained(error: Exception) -> Exception:
+    ours = as_ours(error, Neighbour.LOG)
+    if ours is None:
         return error
-    ours = as_ours(error, name)
     ours.__cause__ = error
     return ours
 
 
 def _open_writer(path: Path) -> sqlite3.Connection:
     writer = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256)
-    writer.execute("PRAGMA journal_mode = WAL")
-    writer.execute("PRAGMA synchronous = FULL")
+    make_writer(writer, is_durable=True)
     writer.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
     return writer
-
-
-def _open_reader(path: Path) -> sqlite3.Connection:
-    """Opened read-only, a connection cannot checkpoint either, not even when it is closed."""
-    return sqlite3.connect(
-        f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, cached_statements=256
-    )

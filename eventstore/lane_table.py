@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 from twofold.database.sqlite_file import SqliteFile
-from twofold.eventstore import sqlite_sql as sql
+from twofold.eventstore.sqlite import sql
 from twofold.kernel.errors import Unavailable
 
 

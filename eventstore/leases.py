@@ -1,85 +1,59 @@
-"""Leases on lanes and slices, by the clock of whoever keeps them: PostgreSQL, or this process.
+"""Leases on lanes and slices: the fair share, worked out the same way by everybody from what the database shows everybody.
 
-Renewals of one room go one at a time, each on top of what the one before it wrote. Losing a lease is heard of at the next
-renewal only: what a former holder still does meanwhile is refused by the inbox, the version check and the checkpoints.
+    members, sorted ── quota of each = total // members, the first (total % members) one more ──> give up, renew, take
+
+A member only ever gives up its own excess and takes what is free, so no two need to agree on anything but the members. Losing a
+lease is heard of at the next renewal only: what a former holder still does meanwhile is refused by the inbox, the version
+check and the checkpoints.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from zlib import crc32
-
-from sqlalchemy import Engine
-
-from twofold.database.postgres_pool import borrowed
-from twofold.eventstore.sharing import Lease, share
-
-LOCK_ROOM = "SELECT pg_advisory_xact_lock(%s, %s)"
-LEASES_LOCK = 0x74776F
-"""First key of the advisory locks that serialise renewals; the second is the CRC-32 of the room."""
-
-BOUND = "SET LOCAL idle_in_transaction_session_timeout = '500ms'"
-"""A member stopped between two statements of its renewal holds up the room's others, but not for the length of a term."""
-
-RELAX = "SET LOCAL synchronous_commit = off"
-"""A lease need not survive a crash of the server that outlives its term; what is held for longer is renewed at once."""
-
-EXPIRE_MEMBERS = "DELETE FROM members WHERE room = %s AND expires_at <= clock_timestamp()"
-JOIN = """
-    INSERT INTO members (room, member, expires_at) VALUES (%s, %s, clock_timestamp() + make_interval(secs => %s))
-    ON CONFLICT (room, member) DO UPDATE SET expires_at = excluded.expires_at
-"""
-MEMBERS = "SELECT member FROM members WHERE room = %s"
-LEASES = "SELECT resource, owner, epoch, expires_at <= clock_timestamp() FROM leases WHERE room = %s"
-GIVE_UP = "UPDATE leases SET owner = NULL WHERE room = %s AND owner = %s AND resource = ANY(%s)"
-HOLD = """
-    INSERT INTO leases (room, resource, owner, epoch, expires_at)
-    SELECT %s, held.resource, %s, held.epoch, clock_timestamp() + make_interval(secs => %s)
-    FROM unnest(%s::text[], %s::bigint[]) AS held (resource, epoch)
-    ON CONFLICT (room, resource) DO UPDATE SET owner = excluded.owner, epoch = excluded.epoch, expires_at = excluded.expires_at
-"""
-LEAVE = "DELETE FROM members WHERE room = %s AND member = %s"
-FREE = "UPDATE leases SET owner = NULL WHERE room = %s AND owner = %s"
-COUNT = "SELECT room, count(*) FROM members WHERE expires_at > clock_timestamp() GROUP BY room"
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 
-class PostgresLeases:
-    """Port Leases over the log's database. Thread-safe."""
+class Lease(NamedTuple):
+    """Who holds a resource, or held it last. `owner` is None when it was given up."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    owner: str | None
+    epoch: int
+    is_expired: bool
 
-    def renew(self, room: str, member: str, resources: Sequence[str], term_seconds: float) -> dict[str, int]:
-        with borrowed(self._engine) as connection, connection.pipeline() as pipeline:
-            for statement in ("BEGIN", BOUND, RELAX):
-                connection.execute(statement)
-            connection.execute(LOCK_ROOM, (LEASES_LOCK, _room_key(room)))
-            connection.execute(EXPIRE_MEMBERS, (room,))
-            connection.execute(JOIN, (room, member, term_seconds))
-            members = connection.execute(MEMBERS, (room,))
-            leases = connection.execute(LEASES, (room,))
-            pipeline.sync()
-            known = {resource: Lease(owner, epoch, is_expired) for resource, owner, epoch, is_expired in leases}
-            mine = share(member, [name for (name,) in members], resources, known)
-            if mine.given_up:
-                connection.execute(GIVE_UP, (room, member, mine.given_up))
-            connection.execute(HOLD, (room, member, term_seconds, list(mine.held), list(mine.held.values())))
-            connection.execute("COMMIT")
-        return mine.held
 
-    def leave(self, room: str, member: str) -> None:
-        with borrowed(self._engine) as connection, connection.pipeline():
-            connection.execute("BEGIN")
-            connection.execute(LOCK_ROOM, (LEASES_LOCK, _room_key(room)))
-            connection.execute(LEAVE, (room, member))
-            connection.execute(FREE, (room, member))
-            connection.execute("COMMIT")
+class Share(NamedTuple):
+    """What a renewal makes of the leases: held after it, resource to epoch, and given up."""
 
-    def members(self) -> dict[str, int]:
-        with borrowed(self._engine) as connection:
-            return dict(connection.execute(COUNT).fetchall())
+    held: dict[str, int]
+    given_up: list[str]
+
+
+def quota(member: str, members: Collection[str], total: int) -> int:
+    """How many of `total` resources this member may hold."""
+    ranked = sorted(members)
+    return total // len(ranked) + (ranked.index(member) < total % len(ranked))
+
+
+def share(member: str, members: Collection[str], resources: Sequence[str], leases: Mapping[str, Lease]) -> Share:
+    """Keep what is held up to the quota, in the order of `resources`; fill up with what is free.
+
+    The epoch grows when a resource comes from nobody or somebody else. It stays when a member's own lease had run out and
+    nobody came: nobody else acted in between.
+    """
+    allowed = quota(member, members, len(resources))
+    own = [resource for resource in resources if resource in leases and leases[resource].owner == member]
+    held = {resource: leases[resource].epoch for resource in own[:allowed]}
+    wanted = set(resources)
+    given_up = own[allowed:] + [r for r, lease in leases.items() if lease.owner == member and r not in wanted]
+    for resource in resources:
+        if len(held) >= allowed:
+            break
+        lease = leases.get(resource, Lease(None, 0, True))
+        if resource not in held and (lease.owner is None or lease.is_expired):
+            held[resource] = lease.epoch + 1
+    return Share(held, given_up)
 
 
 class MemoryLeases:
@@ -119,8 +93,3 @@ class MemoryLeases:
             now = self._seconds()
             alive = {room: sum(until > now for until in members.values()) for room, members in self._members.items()}
             return {room: count for room, count in alive.items() if count}
-
-
-def _room_key(room: str) -> int:
-    """CRC-32 as the signed 32-bit number that advisory locks take."""
-    return crc32(room.encode()) - 2**31

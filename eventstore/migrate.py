@@ -16,10 +16,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
-from twofold.database.file_lock import FileLock
+from twofold.database.errors import as_ours
+from twofold.database.sqlite import FileLock
 from twofold.database.urls import normalise_url, sqlite_path
 from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 
@@ -78,11 +79,11 @@ def _connected(url: str) -> Iterator[Connection]:
     try:
         with engine.begin() as connection:
             yield connection
-    except OperationalError as error:
-        raise Unavailable(Neighbour.LOG, detail=str(error.orig).splitlines()[0]) from error
     except DatabaseError as error:
-        if not isinstance(error.orig, sqlite3.DatabaseError):
-            raise
-        raise Misconfigured(f"TWOFOLD_DATABASE_URL: {url} is no SQLite database ({error.orig}); move it away") from error
+        if isinstance(ours := as_ours(error, Neighbour.LOG), Unavailable):
+            raise ours from error
+        if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            raise Misconfigured(f"TWOFOLD_DATABASE_URL: {url} is no SQLite database ({error.orig}); move it away") from error
+        raise
     finally:
         engine.dispose()

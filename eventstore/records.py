@@ -1,20 +1,23 @@
-"""Between rows of either database and the kernel's structs. Times of SQLite are microseconds since 1970, UTC."""
+"""Between the kernel's structs and rows of either database: what an append writes, and what is read back."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from twofold.kernel.codes import KEY_REUSED
 from twofold.kernel.envelope import Envelope
-from twofold.kernel.log import Meta, ParkedCommand, Recorded
+from twofold.kernel.log import Appended, Decision, Meta, NewEvent, ParkedCommand, Recorded
 from twofold.kernel.outcome import Outcome
 
 BIGINT_MAX = 2**63 - 1
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
+FILTERED_POSITIONS_MAX = 10_000
+"""How far a page with a type filter looks before it answers, however little it has found."""
+ERROR_CHARS_MAX = 20_000
+"""A traceback's end tells most: so much of it is kept."""
 
 EVENT_COLUMNS = "position, stream, version, type, data, meta, recorded_at"
 OUTCOME_COLUMNS = (
@@ -24,15 +27,81 @@ PARKED_COLUMNS = "id, envelope, reason, error, parked_at"
 
 encode_json = msgspec.json.Encoder().encode
 decode_meta = msgspec.json.Decoder(Meta).decode
+"""Called where rows are read, event by event: these are compiled functions, and nothing of ours stands between."""
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_types = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_details = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def recorded_from(row: Iterable[Any]) -> Recorded:
-    """An event from its row in the order of EVENT_COLUMNS, `recorded_at` already a datetime."""
-    position, stream, version, event_type, data, meta, recorded_at = row
-    return Recorded(position, stream, version, event_type, data, decode_meta(meta), recorded_at)
+class PlannedAppend:
+    """What one append writes, worked out before any lock is taken: which rows, and each one's offset from the log's head.
+
+    `offsets`: for each decision, how many of `events` have been written once its own are. So one without events has the
+    position of the last event before it, which is never past what it saw.
+    """
+
+    def __init__(self, decisions: Sequence[Decision]) -> None:
+        self.decisions = decisions
+        self.events: list[NewEvent] = []
+        self.offsets: list[int] = []
+        for decision in decisions:
+            self.events += decision.events
+            self.offsets.append(len(self.events))
+        self.noted = [(d, offset) for d, offset in zip(decisions, self.offsets, strict=True) if d.code != KEY_REUSED]
+        """What gets a row in the inbox."""
+        self.parked = [decision for decision in decisions if decision.status == "parked"]
+        self.retried = [decision for decision, _ in self.noted if decision.envelope.attempt > 1]
+
+    def settled(self) -> list[tuple[str, str]]:
+        """Command id and fingerprint of retried commands that need not stay parked."""
+        return [(d.envelope.command_id, d.envelope.fingerprint) for d in self.retried if d.status != "parked"]
+
+    def recorded(self, start: int, recorded_at: datetime) -> list[Recorded]:
+        """The events as they stand in the log after position `start`."""
+        return [
+            Recorded(position, event.stream, event.version, event.type, event.data, event.meta, recorded_at)
+            for position, event in enumerate(self.events, start=start + 1)
+        ]
+
+    def appended(self, start: int, recorded_at: datetime) -> Appended:
+        outcomes = tuple(
+            _outcome(decision, start + offset, recorded_at) for decision, offset in zip(self.decisions, self.offsets, strict=True)
+        )
+        return Appended(outcomes, start + len(self.events), recorded_at)
+
+
+def events_json(decision: Decision) -> str | None:
+    """The wire names of a decision's events as the inbox keeps them."""
+    return encode_json([event.type for event in decision.events]).decode() if decision.events else None
+
+
+def details_json(decision: Decision) -> str | None:
+    return encode_json(decision.details).decode() if decision.details is not None else None
+
+
+def error_text(decision: Decision) -> str:
+    """The traceback, so that it can be stored whatever is in it: a bug must not also prevent its own report."""
+    text = (decision.error or "")[-ERROR_CHARS_MAX:]
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")
+
+
+def _outcome(decision: Decision, position: int, decided_at: datetime) -> Outcome:
+    envelope = decision.envelope
+    return Outcome(
+        command_id=envelope.command_id,
+        type=envelope.type,
+        stream=envelope.stream,
+        status=decision.status,
+        version=decision.version,
+        position=position,
+        fingerprint=envelope.fingerprint,
+        accepted_at=envelope.accepted_at,
+        decided_at=decided_at,
+        events=tuple([event.type for event in decision.events]),
+        code=decision.code,
+        details=decision.details,
+        attempt=envelope.attempt,
+    )
 
 
 def outcome_from(row: Sequence[Any]) -> Outcome:
@@ -68,15 +137,6 @@ def by_stream(events: Iterable[Recorded]) -> dict[str, list[Recorded]]:
     for event in events:
         streams.setdefault(event.stream, []).append(event)
     return streams
-
-
-def microseconds(moment: datetime) -> int:
-    return (moment - EPOCH) // MICROSECOND
-
-
-def moment(count: int) -> datetime:
-    """The time that many microseconds after 1970, UTC."""
-    return EPOCH + timedelta(microseconds=count)
 
 
 def storable(texts: Collection[str]) -> list[str]:

@@ -28,7 +28,7 @@ class Inbox(Protocol):
     """One permanent outcome for each command id."""
 
     def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
-        """The outcomes of those of these commands that were decided, by id."""
+        """The outcomes of those of these commands that were decided, by id; no entry for any other."""
 
 
 class EventStore(Inbox, Protocol):
@@ -41,7 +41,8 @@ class EventStore(Inbox, Protocol):
         """Commit a batch, whole or not at all: events at gapless positions in the order given, outcomes, parked, inline rows.
 
         Raises Conflict when a version is taken or a command has an outcome already (other than an older, parked attempt's,
-        which is replaced). A connection cut during COMMIT raises Unavailable: what happened is in the inbox.
+        which is replaced). A connection cut during COMMIT raises Unavailable: what happened is in the inbox. Data that cannot
+        be stored, and whatever `inline` raises, comes as it is: a bug of one of the commands, and nothing was committed.
         """
 
 
@@ -49,14 +50,18 @@ class LogPages(Protocol):
     """What a subscription asks of the log: what comes next."""
 
     def page(self, after: int, limit: int, types: Collection[str] | None = None) -> Page:
-        """Events at positions after `after`, ascending, at most `limit` of them; only these types, when given."""
+        """Events at positions after `after`, ascending, at most `limit` of them; only of these types, when given.
 
-    def head(self) -> tuple[int, datetime | None]:
-        """The log's last position (0 when empty) and when it was recorded."""
+        Nothing will ever appear at or before the page's `through`. With types a page may be empty and yet not the last: ask
+        again after `through` until it stays where it is.
+        """
 
 
 class History(LogPages, Protocol):
-    """What people ask of the log: one stream, and when things happened."""
+    """What people ask of the log: where it ends, one stream, and when things happened."""
+
+    def head(self) -> tuple[int, datetime | None]:
+        """The log's last position and when it was recorded, UTC; (0, None) when it is empty."""
 
     def stream(
         self,
@@ -66,20 +71,23 @@ class History(LogPages, Protocol):
         until_version: int | None = None,
         until: datetime | None = None,
     ) -> list[Recorded]:
-        """One stream's events after version `after`, ascending, up to a version or a time (both inclusive)."""
+        """One stream's events after version `after`, ascending, at most `limit`, up to a version or a time (both inclusive).
+
+        `until` knows its time zone. Empty for a stream that does not exist.
+        """
 
     def version(self, stream: str) -> int:
         """The stream's last version, 0 when it has no events."""
 
     def recorded_at(self, positions: Collection[int]) -> dict[int, datetime]:
-        """When the events at these positions were recorded, by position; none for one that is not in the log."""
+        """When the events at these positions were recorded, UTC, by position; no entry for one that is not in the log."""
 
 
 class ParkedCommands(Protocol):
     """What operators ask about commands that could not be decided."""
 
     def parked(self, limit: int = 100, after: int = 0) -> list[ParkedCommand]:
-        """Parked commands by ascending id, after this id."""
+        """At most `limit` parked commands by ascending id, those with an id above `after`."""
 
     def parked_command(self, parked_id: int) -> ParkedCommand | None:
         """One of them; None when there is none of this id."""
@@ -116,22 +124,22 @@ class CommandQueue(Protocol):
 
 
 class LaneTable(Protocol):
-    """The embedded queue's storage: batches of envelopes, first in first out in each lane, in the log's own file."""
+    """The embedded queue's storage: messages, first in first out in each lane, in the log's own file. Their bodies are opaque."""
 
     def put(self, batches: Sequence[tuple[int, bytes]]) -> None:
-        """Make these (lane, body) batches durable, in this order."""
+        """Make these (lane, body) messages durable, in this order. Raises Unavailable when they may not be."""
 
     def take(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
-        """The next (id, lane, body) with an id above `after`, by ascending id. Nothing is removed."""
+        """At most `limit` (id, lane, body) with an id above `after`, by ascending id, which is never used twice."""
 
     def done(self, ids: Sequence[int]) -> None:
-        """Remove finished batches. May return before it is durable: a batch that comes again is only a duplicate."""
+        """Remove finished messages. May return before it is durable: a message that comes again is only a duplicate."""
 
     def depths(self) -> dict[int, int]:
-        """Batches waiting or being worked on, by lane; lanes without any may be missing."""
+        """Messages waiting or being worked on, by lane; lanes without any may be missing."""
 
     def bury(self, batch_id: int, reason: str) -> None:
-        """Move a batch that cannot be decoded to the dead letters, which are kept."""
+        """Move a message that cannot be decoded to the dead letters, which are kept. Nothing happens when it is not there."""
 
 
 class Bell(Protocol):
@@ -227,18 +235,21 @@ class Leases(Protocol):
     """Who holds which lane or slice, settled in the database, by its clock."""
 
     def renew(self, room: str, member: str, resources: Sequence[str], term_seconds: float) -> dict[str, int]:
-        """Say "I am alive", give up what is above the fair share, take what is free up to it. What is held: resource to epoch.
+        """Say "I am alive" for `term_seconds`, give up what is above the fair share, take what is free up to it.
 
-        The epoch of a resource grows whenever it changes hands. To be called several times a term.
+        What is held, resource to epoch: from 1, and one more whenever it is taken from nobody or from somebody else. What is no
+        longer among `resources` is given up. To be called several times a term: a lost lease is heard of here only.
         """
 
     def leave(self, room: str, member: str) -> None:
-        """Free everything at once."""
+        """Free everything at once; epochs stay. Nothing happens when there is no such member."""
 
     def members(self) -> dict[str, int]:
-        """How many members of each room are alive."""
+        """How many members of each room are alive; rooms without any are missing."""
 
 
 class Clock(Protocol):
+    """The time, where it is shown or compared with what was recorded; waiting is measured elsewhere."""
+
     def now(self) -> datetime:
-        """The time, UTC."""
+        """The time, UTC. Never raises."""

@@ -10,7 +10,7 @@ from aiohttp import web
 from twofold.gateway.http.body import JSON
 from twofold.gateway.http.threads import Threads
 from twofold.kernel.errors import Neighbour, Unavailable
-from twofold.kernel.ports import CommandQueue, LogPages, Rows
+from twofold.kernel.ports import CommandQueue, History, Rows
 
 FRESH_SECONDS = 1.0
 PROBE_SECONDS_MAX = 2.0
@@ -20,7 +20,7 @@ Metrics = Callable[[], tuple[bytes, str]]
 
 
 class Health:
-    def __init__(self, queue: CommandQueue, events: LogPages, views: Rows, metrics: Metrics, threads: Threads) -> None:
+    def __init__(self, queue: CommandQueue, events: History, views: Rows, metrics: Metrics, threads: Threads) -> None:
         self._queue = queue
         self._events = events
         self._views = views

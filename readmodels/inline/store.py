@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
+from twofold.database.errors import in_our_words
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.rows import Advance, Found, Generation, ParkedKey, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.keys import askable
 from twofold.readmodels.schema.query import question_of
 from twofold.readmodels.stores.sql.dialects import row_table
-from twofold.readmodels.stores.sql.errors import in_our_words
 from twofold.readmodels.stores.sql.find import find
 from twofold.readmodels.stores.sql.generations import generations, is_missing
 from twofold.readmodels.stores.sql.rows import RowTable

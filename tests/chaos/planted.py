@@ -80,15 +80,15 @@ def checkpoint_before_rows() -> None:
 
 def skipping_tailer() -> None:
     """Bug: a tailer that has fallen behind goes on from the newest events, not from its checkpoint."""
-    from twofold.eventstore.postgres import PostgresEventStore
+    from twofold.eventstore.postgres import PostgresLog
     from twofold.kernel.log import Page
 
-    page = PostgresEventStore.page
+    page = PostgresLog.page
 
-    def newest(self: PostgresEventStore, after: int, limit: int, types: Collection[str] | None = None) -> Page:
+    def newest(self: PostgresLog, after: int, limit: int, types: Collection[str] | None = None) -> Page:
         return page(self, max(after, self.head()[0] - NEWEST_EVENTS), limit, types)
 
-    _replace(PostgresEventStore, "page", newest)
+    _replace(PostgresLog, "page", newest)
 
 
 def publish_twice() -> None:

@@ -23,9 +23,9 @@ import twofold.bus.rabbitmq.transport
 from twofold.bus.dispatch.broker import LaneBroker, declare_execute, start_worker
 from twofold.bus.outbox import Outbox
 from twofold.bus.rabbitmq.topology import dead_queue, lane_queue, rings_exchange
+from twofold.database.sqlite_file import SqliteFile
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.migrate import migrate
-from twofold.eventstore.sqlite import SqliteFile
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.ids import lane_of
 

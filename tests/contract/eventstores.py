@@ -14,14 +14,17 @@ import msgspec
 import psycopg
 
 from tests.servers.postgres import libpq
+from twofold.database.postgres import LOG, connect
+from twofold.database.sqlite_file import SqliteFile
 from twofold.eventstore.migrate import migrate
-from twofold.eventstore.postgres import PostgresEventStore, connect
-from twofold.eventstore.sqlite import SqliteEventStore, SqliteFile
+from twofold.eventstore.postgres import PostgresLog
+from twofold.eventstore.sqlite import SqliteLog
 from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.log import Decision, Meta, NewEvent
 from twofold.kernel.outcome import Status
 from twofold.kernel.ports import Log
+from twofold.testing.memory_log import MemoryLog
 
 POOL_SIZE = 12
 ACCEPTED_AT = datetime(2010, 12, 1, 8, 26, 0, 123456, tzinfo=UTC)
@@ -38,19 +41,72 @@ class Place(ABC):
     def close(self) -> None: ...
 
     @abstractmethod
+    def make_counted(self) -> None:
+        """Make room for inline rows: (position, stream) of events."""
+
+    @abstractmethod
+    def count_in(self, connection: Any, position: int, stream: str) -> None:
+        """Write one of them on the connection of an append in progress."""
+
+    @abstractmethod
+    def count_on(self, connection: Any) -> int:
+        """How many of them this connection sees."""
+
+    @abstractmethod
+    def counted(self) -> list[tuple[Any, ...]]:
+        """Those that are committed, by position."""
+
+
+class SqlPlace(Place):
+    @abstractmethod
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         """Run SQL behind the store's back."""
 
+    def make_counted(self) -> None:
+        self.execute("CREATE TABLE counted (position bigint, stream text)")
 
-class PostgresPlace(Place):
+    def count_in(self, connection: Any, position: int, stream: str) -> None:
+        connection.execute(f"INSERT INTO counted VALUES ({position}, '{stream}')")
+
+    def count_on(self, connection: Any) -> int:
+        return int(connection.execute("SELECT count(*) FROM counted").fetchone()[0])
+
+    def counted(self) -> list[tuple[Any, ...]]:
+        return self.execute("SELECT position, stream FROM counted ORDER BY position")
+
+
+class MemoryPlace(Place):
+    def __init__(self) -> None:
+        self.log = MemoryLog()
+
+    def open(self) -> Log:
+        return self.log
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def make_counted(self) -> None:
+        self.log.rows["counted"] = {}
+
+    def count_in(self, connection: Any, position: int, stream: str) -> None:
+        connection.rows["counted"][str(position)] = stream
+
+    def count_on(self, connection: Any) -> int:
+        return len(connection.rows["counted"])
+
+    def counted(self) -> list[tuple[Any, ...]]:
+        return [(int(position), stream) for position, stream in self.log.rows["counted"].items()]
+
+
+class PostgresPlace(SqlPlace):
     def __init__(self, url: str) -> None:
         migrate(url)
         self.url = url
-        self.engine = connect(url, POOL_SIZE)
+        self.engine = connect(url, POOL_SIZE, LOG)
 
     def open(self) -> Log:
         self.engine.dispose()
-        return PostgresEventStore(self.engine)
+        return PostgresLog(self.engine)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -61,7 +117,7 @@ class PostgresPlace(Place):
             return cursor.fetchall() if cursor.description else []
 
 
-class SqlitePlace(Place):
+class SqlitePlace(SqlPlace):
     def __init__(self, path: Path) -> None:
         migrate(f"sqlite:///{path}")
         self.path = path
@@ -70,7 +126,7 @@ class SqlitePlace(Place):
     def open(self) -> Log:
         self.close()
         self.file = SqliteFile(self.path)
-        return SqliteEventStore(self.file)
+        return SqliteLog(self.file)
 
     def close(self) -> None:
         if self.file:
@@ -90,6 +146,8 @@ def place(kind: str, request: Any) -> Iterator[Place]:
     opened: Place
     if kind == "postgres":
         opened = PostgresPlace(request.getfixturevalue("postgres_url"))
+    elif kind == "memory":
+        opened = MemoryPlace()
     else:
         opened = SqlitePlace(request.getfixturevalue("tmp_path") / "log.db")
     try:

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-import twofold.eventstore.postgres
-import twofold.eventstore.sqlite
-from tests.contract.eventstores import ACCEPTED_AT, Place, decided, envelope, place, placed
+import twofold.eventstore.postgres.pages
+import twofold.eventstore.sqlite.pages
+import twofold.testing.memory_log
+from tests.contract.eventstores import ACCEPTED_AT, Place, SqlPlace, decided, envelope, place, placed
 from twofold.kernel.errors import Conflict, Error
 from twofold.kernel.log import Decision, NewEvent, Recorded
 from twofold.kernel.ports import Log
@@ -21,9 +22,16 @@ from twofold.kernel.ports import Log
 WIDE = '\u00fcber-\u5546\u54c1-\U0001f4e6-"quoted"-back\\slash-{curly},comma-\x01-\''
 
 
-@pytest.fixture(params=["postgres", "sqlite"])
+@pytest.fixture(params=["postgres", "sqlite", "memory"])
 def where(request: pytest.FixtureRequest) -> Iterator[Place]:
     with place(request.param, request) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["postgres", "sqlite"])
+def database(request: pytest.FixtureRequest) -> Iterator[SqlPlace]:
+    with place(request.param, request) as opened:
+        assert isinstance(opened, SqlPlace)
         yield opened
 
 
@@ -223,7 +231,7 @@ def test_a_page_follows_a_position(store: Log) -> None:
 
 def test_a_filtered_page_says_how_far_it_looked(store: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint moves over what is left out, too; and a rare type must not make one page read the whole log."""
-    for module in (twofold.eventstore.postgres, twofold.eventstore.sqlite):
+    for module in (twofold.eventstore.postgres.pages, twofold.eventstore.sqlite.pages, twofold.testing.memory_log):
         monkeypatch.setattr(module, "FILTERED_POSITIONS_MAX", 6)
     types = ["A", "B", "B", "A", "B", "B", "B", "B", "B", "A"]
     store.append([typed("order-1", types)])
@@ -288,11 +296,11 @@ def test_data_that_cannot_be_stored_is_a_bug_and_leaves_nothing(store: Log) -> N
 
 
 @pytest.mark.parametrize("statement", ["UPDATE events SET type = 'X'", "DELETE FROM events"])
-def test_no_event_is_ever_changed_or_removed(where: Place, statement: str) -> None:
+def test_no_event_is_ever_changed_or_removed(database: SqlPlace, statement: str) -> None:
     """Not even by somebody with a database shell and good intentions."""
-    where.open().append([placed("order-1")])
+    database.open().append([placed("order-1")])
     with pytest.raises(Exception, match="events are never changed or removed"):
-        where.execute(statement)
+        database.execute(statement)
 
 
 def test_what_is_committed_outlives_the_store(where: Place) -> None:
@@ -304,29 +312,27 @@ def test_what_is_committed_outlives_the_store(where: Place) -> None:
 
 
 class CountingRows:
-    """Inline rows that write what they see into a table of their own, and fail when told to."""
+    """Inline rows that write down what they see, and fail when told to."""
 
     def __init__(self, where: Place) -> None:
-        where.execute("CREATE TABLE counted (position bigint, stream text)")
+        where.make_counted()
+        self.where = where
         self.fails = False
         self.lock_calls: list[list[str]] = []
+        self.seen_counts: list[int] = []
         self.write_calls: list[tuple[object, list[int]]] = []
 
     def lock(self, connection: Any, events: Sequence[NewEvent]) -> object:
         self.lock_calls.append([event.stream for event in events])
-        assert connection.execute("SELECT count(*) FROM counted").fetchone() is not None
+        self.seen_counts.append(self.where.count_on(connection))
         return "locked"
 
     def write(self, connection: Any, locked: object, events: Sequence[Recorded]) -> None:
         self.write_calls.append((locked, [event.position for event in events]))
         for event in events:
-            connection.execute(f"INSERT INTO counted VALUES ({event.position}, '{event.stream}')")
+            self.where.count_in(connection, event.position, event.stream)
         if self.fails:
             raise ArithmeticError("an evolve with a bug")
-
-
-def counted(where: Place) -> list[tuple[Any, ...]]:
-    return where.execute("SELECT position, stream FROM counted ORDER BY position")
 
 
 def test_inline_rows_are_committed_with_the_events_or_not_at_all(where: Place, store: Log) -> None:
@@ -337,21 +343,22 @@ def test_inline_rows_are_committed_with_the_events_or_not_at_all(where: Place, s
     assert rows.lock_calls == [["order-2", "order-2"]]
     assert rows.write_calls == [("locked", [2, 3])]
     assert appended.outcomes[0].position == 3
-    assert counted(where) == [(2, "order-2"), (3, "order-2")]
+    assert where.counted() == [(2, "order-2"), (3, "order-2")]
 
     with pytest.raises(Conflict):
         store.append([placed("order-1")], rows)
     rows.fails = True
     with pytest.raises(ArithmeticError):
         store.append([placed("order-4")], rows)
-    assert counted(where) == [(2, "order-2"), (3, "order-2")]
+    assert where.counted() == [(2, "order-2"), (3, "order-2")]
     assert store.head()[0] == 3
 
     rows.fails = False
     sent = envelope("order-5")
     store.append([decided(sent, 0, status="parked", code="bug", error="no")], rows)
     store.append([decided(msgspec.structs.replace(sent, attempt=2), 1, 1)], rows)
-    assert counted(where)[-1] == (4, "order-5")
+    assert where.counted()[-1] == (4, "order-5")
+    assert rows.seen_counts == [0, 2, 2, 2]
 
 
 def typed(stream: str, types: Sequence[str]) -> Decision:

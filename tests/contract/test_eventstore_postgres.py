@@ -10,19 +10,20 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
 from tests.contract.eventstores import PostgresPlace, decided, envelope, place, placed
 from tests.servers import Servers
 from tests.servers.postgres import libpq
-from twofold.database import postgres_pool
-from twofold.database.postgres_pool import borrowed
-from twofold.eventstore import postgres_sql as sql
+from twofold.database.postgres import LOG, borrowed, connect
 from twofold.eventstore.migrate import is_current, migrate
-from twofold.eventstore.postgres import PostgresEventStore, connect
+from twofold.eventstore.postgres import PostgresLog, sql
+from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.errors import Conflict, Misconfigured, Unavailable
 
 RECOVERED_SECONDS_MAX = 10.0
@@ -56,7 +57,7 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
         unused.bind(("127.0.0.1", 0))
         url = f"postgresql://twofold@127.0.0.1:{unused.getsockname()[1]}/none"
         with pytest.raises(Unavailable):
-            PostgresEventStore(connect(url, 1)).head()
+            PostgresLog(connect(url, 1, LOG)).head()
         with pytest.raises(Unavailable):
             migrate(url)
 
@@ -69,8 +70,8 @@ def test_an_address_that_cannot_be_a_log_is_misconfigured(url: str) -> None:
 
 
 def append_many(url: str, name: str, batches: int) -> None:
-    engine = connect(url, 1)
-    store = PostgresEventStore(engine)
+    engine = connect(url, 1, LOG)
+    store = PostgresLog(engine)
     for number in range(batches):
         store.append([placed(f"{name}-{number}-{part}") for part in range(1 + number % 5)])
     engine.dispose()
@@ -112,8 +113,8 @@ def test_a_restarted_server_is_found_again(servers: Servers) -> None:
     """Nobody has to restart a worker because its database was restarted or killed; nothing acknowledged is lost."""
     with servers.private_postgres() as server:
         migrate(server.url)
-        engine = connect(server.url, 2)
-        store = PostgresEventStore(engine)
+        engine = connect(server.url, 2, LOG)
+        store = PostgresLog(engine)
         store.append([placed("order-1")])
         server.kill()
         with pytest.raises(Unavailable):
@@ -169,8 +170,8 @@ def test_a_connection_cut_after_commit_was_sent_is_unavailable_and_the_inbox_kno
     with psycopg.connect(libpq(where.url)) as direct:
         port = direct.info.port
     proxy = Proxy(port)
-    engine = connect(where.url.replace(f":{port}/", f":{proxy.port}/"), 1)
-    store = PostgresEventStore(engine)
+    engine = connect(where.url.replace(f":{port}/", f":{proxy.port}/"), 1, LOG)
+    store = PostgresLog(engine)
     sent = envelope("order-1", attempt=2 if is_retry else 1)
     store.append([placed("order-0")])
     if is_retry:
@@ -200,11 +201,10 @@ def cut_at_commit(engine: Any, proxy: Proxy) -> None:
         connection.execute = execute_and_cut  # type: ignore[assignment, method-assign]
 
 
-def test_a_head_that_stays_locked_is_unavailable(where: PostgresPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_stays_locked_is_unavailable(where: PostgresPlace) -> None:
     """Every wait is bounded, also that for another worker."""
-    monkeypatch.setattr(postgres_pool, "LOCK_TIMEOUT_MS", 200)
-    engine = connect(where.url, 1)
-    store = PostgresEventStore(engine)
+    engine = connect(where.url, 1, replace(LOG, lock_timeout_ms=200))
+    store = PostgresLog(engine)
     with psycopg.connect(libpq(where.url)) as holder:
         holder.execute("SELECT * FROM log_head FOR UPDATE")
         with pytest.raises(Unavailable, match="55P03"):
@@ -213,10 +213,9 @@ def test_a_head_that_stays_locked_is_unavailable(where: PostgresPlace, monkeypat
     engine.dispose()
 
 
-def test_a_worker_stopped_inside_its_transaction_loses_the_head(where: PostgresPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_stopped_inside_its_transaction_loses_the_head(where: PostgresPlace) -> None:
     """SIGSTOP in the middle of an append with inline rows must not stop everybody else's appends."""
-    monkeypatch.setattr(postgres_pool, "IDLE_IN_TRANSACTION_TIMEOUT_MS", 300)
-    engine = connect(where.url, 1)
+    engine = connect(where.url, 1, replace(LOG, idle_in_transaction_timeout_ms=300))
     other = where.open()
     heads: list[int] = []
 
@@ -228,10 +227,10 @@ def test_a_worker_stopped_inside_its_transaction_loses_the_head(where: PostgresP
             heads.append(other.append([placed("order-2")]).head)
 
     with pytest.raises(Unavailable):
-        PostgresEventStore(engine).append([placed("order-1")], Stopped())
+        PostgresLog(engine).append([placed("order-1")], Stopped())
     assert heads == [1]
     assert other.head()[0] == 1
-    assert PostgresEventStore(engine).append([placed("order-1")]).head == 2
+    assert PostgresLog(engine).append([placed("order-1")]).head == 2
     engine.dispose()
 
 
@@ -243,6 +242,35 @@ def test_a_nul_in_what_is_appended_is_a_bug_of_that_command(where: PostgresPlace
     with pytest.raises(psycopg.OperationalError, match="index row"):
         store.append([placed("order-" + "".join(chr(0x4E00 + number) for number in range(9000)))])
     assert store.append([placed("order-1")]).head == 1
+
+
+def test_a_role_that_may_make_no_tables_runs_everything_but_migrate(where: PostgresPlace, unique: str) -> None:
+    """Tables are made by `migrate` alone, so what runs day and night needs no right to make, change or drop any."""
+    where.execute(f"CREATE ROLE {unique} LOGIN")
+    where.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    where.execute(f"GRANT USAGE ON SCHEMA public TO {unique}")
+    where.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {unique}")
+    url = where.url.replace("twofold@", f"{unique}@")
+    engine = connect(url, 1, LOG)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), borrowed(engine) as connection:
+        connection.execute("CREATE TABLE forbidden (n int)")
+    assert is_current(url)
+    log, leases = PostgresLog(engine), PostgresLeases(engine)
+    sent = envelope("order-2")
+    log.append([placed("order-1"), decided(sent, 0, status="parked", code="bug", error="no")])
+    log.append([decided(msgspec.structs.replace(sent, attempt=2), 1, 1)])
+    log.append([decided(envelope("order-3"), 0, status="parked", code="bug", error="no")])
+    assert log.outcomes([sent.command_id])[sent.command_id].status == "succeeded"
+    assert [event.position for event in log.page(0, 10).events] == [1, 2]
+    assert (log.head()[0], log.version("order-2"), len(log.stream("order-1")), len(log.read({"order-1": 0}))) == (2, 1, 1, 1)
+    assert log.discard(log.parked()[0].id)
+    assert leases.renew("workers", "a", ["lane-0", "lane-1"], 30.0) == {"lane-0": 1, "lane-1": 1}
+    assert leases.renew("workers", "a", ["lane-0"], 30.0) == {"lane-0": 1}
+    assert leases.members() == {"workers": 1}
+    leases.leave("workers", "a")
+    engine.dispose()
+    where.execute(f"DROP OWNED BY {unique}")
+    where.execute(f"DROP ROLE {unique}")
 
 
 def test_truncating_the_log_is_refused(where: PostgresPlace) -> None:

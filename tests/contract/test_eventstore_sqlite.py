@@ -16,9 +16,9 @@ import pytest
 
 import twofold.database.sqlite_file
 from tests.contract.eventstores import envelope, placed
-from twofold.database.sqlite_file import GROUP_JOBS_MAX
+from twofold.database.sqlite_file import GROUP_JOBS_MAX, SqliteFile
 from twofold.eventstore.migrate import is_current, migrate
-from twofold.eventstore.sqlite import SqliteEventStore, SqliteFile
+from twofold.eventstore.sqlite import SqliteLog
 from twofold.kernel.errors import Misconfigured, Unavailable
 
 WAIT_SECONDS = 10.0
@@ -143,20 +143,20 @@ def test_what_waits_is_written_before_the_file_closes(path: Path) -> None:
     """A clean stop loses nothing and leaves one plain file."""
     file = SqliteFile(path)
     futures = [file.submit(lambda writer: writer.execute("SELECT 1").fetchone()) for _ in range(3 * GROUP_JOBS_MAX)]
-    SqliteEventStore(file).append([placed("order-1")])
+    SqliteLog(file).append([placed("order-1")])
     file.close()
     file.close()
     assert all(future.result(0) == (1,) for future in futures)
     with pytest.raises(Unavailable):
-        SqliteEventStore(file).append([placed("order-2")])
+        SqliteLog(file).append([placed("order-2")])
     with pytest.raises(Unavailable):
-        SqliteEventStore(file).head()
+        SqliteLog(file).head()
     assert not path.with_name("log.db-wal").exists()
 
 
 def test_a_full_disk_is_unavailable_and_heals(file: SqliteFile) -> None:
     """Commands wait until there is room again; nothing of the refused batches is there, and nothing of older ones is gone."""
-    store = SqliteEventStore(file)
+    store = SqliteLog(file)
     store.append([placed("order-1")])
     (pages,) = file.write(lambda writer: writer.execute("PRAGMA page_count").fetchone())
     file.write(lambda writer: writer.execute(f"PRAGMA max_page_count = {pages + 2}").fetchone())
@@ -234,9 +234,10 @@ def test_looking_at_a_file_does_not_make_it(tmp_path: Path) -> None:
 
 APPEND_FOR_EVER = """
 import pathlib, sys, threading
-from twofold.eventstore.sqlite import SqliteEventStore, SqliteFile
+from twofold.database.sqlite_file import SqliteFile
+from twofold.eventstore.sqlite import SqliteLog
 from tests.contract.eventstores import placed
-store = SqliteEventStore(SqliteFile(pathlib.Path(sys.argv[1])))
+store = SqliteLog(SqliteFile(pathlib.Path(sys.argv[1])))
 say = threading.Lock()
 
 def live(name):
@@ -265,7 +266,7 @@ def test_what_was_acknowledged_survives_kill_9(path: Path) -> None:
                     break
             acknowledged += [line.strip() for line in process.stdout if len(line) == len(f"{envelope().command_id}\n")]
     file = SqliteFile(path)
-    store = SqliteEventStore(file)
+    store = SqliteLog(file)
     assert len(acknowledged) >= KILLS * APPENDS_BEFORE_KILL
     assert set(store.outcomes(acknowledged)) == set(acknowledged)
     head, _ = store.head()

@@ -1,4 +1,4 @@
-"""What `execute` promises, on both logs: one permanent outcome for each command, however it is repeated, raced or broken."""
+"""What `execute` promises, on every log: one permanent outcome for each command, however it is repeated, raced or broken."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ import pytest
 
 import examples.counter
 from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
+from twofold.database.postgres import LOG, connect
+from twofold.database.sqlite_file import SqliteFile
 from twofold.eventstore.migrate import migrate
-from twofold.eventstore.postgres import PostgresEventStore, connect
-from twofold.eventstore.sqlite import SqliteEventStore, SqliteFile
+from twofold.eventstore.postgres import PostgresLog
+from twofold.eventstore.sqlite import SqliteLog
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import domain_of
 from twofold.kernel.envelope import Envelope, fingerprint_of
@@ -24,24 +26,27 @@ from twofold.kernel.errors import Rejected
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Log
+from twofold.testing.memory_log import MemoryLog
 from twofold.workers.execute import Executor
 
 DOMAIN = domain_of(examples.counter)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "memory"])
 def events(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
     """An empty log."""
-    if request.param == "sqlite":
+    if request.param == "memory":
+        yield MemoryLog()
+    elif request.param == "sqlite":
         migrate(f"sqlite:///{tmp_path / 'log.db'}")
         file = SqliteFile(tmp_path / "log.db")
-        yield SqliteEventStore(file)
+        yield SqliteLog(file)
         file.close()
     else:
         url = request.getfixturevalue("postgres_url")
         migrate(url)
-        engine = connect(url, 4)
-        yield PostgresEventStore(engine)
+        engine = connect(url, 4, LOG)
+        yield PostgresLog(engine)
         engine.dispose()
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from twofold.database.sqlite_file import SqliteFile
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.migrate import migrate
-from twofold.eventstore.sqlite import SqliteFile
 from twofold.kernel.errors import Unavailable
+from twofold.kernel.ports import LaneTable
+from twofold.testing.memory_log import MemoryLaneTable
 
 REMOVED_SECONDS_MAX = 5.0
 
@@ -29,16 +31,27 @@ def file(path: Path) -> Iterator[SqliteFile]:
     opened.close()
 
 
-def wait_until_empty(lanes: SqliteLaneTable) -> None:
+@pytest.fixture(params=["sqlite", "memory"])
+def lanes(request: pytest.FixtureRequest) -> LaneTable:
+    return MemoryLaneTable() if request.param == "memory" else SqliteLaneTable(request.getfixturevalue("file"))
+
+
+def dead_letters(lanes: LaneTable, request: pytest.FixtureRequest) -> list[tuple[int, bytes, str]]:
+    if isinstance(lanes, MemoryLaneTable):
+        return lanes.dead_letters
+    file: SqliteFile = request.getfixturevalue("file")
+    return [(lane, body, reason) for lane, body, reason in file.fetch("SELECT lane, body, reason FROM dead_letters")]
+
+
+def wait_until_empty(lanes: LaneTable) -> None:
     deadline = time.monotonic() + REMOVED_SECONDS_MAX
     while lanes.depths():
         assert time.monotonic() < deadline, f"not removed: {lanes.depths()}"
         time.sleep(0.01)
 
 
-def test_batches_are_taken_in_the_order_they_were_put(file: SqliteFile) -> None:
+def test_batches_are_taken_in_the_order_they_were_put(lanes: LaneTable) -> None:
     """First in, first out: commands of one stream take effect in the order in which they were accepted."""
-    lanes = SqliteLaneTable(file)
     lanes.put([(1, b"first"), (0, b"second"), (1, b"\0\xff")])
     lanes.put([(1, b"fourth")])
     first = lanes.take(0, 3)
@@ -48,9 +61,8 @@ def test_batches_are_taken_in_the_order_they_were_put(file: SqliteFile) -> None:
     assert lanes.take(0, 3) == first
 
 
-def test_what_is_done_is_removed_soon_and_its_id_never_used_again(file: SqliteFile) -> None:
+def test_what_is_done_is_removed_soon_and_its_id_never_used_again(lanes: LaneTable) -> None:
     """A consumer asks for "above the last one it took": a second batch under an old number would wait for ever."""
-    lanes = SqliteLaneTable(file)
     lanes.put([(0, b"a"), (0, b"b")])
     last = lanes.take(0, 10)[-1][0]
     lanes.done([batch_id for batch_id, _, _ in lanes.take(0, 10)])
@@ -71,16 +83,14 @@ def test_what_was_put_and_not_done_is_there_after_a_restart(path: Path) -> None:
     file.close()
 
 
-def test_what_cannot_be_decoded_is_kept_apart(file: SqliteFile) -> None:
+def test_what_cannot_be_decoded_is_kept_apart(lanes: LaneTable, request: pytest.FixtureRequest) -> None:
     """It blocks nobody, and nobody has to guess what it was."""
-    lanes = SqliteLaneTable(file)
     lanes.put([(3, b"not json"), (3, b"[]")])
     bad = lanes.take(0, 1)[0][0]
     lanes.bury(bad, "not JSON")
     lanes.bury(bad, "twice")
     assert [body for _, _, body in lanes.take(0, 10)] == [b"[]"]
-    with file.reading() as reader:
-        assert reader.execute("SELECT lane, body, reason FROM dead_letters").fetchall() == [(3, b"not json", "not JSON")]
+    assert dead_letters(lanes, request) == [(3, b"not json", "not JSON")]
 
 
 def test_a_removal_that_failed_is_made_up_for_by_the_next(file: SqliteFile) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from twofold.eventstore.leases import MemoryLeases, PostgresLeases
+from twofold.database.postgres import LOG, connect
+from twofold.eventstore.leases import MemoryLeases
 from twofold.eventstore.migrate import migrate
-from twofold.eventstore.postgres import connect
+from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.ports import Leases
 
 LANES = [f"lane-{number}" for number in range(7)]
@@ -26,7 +27,7 @@ def leases(request: pytest.FixtureRequest) -> Iterator[Leases]:
         return
     url = request.getfixturevalue("postgres_url")
     migrate(url)
-    engine = connect(url, pool_size=4)
+    engine = connect(url, 4, LOG)
     yield PostgresLeases(engine)
     engine.dispose()
 

@@ -61,7 +61,7 @@ def test_rows_follow_the_log_and_checkpoints_move_over_what_a_view_ignores(bench
         assert bench.store.load("heard", NAMES).keys() == set(NAMES)
         for view in (bench.view, bench.also):
             rows = {key: row.value for key, row in bench.store.load(view.name, NAMES).items()}
-            assert rows == refold(bench.log, view, bench.codec)  # type: ignore[arg-type]
+            assert rows == refold(bench.log, view, bench.codec)
         bench.say("")
         until(reached(bench.store, generations[0], 51), "the last event")
         until(reached(bench.store, generations[1], 51), "the last event")
@@ -194,4 +194,4 @@ def test_a_view_built_in_one_go_equals_the_view_built_in_pieces(
             log.append(event)
         until(reached(bench.store, generation, len(rest)), "all slices at the head")
     rows = {key: row.value for key, row in bench.store.load(with_slices.name, NAMES).items()}
-    assert rows == refold(log, with_slices, bench.codec)  # type: ignore[arg-type]
+    assert rows == refold(log, with_slices, bench.codec)

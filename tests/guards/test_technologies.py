@@ -30,6 +30,8 @@ STATEMENT = re.compile(
     r"\s*(SELECT\s.+\sFROM|INSERT\s+INTO|UPDATE\s.+\sSET|DELETE\s+FROM|(CREATE|ALTER|DROP)\s+TABLE)\s", re.DOTALL
 )
 
+DEFINITION = re.compile(r"\s*(CREATE|ALTER|DROP|TRUNCATE)\s+(TEMP\w*\s+|UNIQUE\s+)*(TABLE|INDEX|SCHEMA|TRIGGER|FUNCTION|VIEW)\b")
+
 
 def violations(sources: Iterable[Source]) -> list[str]:
     found = []
@@ -44,6 +46,17 @@ def violations(sources: Iterable[Source]) -> list[str]:
     return found
 
 
+def table_makers(sources: Iterable[Source]) -> list[str]:
+    """Places that make, change or drop tables outside the migrations: what runs day and night needs no right to."""
+    return [
+        f"{source.path}:{node.lineno} makes or drops something"
+        for source in sources
+        if not source.path.startswith("eventstore/migrations/")
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and DEFINITION.match(node.value)
+    ]
+
+
 def sql_lines(source: Source) -> list[int]:
     constants = [node for node in ast.walk(source.tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     return [node.lineno for node in constants if STATEMENT.match(str(node.value))]
@@ -51,6 +64,19 @@ def sql_lines(source: Source) -> list[int]:
 
 def test_one_technology_one_room() -> None:
     assert violations(room_sources()) == []
+
+
+def test_the_log_is_defined_by_its_migrations_alone() -> None:
+    """A role that may only read and write rows runs everything but `migrate` (tests/contract/test_eventstore_postgres.py)."""
+    assert table_makers(source for source in room_sources() if source.room in ("database", "eventstore")) == []
+
+
+def test_the_guard_sees_tables_made_on_the_way() -> None:
+    planted = [
+        Source("eventstore/a.py", "A = 'CREATE TABLE x (n int)'\nB = ' DROP INDEX y'\nC = 'created'\n"),
+        Source("eventstore/migrations/versions/b.py", "A = 'CREATE TABLE x (n int)'\n"),
+    ]
+    assert table_makers(planted) == [f"eventstore/a.py:{line} makes or drops something" for line in (1, 2)]
 
 
 def test_every_technology_has_a_room_that_uses_it() -> None:

@@ -22,7 +22,7 @@ from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.database.sqlite_file import SqliteFile
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.migrate import migrate
-from twofold.eventstore.sqlite import SqliteEventStore
+from twofold.eventstore.sqlite import SqliteLog
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import domain_of
 from twofold.kernel.ports import CommandQueue, Log, ViewStore
@@ -128,7 +128,7 @@ def embedded(folder: Path) -> Iterator[Parts]:
     file = SqliteFile(folder / "log.db")
     domain = domain_of(gateway_domain)
     codec = Codec(domain)
-    events, lanes = SqliteEventStore(file), SqliteLaneTable(file)
+    events, lanes = SqliteLog(file), SqliteLaneTable(file)
     bell, outcomes = LocalBell(), LocalOutcomes()
     rows = twofold.readmodels.stores.sql.connect(f"sqlite:///{folder / 'views.db'}", 4)
     views = twofold.readmodels.stores.sql.SqlViewStore(rows)

@@ -1,4 +1,4 @@
-"""What Redis says, in the words of the house: Unavailable where waiting helps; anything else is a bug or poisoned data."""
+"""What an error of Redis means: Unavailable where waiting helps; anything else is a bug or poisoned data."""
 
 from __future__ import annotations
 
@@ -6,11 +6,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import redis
+from redis.exceptions import BusyLoadingError, MaxConnectionsError
 
 from twofold.kernel.errors import Neighbour, Unavailable
 
-PASSING = ("LOADING", "BUSY", "READONLY", "MASTERDOWN", "OOM", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF")
-"""How errors begin that pass by themselves, or once somebody has given the server what it lacks."""
+TRANSIENT_TYPES: dict[type[redis.RedisError], str] = {
+    BusyLoadingError: "starting",
+    MaxConnectionsError: "no free connection",
+    redis.TimeoutError: "no answer",
+    redis.ConnectionError: "no connection",
+}
+"""Reasons by type, the special before the general."""
+
+TRANSIENT_REPLIES = {
+    "BUSY": "busy",
+    "CLUSTERDOWN": "no primary",
+    "MASTERDOWN": "no primary",
+    "MISCONF": "cannot save",
+    "NOREPLICAS": "no replicas",
+    "OOM": "out of resources",
+    "READONLY": "read only",
+    "TRYAGAIN": "resharding",
+}
+"""Reasons by a reply's first word: these pass by themselves, or once somebody has given the server what it lacks."""
+
+OVERLOAD_REASONS = ("busy", "no free connection")
+
+
+def as_ours(error: redis.RedisError) -> Unavailable | None:
+    """Unavailable, to be raised from `error`; None when it is to be left as it is."""
+    reason = next((reason for kind, reason in TRANSIENT_TYPES.items() if isinstance(error, kind)), None)
+    if reason is None and isinstance(error, redis.ResponseError):
+        # The client takes the first word off the replies that it knows, and leaves it on the others.
+        reason = TRANSIENT_REPLIES.get(error.status_code or str(error).partition(" ")[0])
+    if reason is None:
+        return None
+    return Unavailable(Neighbour.REDIS, reason, detail=str(error), is_overload=reason in OVERLOAD_REASONS)
 
 
 @contextmanager
@@ -18,9 +49,7 @@ def in_our_words() -> Iterator[None]:
     """Raises Unavailable for a server that did not answer or asks to try again."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise Unavailable(Neighbour.REDIS) from error
-    except redis.ResponseError as error:
-        if str(error).startswith(PASSING) or type(error) in (redis.OutOfMemoryError, redis.ReadOnlyError):
-            raise Unavailable(Neighbour.REDIS) from error
+    except redis.RedisError as error:
+        if ours := as_ours(error):
+            raise ours from error
         raise

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from twofold.database.times import microseconds
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Column, Columns
 from twofold.readmodels.schema.query import Question
 
 Path = tuple[Column, ...]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OFFSET = 1 << 63
 
 
@@ -74,6 +73,6 @@ def _sortable(column: Column, value: Any) -> bytes:
             (bits,) = struct.unpack(">Q", struct.pack(">d", value + 0.0))
             return b"1%016x" % (bits ^ (((1 << 64) - 1) if bits >> 63 else _OFFSET))
         case "time":
-            return b"1%016x" % ((value - _EPOCH) // timedelta(microseconds=1) + _OFFSET)
+            return b"1%016x" % (microseconds(value) + _OFFSET)
         case _:
             return b"1" + str(value).encode()

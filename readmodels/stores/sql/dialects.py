@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from sqlalchemy import Dialect
 
+from twofold.database.times import microseconds, moment
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.kinds import Kind
-from twofold.readmodels.stores.sql.rows import EPOCH, RowTable, quoted
+from twofold.readmodels.stores.sql.rows import RowTable, quoted
 from twofold.readmodels.stores.sql.session import Session
 
 TYPES: dict[Kind, str] = {
@@ -123,7 +124,7 @@ class SqliteRows(RowTable):
         values = list(stored)
         for place in self._times:
             if values[place] is not None:
-                values[place] = EPOCH + timedelta(microseconds=values[place])
+                values[place] = moment(values[place])
         return values
 
     def plain_one(self, kind: Kind, value: Any) -> Any:
@@ -135,4 +136,4 @@ def row_table(view: AnyView, generation: Generation, dialect: Dialect, head: str
 
 
 def _micros(value: datetime | None) -> int | None:
-    return None if value is None else (value - EPOCH) // timedelta(microseconds=1)
+    return None if value is None else microseconds(value)

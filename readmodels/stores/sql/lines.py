@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Dialect
 
+from twofold.database.times import microseconds, moment
 from twofold.kernel.rows import Advance, Generation, ParkedKey
 from twofold.kernel.view import SliceId
-from twofold.readmodels.stores.sql.rows import EPOCH
 from twofold.readmodels.stores.sql.session import Session
 from twofold.readmodels.stores.sql.tables import qualified
 
@@ -36,7 +36,7 @@ class Lines:
                 error=error,
                 waiting=waiting,
                 attempts=attempts,
-                parked_at=parked_at if self._on_postgres else EPOCH + timedelta(microseconds=parked_at),
+                parked_at=parked_at if self._on_postgres else moment(parked_at),
                 retry_requested=request == "retry",
                 discard_requested=request == "discard",
             )
@@ -113,4 +113,4 @@ class Lines:
 
     def _now(self) -> Any:
         now = datetime.now(UTC)
-        return now if self._on_postgres else (now - EPOCH) // timedelta(microseconds=1)
+        return now if self._on_postgres else microseconds(now)

@@ -6,7 +6,6 @@ The text is made once, when the view is prepared. A row travels as its plain val
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -19,8 +18,6 @@ from twofold.readmodels.schema.columns import Columns
 from twofold.readmodels.schema.kinds import Kind
 from twofold.readmodels.stores.sql.session import Session
 from twofold.readmodels.stores.sql.tables import qualified, row_table_name
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RowTable:

@@ -14,15 +14,15 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
+from twofold.database.errors import in_our_words
+from twofold.database.sqlite import writer
 from twofold.kernel.errors import Neighbour
 from twofold.kernel.rows import Advance, Found, Generation, ParkedKey, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.keys import askable, slice_for
 from twofold.readmodels.schema.query import question_of
 from twofold.readmodels.stores.sql.checkpoints import Checkpoints
-from twofold.readmodels.stores.sql.connect import writer
 from twofold.readmodels.stores.sql.dialects import row_table
-from twofold.readmodels.stores.sql.errors import in_our_words
 from twofold.readmodels.stores.sql.find import find
 from twofold.readmodels.stores.sql.generations import prepare
 from twofold.readmodels.stores.sql.lines import Lines

@@ -1,4 +1,4 @@
-"""Every statement the log runs on PostgreSQL, each readable alone. The tables are in `migrations/versions`.
+"""Every statement the log runs on PostgreSQL, each readable alone. The tables are in `eventstore/migrations/versions`.
 
 Look-ups of many keys at once join the keys LATERALLY with a fenced subquery (ORDER BY or OFFSET 0 inside): the planner
 then has no choice but one index descent for each key, however the table grows and whatever its statistics say.
@@ -25,11 +25,11 @@ _WRITE = """
     WITH head AS ({head}),
     new_events AS (
         INSERT INTO events (position, stream, version, type, data, meta, recorded_at)
-        SELECT head.start + e.place, e.stream, e.version, e.type, e.data::json, e.meta::json, head.recorded_at
+        SELECT head.start + e.ordinal, e.stream, e.version, e.type, e.data::json, e.meta::json, head.recorded_at
         FROM head, unnest(
             %(event_streams)b::text[], %(event_versions)b::bigint[], %(event_types)b::text[], %(event_data)b::text[],
             %(event_metas)b::text[]
-        ) WITH ORDINALITY AS e (stream, version, type, data, meta, place)
+        ) WITH ORDINALITY AS e (stream, version, type, data, meta, ordinal)
     ),
     noted AS (
         INSERT INTO inbox (
@@ -37,14 +37,14 @@ _WRITE = """
             code, details, accepted_at, decided_at
         )
         SELECT
-            d.command_id, d.fingerprint, d.type, d.stream, d.status, d.attempt, d.version, head.start + d.place, d.events::json,
-            d.code, d.details::json, d.accepted_at, head.recorded_at
+            d.command_id, d.fingerprint, d.type, d.stream, d.status, d.attempt, d.version, head.start + d.event_offset,
+            d.events::json, d.code, d.details::json, d.accepted_at, head.recorded_at
         FROM head, unnest(
             %(command_ids)b::text[], %(fingerprints)b::text[], %(types)b::text[], %(streams)b::text[], %(statuses)b::text[],
-            %(attempts)b::integer[], %(versions)b::bigint[], %(places)b::bigint[], %(events)b::text[], %(codes)b::text[],
+            %(attempts)b::integer[], %(versions)b::bigint[], %(offsets)b::bigint[], %(events)b::text[], %(codes)b::text[],
             %(details)b::text[], %(accepted_at)b::timestamptz[]
         ) AS d (
-            command_id, fingerprint, type, stream, status, attempt, version, place, events, code, details, accepted_at
+            command_id, fingerprint, type, stream, status, attempt, version, event_offset, events, code, details, accepted_at
         ){instead}
     )
     SELECT start, recorded_at{answer} FROM head

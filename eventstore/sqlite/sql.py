@@ -1,4 +1,4 @@
-"""Every statement the log runs on SQLite, each readable alone. The tables are in `migrations/versions`."""
+"""Every statement the log runs on SQLite, each readable alone. The tables are in `eventstore/migrations/versions`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,137 @@
+"""What workers ask of the log on PostgreSQL: look up, read, append.
+
+    decisions ──> arrays ──> ONE statement: take the head, number the events, insert events and outcomes ──> committed
+
+That statement is the whole transaction in the common case: the head's lock lives as long as one commit. With inline rows, retried
+or parked commands it becomes a transaction of several statements, in which the head is still taken after every other lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine
+
+from twofold.database.postgres import PSYCOPG, borrowed, fetch
+from twofold.eventstore.postgres import sql
+from twofold.eventstore.records import (
+    PlannedAppend,
+    by_stream,
+    decode_meta,
+    details_json,
+    encode_json,
+    error_text,
+    events_json,
+    outcome_from,
+    storable,
+)
+from twofold.kernel import codes
+from twofold.kernel.errors import Conflict
+from twofold.kernel.log import Appended, Decision, Recorded
+from twofold.kernel.outcome import Outcome
+from twofold.kernel.ports import InlineProjection
+
+POSITION_TAKEN = "events_pkey"
+"""The constraint that a head behind its own events violates."""
+
+
+class PostgresEventStore:
+    """Port EventStore. Thread-safe; `engine` is made with the profile LOG, and the schema is up to date."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
+        rows = fetch(self._engine, sql.OUTCOMES, (storable(command_ids),)) if command_ids else ()
+        return {row[0]: outcome_from(row) for row in rows}
+
+    def read(self, after: Mapping[str, int]) -> dict[str, list[Recorded]]:
+        streams = storable(after)
+        rows = fetch(self._engine, sql.READ, (streams, [after[stream] for stream in streams])) if streams else ()
+        return by_stream([Recorded(n, s, v, t, data, decode_meta(meta), at) for n, s, v, t, data, meta, at in rows])
+
+    def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
+        plan = PlannedAppend(decisions)
+        arrays = _arrays(plan)
+        try:
+            with borrowed(self._engine) as connection:
+                if plan.parked or plan.retried or (inline and plan.events):
+                    start, recorded_at = _append_in_steps(connection, plan, arrays, inline)
+                else:
+                    start, recorded_at = _row(connection, sql.APPEND if plan.events else sql.NOTE, arrays)
+        except Conflict as conflict:
+            if str(conflict) == POSITION_TAKEN:
+                raise RuntimeError("the log's head is behind its events: deciding again would not mend it") from conflict
+            raise
+        return plan.appended(start, recorded_at)
+
+
+def _append_in_steps(
+    connection: PSYCOPG, plan: PlannedAppend, arrays: dict[str, Any], inline: InlineProjection | None
+) -> tuple[int, datetime]:
+    """Inline rows are locked, then the head, then everything is written; round trips under the head's lock are pipelined."""
+    connection.execute("BEGIN")
+    locked = inline.lock(connection, plan.events) if inline and plan.events else None
+    start, recorded_at = _row(connection, sql.TAKE_HEAD if plan.events else sql.SEE_HEAD, arrays)
+    if inline and plan.events:
+        inline.write(connection, locked, plan.recorded(start, recorded_at))
+    given = arrays | {"start": start, "recorded_at": recorded_at}
+    if not plan.parked and not plan.retried:
+        with connection.pipeline():
+            connection.execute(sql.APPEND_LOCKED, given)
+            connection.execute("COMMIT")
+        return start, recorded_at
+    if _row(connection, sql.APPEND_RETRIED, given)[2] != len(plan.noted):
+        raise Conflict("inbox")
+    for command_id, fingerprint in plan.settled():
+        connection.execute(sql.SETTLE, (command_id, fingerprint))
+    for decision in plan.parked:
+        connection.execute(sql.PARK, _parked_row(decision, recorded_at))
+    connection.execute("COMMIT")
+    return start, recorded_at
+
+
+def _row(connection: PSYCOPG, statement: str, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
+    row = connection.execute(statement, parameters, binary=True).fetchone()
+    assert row is not None, "log_head has lost its row"
+    return row
+
+
+def _arrays(plan: PlannedAppend) -> dict[str, Any]:
+    """One array for each column, events and outcomes side by side, as the statements of `sql` name them."""
+    events = plan.events
+    noted = [(decision.envelope, decision, offset) for decision, offset in plan.noted]
+    return {
+        "event_count": len(events),
+        "event_streams": [event.stream for event in events],
+        "event_versions": [event.version for event in events],
+        "event_types": [event.type for event in events],
+        "event_data": [event.data.decode() for event in events],
+        "event_metas": [encode_json(event.meta).decode() for event in events],
+        "command_ids": [envelope.command_id for envelope, _, _ in noted],
+        "fingerprints": [envelope.fingerprint for envelope, _, _ in noted],
+        "types": [envelope.type for envelope, _, _ in noted],
+        "streams": [envelope.stream for envelope, _, _ in noted],
+        "statuses": [decision.status for _, decision, _ in noted],
+        "attempts": [envelope.attempt for envelope, _, _ in noted],
+        "versions": [decision.version for _, decision, _ in noted],
+        "offsets": [offset for _, _, offset in noted],
+        "events": [events_json(decision) for _, decision, _ in noted],
+        "codes": [decision.code for _, decision, _ in noted],
+        "details": [details_json(decision) for _, decision, _ in noted],
+        "accepted_at": [envelope.accepted_at for envelope, _, _ in noted],
+    }
+
+
+def _parked_row(decision: Decision, parked_at: datetime) -> tuple[Any, ...]:
+    envelope = decision.envelope
+    return (
+        envelope.command_id,
+        envelope.fingerprint,
+        encode_json(envelope).decode(),
+        decision.code or codes.BUG,
+        error_text(decision),
+        parked_at,
+    )

@@ -1,0 +1,57 @@
+"""What people ask of the log on PostgreSQL: one stream, when things happened, and what could not be decided."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from twofold.database.postgres import borrowed, fetch
+from twofold.eventstore.postgres import sql
+from twofold.eventstore.postgres.pages import PostgresLogPages
+from twofold.eventstore.records import BIGINT_MAX, decode_meta, parked_from, storable
+from twofold.kernel.log import ParkedCommand, Recorded
+
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+
+
+class PostgresHistory(PostgresLogPages):
+    """Ports History and ParkedCommands. Thread-safe."""
+
+    def head(self) -> tuple[int, datetime | None]:
+        position, recorded_at = fetch(self._engine, sql.HEAD)[0]
+        return position, recorded_at if position else None
+
+    def stream(
+        self,
+        stream: str,
+        after: int = 0,
+        limit: int | None = None,
+        until_version: int | None = None,
+        until: datetime | None = None,
+    ) -> list[Recorded]:
+        if not storable((stream,)):
+            return []
+        last = BIGINT_MAX if until_version is None else min(until_version, BIGINT_MAX)
+        asked = (stream, min(after, BIGINT_MAX), last, END_OF_TIME if until is None else until, limit)
+        return [
+            Recorded(n, s, v, t, data, decode_meta(meta), at)
+            for n, s, v, t, data, meta, at in fetch(self._engine, sql.STREAM, asked)
+        ]
+
+    def version(self, stream: str) -> int:
+        return fetch(self._engine, sql.VERSION, (stream,))[0][0] or 0 if storable((stream,)) else 0
+
+    def recorded_at(self, positions: Collection[int]) -> dict[int, datetime]:
+        possible = [position for position in positions if position <= BIGINT_MAX]
+        return {position: at for position, at in fetch(self._engine, sql.RECORDED_AT, (possible,))} if possible else {}
+
+    def parked(self, limit: int = 100, after: int = 0) -> list[ParkedCommand]:
+        return [parked_from(row) for row in fetch(self._engine, sql.PARKED, (min(after, BIGINT_MAX), limit))]
+
+    def parked_command(self, parked_id: int) -> ParkedCommand | None:
+        rows = fetch(self._engine, sql.PARKED_COMMAND, (parked_id,)) if parked_id <= BIGINT_MAX else ()
+        return parked_from(rows[0]) if rows else None
+
+    def discard(self, parked_id: int) -> bool:
+        with borrowed(self._engine) as connection:
+            return connection.execute(sql.DISCARD, (min(parked_id, BIGINT_MAX),)).rowcount == 1

@@ -1,0 +1,104 @@
+"""What workers ask of the log in an SQLite file: look up, read, append.
+
+decisions ──> rows ──> job ──> the file's writer: take the head, number the events, insert ──> group commit
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from twofold.database.sqlite_file import SqliteFile
+from twofold.database.times import microseconds, moment
+from twofold.eventstore.records import (
+    PlannedAppend,
+    by_stream,
+    decode_meta,
+    details_json,
+    encode_json,
+    error_text,
+    events_json,
+    outcome_from,
+    storable,
+)
+from twofold.eventstore.sqlite import sql
+from twofold.kernel import codes
+from twofold.kernel.errors import Conflict
+from twofold.kernel.log import Appended, Decision, Recorded
+from twofold.kernel.outcome import Outcome
+from twofold.kernel.ports import InlineProjection
+
+
+class SqliteEventStore:
+    """Port EventStore. Thread-safe; the file is migrated already. Inline rows are given the raw sqlite3 connection."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+
+    def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
+        rows = self._file.fetch(sql.OUTCOMES, (encode_json(storable(command_ids)).decode(),)) if command_ids else ()
+        return {row[0]: outcome_from((*row[:11], moment(row[11]), moment(row[12]))) for row in rows}
+
+    def read(self, after: Mapping[str, int]) -> dict[str, list[Recorded]]:
+        asked = {stream: after[stream] for stream in storable(after)}
+        rows = self._file.fetch(sql.READ, (encode_json(asked).decode(),)) if asked else ()
+        return by_stream([Recorded(n, s, v, t, data, decode_meta(meta), moment(at)) for n, s, v, t, data, meta, at in rows])
+
+    def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
+        plan = PlannedAppend(decisions)
+        start, recorded_at = self._file.write(_append_job(plan, inline if plan.events else None))
+        return plan.appended(start, recorded_at)
+
+
+def _append_job(plan: PlannedAppend, inline: InlineProjection | None) -> Callable[[sqlite3.Connection], tuple[int, datetime]]:
+    """What the writer runs for this append: (last position before it, time of the append). Encoding is done before."""
+    events = [(e.stream, e.version, e.type, e.data, encode_json(e.meta)) for e in plan.events]
+    before = [_noted_before(decision) for decision, _ in plan.noted]
+    after = [_noted_after(decision) for decision, _ in plan.noted]
+
+    def job(writer: sqlite3.Connection) -> tuple[int, datetime]:
+        locked = inline.lock(writer, plan.events) if inline else None
+        start, last_at = writer.execute(sql.HEAD).fetchone()
+        at = max(last_at, time.time_ns() // 1000)
+        if inline:
+            inline.write(writer, locked, plan.recorded(start, moment(at)))
+        if events:
+            writer.executemany(sql.INSERT_EVENT, [(start + n, *event, at) for n, event in enumerate(events, start=1)])
+            writer.execute(sql.MOVE_HEAD, (start + len(events), at))
+        offsets = [offset for _, offset in plan.noted]
+        rows = [(*first, start + offset, *rest, at) for first, offset, rest in zip(before, offsets, after, strict=True)]
+        if writer.executemany(sql.NOTE, rows).rowcount != len(rows) and rows:
+            raise Conflict("inbox")
+        writer.executemany(sql.SETTLE, plan.settled())
+        writer.executemany(sql.PARK, [_parked_row(decision, at) for decision in plan.parked])
+        return start, moment(at)
+
+    return job
+
+
+def _noted_before(decision: Decision) -> tuple[Any, ...]:
+    """The inbox columns before `position`."""
+    envelope = decision.envelope
+    return (
+        envelope.command_id,
+        envelope.fingerprint,
+        envelope.type,
+        envelope.stream,
+        decision.status,
+        envelope.attempt,
+        decision.version,
+    )
+
+
+def _noted_after(decision: Decision) -> tuple[Any, ...]:
+    """The inbox columns between `position` and `decided_at`."""
+    return events_json(decision), decision.code, details_json(decision), microseconds(decision.envelope.accepted_at)
+
+
+def _parked_row(decision: Decision, parked_at: int) -> tuple[Any, ...]:
+    envelope = decision.envelope
+    reason = decision.code or codes.BUG
+    return envelope.command_id, envelope.fingerprint, encode_json(envelope), reason, error_text(decision), parked_at
