@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.log import Appended, Decision, NewEvent, Page, ParkedCommand, Recorded
 from twofold.kernel.outcome import Outcome
-from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Progress, Query, Row, RowPage
+from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Progress, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 
 Stop = Callable[[], None]
@@ -201,8 +201,10 @@ class ParkedKeys(ParkedLines, Protocol):
 class Projection(ParkedLines, Protocol):
     """What a projector asks of the rows: load them, and commit what became of them together with the checkpoint."""
 
+    promises: Promises
+
     def make(self, view: AnyView, slices: int) -> Generation:
-        """Make what the view needs, once: tables, keys, a generation of the view's shape. Safe to call from many processes at a time.
+        """Make what the view needs, once: tables, keys, a generation of its shape. Safe to call from many processes at a time.
 
         Called by `migrate` and `up` alone. The live generation: that of the view's shape if there is one; otherwise a new one,
         empty, at position 0, and the one that was live is retired.

@@ -120,6 +120,18 @@ class ParkedKey(msgspec.Struct, frozen=True, omit_defaults=True):
     discard_requested: bool = False
 
 
+class Promises(msgspec.Struct, frozen=True):
+    """What a store of rows can do, as data: the suite of tests/contract reads it, and so may whoever chooses a store.
+
+    `is_atomic`: rows move with their checkpoint in one step, or not at all. A store that is not (a search index) has its
+    checkpoints elsewhere and writes rows by their version instead: docs/decisions/0010 says how that stays exact.
+    `commits_views_together`: so do advances of several views in one commit.
+    """
+
+    is_atomic: bool
+    commits_views_together: bool
+
+
 class Progress(msgspec.Struct, frozen=True, array_like=True):
     """How far a slice is: told to gateways by the projector that moved it."""
 

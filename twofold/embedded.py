@@ -10,10 +10,11 @@ from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.bus.embedded.publisher import command_queue
 from twofold.bus.embedded.transport import EmbeddedBroker
 from twofold.bus.outbox import Outbox
+from twofold.database.sqlite_file import SqliteFile
 from twofold.deployment import Deployment, folder_of
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.leases import MemoryLeases
-from twofold.eventstore.sqlite import SqliteEventStore, SqliteFile
+from twofold.eventstore.sqlite import SqliteLog
 from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
 from twofold.readmodels.inline.projection import SqliteInlineProjection
 
@@ -23,18 +24,20 @@ class EmbeddedDeployment(Deployment):
 
     @cached_property
     def events(self) -> Log:
-        return SqliteEventStore(self._file)
+        return SqliteLog(self._file)
 
     @cached_property
     def inline(self) -> InlineProjection | None:
         if not self._inline_views:
             return None
         inline = SqliteInlineProjection(self._inline_views, self.codec)
-        self._file.write(lambda writer: inline.prepare(writer, self.events))
+        self._file.write(inline.attach)
         return inline
 
     def make_inline_tables(self) -> None:
-        _ = self.inline
+        if self._inline_views:
+            inline = SqliteInlineProjection(self._inline_views, self.codec)
+            self._file.write(lambda writer: inline.make(writer, self.events))
 
     @cached_property
     def leases(self) -> Leases:

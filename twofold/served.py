@@ -7,17 +7,16 @@ from functools import cached_property
 from typing import Any
 
 import twofold.eventstore.migrate
-import twofold.eventstore.postgres
 from twofold.bus.dispatch.broker import LaneBroker
 from twofold.bus.outbox import Outbox
 from twofold.bus.rabbitmq.bell import RabbitBell
 from twofold.bus.rabbitmq.publisher import command_queue
 from twofold.bus.rabbitmq.topology import lane_depths
 from twofold.bus.rabbitmq.transport import RabbitBroker
-from twofold.database.postgres_pool import borrowed
+from twofold.database.postgres import LOG, borrowed, connect
 from twofold.deployment import DATABASE_CONNECTIONS, Deployment
-from twofold.eventstore.leases import PostgresLeases
-from twofold.eventstore.postgres import PostgresEventStore
+from twofold.eventstore.postgres import PostgresLog
+from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
 from twofold.readmodels.inline.projection import PostgresInlineProjection
@@ -28,7 +27,7 @@ class ServedDeployment(Deployment):
 
     @cached_property
     def events(self) -> Log:
-        return PostgresEventStore(self._engine)
+        return PostgresLog(self._engine)
 
     @cached_property
     def inline(self) -> InlineProjection | None:
@@ -36,11 +35,14 @@ class ServedDeployment(Deployment):
             return None
         inline = PostgresInlineProjection(self._inline_views, self.codec)
         with borrowed(self._engine) as connection, connection.transaction():
-            inline.prepare(connection, self.events)
+            inline.attach(connection)
         return inline
 
     def make_inline_tables(self) -> None:
-        _ = self.inline
+        if self._inline_views:
+            inline = PostgresInlineProjection(self._inline_views, self.codec)
+            with borrowed(self._engine) as connection, connection.transaction():
+                inline.make(connection, self.events)
 
     @cached_property
     def leases(self) -> Leases:
@@ -79,6 +81,6 @@ class ServedDeployment(Deployment):
         """The log's connections, of which only the event store's room knows more."""
         if not twofold.eventstore.migrate.is_current(self.settings.database_url):
             raise Misconfigured("TWOFOLD_DATABASE_URL: the schema is not up to date; run `twofold migrate`")
-        engine = twofold.eventstore.postgres.connect(self.settings.database_url, DATABASE_CONNECTIONS)
+        engine = connect(self.settings.database_url, DATABASE_CONNECTIONS, LOG)
         self._closing.callback(engine.dispose)
         return engine

@@ -6,7 +6,7 @@ A key whose row was not there to be locked, or that only the recorded event name
 by then the log's head is locked and nobody else can be writing rows. A domain's bug raises, and the whole append with
 it: the worker finds the command that causes it and parks that one.
 
-    worker ── prepare, once ──> tables, and the rows of the log so far
+    migrate, up ── make ──> tables, and the rows of the log so far        worker ── attach, once
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from twofold.kernel.view import About, AnyView
 from twofold.readmodels.inline.store import HEAD
 from twofold.readmodels.projection.fold import Touch, parts_of
 from twofold.readmodels.stores.sql.dialects import row_table
-from twofold.readmodels.stores.sql.generations import prepare
+from twofold.readmodels.stores.sql.generations import live_of_shape, make, not_made
 from twofold.readmodels.stores.sql.rows import RowTable
 from twofold.readmodels.stores.sql.session import RawSession, Session
 from twofold.subscriptions.log_cache import Seen
@@ -41,7 +41,7 @@ Locked = dict[str, dict[str, Row]]
 
 
 class SqlInlineProjection:
-    """Port InlineProjection. `prepare` is to be called once by every process, before its first append. Thread-safe after that."""
+    """Port InlineProjection. `attach` is to be called once by every process, before its first append. Thread-safe after that."""
 
     def __init__(self, views: Iterable[AnyView], codec: Codec, dialect: Dialect) -> None:
         self._views = {view.name: view for view in views}
@@ -50,14 +50,23 @@ class SqlInlineProjection:
         self._listened = {name: frozenset(tag_of(event) for event in view.on) for name, view in self._views.items()}
         self._tables: dict[str, RowTable] = {}
 
-    def prepare(self, connection: Any, events: LogPages) -> None:
+    def attach(self, connection: Any) -> None:
+        """Find the views' rows. Raises Misconfigured, with the fix, when they have not been made."""
+        session = RawSession(connection)
+        for view in self._views.values():
+            generation = live_of_shape(session, view, self._dialect)
+            if generation is None:
+                raise not_made(view)
+            self._tables[view.name] = row_table(view, generation, self._dialect, head=HEAD)
+
+    def make(self, connection: Any, events: LogPages) -> None:
         """Make the views' tables, and the rows of the log so far, on this connection and in its transaction.
 
         Raises Unavailable when events were appended that `events` does not see yet: try again in a new transaction.
         """
         session = RawSession(connection)
         for view in self._views.values():
-            generation, is_new = prepare(session, view, 1, self._dialect)
+            generation, is_new = make(session, view, 1, self._dialect)
             self._tables[view.name] = row_table(view, generation, self._dialect, head=HEAD)
             if is_new:
                 self._catch_up(session, view, events)

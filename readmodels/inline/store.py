@@ -12,14 +12,14 @@ from typing import TypeVar
 from sqlalchemy import Engine
 
 from twofold.database.errors import in_our_words
-from twofold.kernel.errors import Neighbour, Unavailable
-from twofold.kernel.rows import Advance, Found, Generation, ParkedKey, Query, Row, RowPage
+from twofold.kernel.errors import Neighbour
+from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
-from twofold.readmodels.schema.keys import askable
-from twofold.readmodels.schema.query import question_of
+from twofold.readmodels.schema.keys import queryable_key
+from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.stores.sql.dialects import row_table
 from twofold.readmodels.stores.sql.find import find
-from twofold.readmodels.stores.sql.generations import generations, is_missing
+from twofold.readmodels.stores.sql.generations import live_of_shape, not_made
 from twofold.readmodels.stores.sql.rows import RowTable
 from twofold.readmodels.stores.sql.session import EngineSession, Session
 
@@ -32,19 +32,24 @@ Answer = TypeVar("Answer")
 class InlineViewStore:
     """The port ViewStore for inline views, read only. Thread-safe."""
 
+    promises = Promises(is_atomic=True, commits_views_together=True)
+
     def __init__(self, engine: Engine) -> None:
         on_postgres = engine.dialect.name == "postgresql"
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT") if on_postgres else engine
         self._tables: dict[str, RowTable] = {}
 
-    def prepare(self, view: AnyView, slices: int) -> Generation:
-        """The generation that InlineProjection.prepare has made. Raises Unavailable as long as it has not."""
+    def make(self, view: AnyView, slices: int) -> Generation:
+        """Inline rows are made with the log's tables, by InlineProjection.make: here they are only found."""
+        return self.attach(view)
+
+    def attach(self, view: AnyView) -> Generation:
         dialect = self._engine.dialect
-        known = self._read(lambda session: [] if is_missing(session, dialect) else generations(session, view.name, dialect))
-        if not known:
-            raise Unavailable(Neighbour.ROWS, "an inline view has not been made yet", detail=view.name)
-        self._tables[view.name] = row_table(view, known[-1][0], dialect, head=HEAD)
-        return known[-1][0]
+        generation = self._read(lambda session: live_of_shape(session, view, dialect))
+        if generation is None:
+            raise not_made(view)
+        self._tables[view.name] = row_table(view, generation, dialect, head=HEAD)
+        return generation
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
         head = self._read(lambda session: session.rows(f"SELECT position FROM {HEAD}"))[0][0]
@@ -58,15 +63,18 @@ class InlineViewStore:
         """Refuses everything: these rows are written with the events."""
         return set()
 
+    def drain(self, drain: Drain) -> bool:
+        return False
+
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
         table = self._tables[view]
-        found = self._read(lambda session: table.get(session, {askable(key) for key in keys}))
+        found = self._read(lambda session: table.get(session, {queryable_key(key) for key in keys}))
         slice_id = table.generation.slice_ids()[0]
-        return [Found(row, slice_id, position) for row, position in (found[askable(key)] for key in keys)]
+        return [Found(row, slice_id, position) for row, position in (found[queryable_key(key)] for key in keys)]
 
     def find(self, view: str, query: Query) -> RowPage:
         table = self._tables[view]
-        question = question_of(table.view, table.columns, query)
+        question = checked_query(table.view, table.columns, query)
         return self._read(lambda session: find(session, table, question))
 
     def parked(self, view: str | None = None) -> list[ParkedKey]:

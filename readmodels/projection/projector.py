@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterable
 from threading import Event, Thread
 
 from twofold.kernel.codec import Codec
+from twofold.kernel.messages import tag_of
 from twofold.kernel.ports import Bell, LogPages, Projection
 from twofold.kernel.view import AnyView, SliceId
-from twofold.kernel.messages import tag_of
 from twofold.readmodels.projection.reader import SliceReader
 from twofold.subscriptions.log_cache import LogCache
 from twofold.subscriptions.subscription import Subscription

@@ -1,8 +1,8 @@
 """The slices of one store's views, following the log: rows and checkpoints in one commit.
 
-    hold ──> take over (positions, parked) ──> a page ──> fold ──> commit ──> tell
-                 ^                                           │
-                 └──── refused, or unknown whether it was applied ─────┘
+hold ──> take over (positions, parked) ──> a page ──> fold ──> commit ──> tell
+             ^                                           │
+             └──── refused, or unknown whether it was applied ─────┘
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from twofold.readmodels.projection.parked_lines import ParkedLineFold, refused
 from twofold.readmodels.projection.state import SliceState, reload
 from twofold.subscriptions.log_cache import LogCache, Seen
 from twofold.subscriptions.subscription import TICK_SECONDS
-
 
 Seconds = Callable[[], float]
 """A clock that never goes back."""
@@ -67,7 +66,7 @@ class SliceReader:
         return {slice_id: state.position for slice_id, state in self._states.items()}
 
     def step(self, keys: Sequence[SliceId], page: Sequence[Seen]) -> None:
-        """If the store refuses, what it could not hold is looked for: first among all rows, then slice by slice, event by event."""
+        """If the store refuses, what it could not hold is looked for: among all rows, then slice by slice, event by event."""
         group = [self._states[slice_id] for slice_id in keys if slice_id in self._states]
         if not group or self._commit(self._folds.advances(group, page)) is None:
             return

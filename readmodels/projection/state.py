@@ -67,7 +67,9 @@ def reload(store: Projection, slice_ids: Collection[SliceId]) -> dict[SliceId, S
     positions = {slice_id: position for view in views for slice_id, position in store.positions(view).items()}
     slices = Counter(slice_id.view for slice_id in positions)
     states = {
-        slice_id: SliceState(slice_id, slices[slice_id.view], positions[slice_id]) for slice_id in slice_ids if slice_id in positions
+        slice_id: SliceState(slice_id, slices[slice_id.view], positions[slice_id])
+        for slice_id in slice_ids
+        if slice_id in positions
     }
     for view in views:
         for parked in store.parked(view):

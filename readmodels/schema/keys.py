@@ -6,17 +6,17 @@ from typing import Any
 from zlib import crc32
 
 from twofold.kernel.ids import slice_of
-from twofold.readmodels.schema.kinds import KEY_BYTES_MAX, text_keeper
+from twofold.readmodels.schema.columns import KEY_BYTES_MAX, text_encoder
 
 STREAM_PREFIX = "!stream/"
 """Begins the key under which a stream's events wait when `View.keys` raised on one of them. No row key may begin so. On disk."""
 
-_KEEP_KEY = text_keeper(KEY_BYTES_MAX)
+_ENCODE_KEY = text_encoder(KEY_BYTES_MAX)
 
 
 def refuse_key(key: Any) -> None:
     """Raises ValueError or TypeError for what cannot be a row key."""
-    if _KEEP_KEY(key).startswith(STREAM_PREFIX):
+    if _ENCODE_KEY(key).startswith(STREAM_PREFIX):
         raise ValueError(f"row keys that begin with {STREAM_PREFIX!r} are reserved")
 
 
@@ -32,10 +32,10 @@ def is_stream_key(key: str) -> bool:
     return key.startswith(STREAM_PREFIX)
 
 
-def askable(key: str) -> str:
+def queryable_key(key: str) -> str:
     """The key itself, or, for one that no store can hold, one that no row has."""
     try:
-        _KEEP_KEY(key)
+        _ENCODE_KEY(key)
     except ValueError:
         return STREAM_PREFIX
     return key
@@ -43,4 +43,4 @@ def askable(key: str) -> str:
 
 def slice_for(key: str, slices: int) -> int:
     """The slice a key asked for belongs to, whatever the key."""
-    return slice_of(askable(key), slices)
+    return slice_of(queryable_key(key), slices)

@@ -27,7 +27,7 @@ _UNUSABLE = (ValueError, TypeError, OverflowError, msgspec.MsgspecError)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CheckedQuery:
     """A checked query. `value` is plain (see columns.py), `order` None means by key; `after` is the place a cursor holds.
 
     Absent order values (None) come first, last when descending; ties are broken by the key, in the same direction.
@@ -42,12 +42,12 @@ class Question:
 
     def cursor(self, row: Row) -> str:
         """What continues after this row."""
-        place = None if self.order is None else self.order.keep(getattr(row.value, self.order.name))
+        place = None if self.order is None else self.order.encode(getattr(row.value, self.order.name))
         data = msgspec.json.encode((_name(self.order), self.descending, place, row.key))
         return urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def question_of(view: AnyView, columns: Columns, query: Query) -> Question:
+def checked_query(view: AnyView, columns: Columns, query: Query) -> CheckedQuery:
     """Raises Malformed for a field that is not declared, a value of the wrong type, a limit out of range or a foreign cursor."""
     if not 1 <= query.limit <= LIMIT_MAX:
         raise Malformed(f"limit must be from 1 to {LIMIT_MAX:,}", "/limit")
@@ -56,7 +56,7 @@ def question_of(view: AnyView, columns: Columns, query: Query) -> Question:
     if order is columns.key:
         order = None
     after = None if query.cursor is None else _opened(order, query)
-    return Question(
+    return CheckedQuery(
         index=index,
         value=None if index is None else _plain(index, query.value),
         order=order,
@@ -77,7 +77,7 @@ def _declared(columns: Columns, name: str, names: tuple[str, ...], key: str, wha
 
 def _plain(column: Column, value: Any) -> Any:
     try:
-        return column.keep(msgspec.convert(value, column.type, strict=False))
+        return column.encode(msgspec.convert(value, column.annotation, strict=False))
     except _UNUSABLE as error:
         raise Malformed(f"not a value of {column.name}: {error}", f"/{column.name}") from error
 
@@ -93,7 +93,7 @@ def _opened(order: Column | None, query: Query) -> tuple[Any, str]:
             raise ValueError("it belongs to another order")
         refuse_key(key)
         if order is not None:
-            place = order.keep(msgspec.convert(place, order.type))
+            place = order.encode(msgspec.convert(place, order.annotation))
         return place, key
     except _UNUSABLE as error:
         raise Malformed(f"not a cursor of this query: {error}", "/cursor") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from twofold.kernel.ports import ViewStore
-from twofold.kernel.rows import Advance, Found, Generation, ParkedKey, Query, Row, RowPage
+from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 
 
@@ -15,9 +15,17 @@ class RoutedViewStore:
     def __init__(self, stores: Mapping[str, ViewStore]) -> None:
         """`stores` has the store of every view, by the view's name; a store may stand behind several views."""
         self._stores = dict(stores)
+        behind = self._asked(None)
+        self.promises = Promises(
+            is_atomic=all(store.promises.is_atomic for store in behind),
+            commits_views_together=all(store.promises.commits_views_together for store in behind) and len(behind) <= 1,
+        )
 
-    def prepare(self, view: AnyView, slices: int) -> Generation:
-        return self._stores[view.name].prepare(view, slices)
+    def make(self, view: AnyView, slices: int) -> Generation:
+        return self._stores[view.name].make(view, slices)
+
+    def attach(self, view: AnyView) -> Generation:
+        return self._stores[view.name].attach(view)
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
         found: dict[SliceId, int] = {}
@@ -34,6 +42,9 @@ class RoutedViewStore:
         for store in {id(one): one for one in (self._stores[advance.slice.view] for advance in advances)}.values():
             moved |= store.commit([advance for advance in advances if self._stores[advance.slice.view] is store])
         return moved
+
+    def drain(self, drain: Drain) -> bool:
+        return self._stores[drain.slice.view].drain(drain)
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
         return self._stores[view].get(view, keys)

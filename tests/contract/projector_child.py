@@ -35,7 +35,7 @@ def store_at(url: str) -> ViewStore:
 def main(url: str, count: int) -> None:
     codec, view, _ = domain(Bugs(), "redis" if url.startswith("redis") else "sql")
     store = store_at(url)
-    generation = store.prepare(view, SLICES)
+    generation = store.make(view, SLICES)
     with running(projector(log_of(count), store, (view,), codec, PAGE_EVENTS), generation.slice_ids()):
         print("started", flush=True)
         until(reached(store, generation, count), "the head")

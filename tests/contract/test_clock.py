@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from twofold.deployment import SystemClock
 from twofold.kernel.ports import Clock
 from twofold.testing.clock import NOON, ManualClock
 from twofold.testing.memory_log import MemoryLeases
-from twofold.wiring import SystemClock
 
 
 @pytest.mark.parametrize("clock", [SystemClock(), ManualClock()], ids=lambda clock: type(clock).__name__)

@@ -50,7 +50,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 def test_rows_follow_the_log_and_checkpoints_move_over_what_a_view_ignores(bench: Bench) -> None:
     """A token may be the position of an event the view does not listen to: it must be reached all the same."""
-    generations = [bench.store.prepare(view, SLICES) for view in (bench.view, bench.also)]
+    generations = [bench.store.make(view, SLICES) for view in (bench.view, bench.also)]
     for number in range(25):
         bench.say(f"w{number}", NAMES[number % 5], NAMES[number % 3])
         bench.log.append(Noise())
@@ -70,7 +70,7 @@ def test_rows_follow_the_log_and_checkpoints_move_over_what_a_view_ignores(bench
 
 def test_slices_at_one_place_share_one_reading_of_the_log(bench: Bench) -> None:
     """With eight views of four slices, every event would be read and decoded 32 times."""
-    generations = [bench.store.prepare(view, SLICES) for view in (bench.view, bench.also)]
+    generations = [bench.store.make(view, SLICES) for view in (bench.view, bench.also)]
     for number in range(100):
         bench.say(f"w{number}", "ann")
     slices = [slice_id for generation in generations for slice_id in generation.slice_ids()]
@@ -82,11 +82,11 @@ def test_slices_at_one_place_share_one_reading_of_the_log(bench: Bench) -> None:
 
 def test_a_slice_taken_over_goes_on_where_it_was_left(bench: Bench) -> None:
     """A member that comes or goes moves slices to others in mid-flight."""
-    generation = bench.store.prepare(bench.view, SLICES)
+    generation = bench.store.make(bench.view, SLICES)
     slices = generation.slice_ids()
     stores = [bench.where.open() for _ in range(2)]
     for store in stores:
-        store.prepare(bench.view, SLICES)
+        store.make(bench.view, SLICES)
     first, second = (projector(bench.log, store, (bench.view,), bench.codec) for store in stores)
     with running(first, slices), running(second, ()):
         for number in range(60):
@@ -101,10 +101,10 @@ def test_a_slice_taken_over_goes_on_where_it_was_left(bench: Bench) -> None:
 
 def test_two_projectors_that_both_believe_to_hold_a_slice_do_no_harm(bench: Bench) -> None:
     """A process stopped past its lease does not know it when it goes on."""
-    generation = bench.store.prepare(bench.view, SLICES)
+    generation = bench.store.make(bench.view, SLICES)
     stores = [bench.where.open() for _ in range(2)]
     for store in stores:
-        store.prepare(bench.view, SLICES)
+        store.make(bench.view, SLICES)
     projectors = [projector(bench.log, store, (bench.view,), bench.codec, page_events=3) for store in stores]
     with running(projectors[0], generation.slice_ids()), running(projectors[1], generation.slice_ids()):
         for number in range(120):
@@ -116,7 +116,7 @@ def test_two_projectors_that_both_believe_to_hold_a_slice_do_no_harm(bench: Benc
 
 def test_a_store_that_was_emptied_is_filled_again_without_being_told(bench: Bench) -> None:
     """A flushed Redis comes back empty, with nobody to say so, and perhaps without a new event for hours."""
-    generation = bench.store.prepare(bench.view, SLICES)
+    generation = bench.store.make(bench.view, SLICES)
     for number in range(30):
         bench.say(f"w{number}")
     with running(projector(bench.log, bench.store, (bench.view,), bench.codec), generation.slice_ids()):
@@ -131,12 +131,12 @@ def test_a_store_that_was_emptied_is_filled_again_without_being_told(bench: Benc
 
 def test_a_rebuild_does_not_hold_up_who_is_at_the_head(bench: Bench) -> None:
     """A new view starts at 0 beside others that people are looking at."""
-    generation = bench.store.prepare(bench.view, 1)
+    generation = bench.store.make(bench.view, 1)
     for number in range(5_000):
         bench.say(f"w{number}", f"n{number}")
     with running(projector(bench.log, bench.store, (bench.view,), bench.codec, 1_000), generation.slice_ids()):
         until(reached(bench.store, generation, 5_000), "the first view at the head")
-    rebuilt = bench.store.prepare(bench.also, 1)
+    rebuilt = bench.store.make(bench.also, 1)
     both = projector(bench.log, bench.store, (bench.view, bench.also), bench.codec, 20)
     with running(both, [*generation.slice_ids(), *rebuilt.slice_ids()]):
         until(lambda: max(bench.store.positions("also").values()) > 0, "the rebuild has begun")
@@ -147,7 +147,7 @@ def test_a_rebuild_does_not_hold_up_who_is_at_the_head(bench: Bench) -> None:
 
 def test_what_does_not_answer_is_asked_again_until_it_does(bench: Bench) -> None:
     """Databases restart; a projector that gave up would have to be noticed by somebody."""
-    generation = bench.store.prepare(bench.view, SLICES)
+    generation = bench.store.make(bench.view, SLICES)
     bench.say("one")
     bench.log.away = Unavailable(Neighbour.LOG)
     with running(projector(bench.log, bench.store, (bench.view,), bench.codec), generation.slice_ids()):
@@ -182,7 +182,7 @@ def test_a_view_built_in_one_go_equals_the_view_built_in_pieces(
         evolve=bench.view.evolve,
         store=bench.view.store,
     )
-    generation = bench.store.prepare(with_slices, slices)
+    generation = bench.store.make(with_slices, slices)
     bench.where.empty()
     log = Log()
     rest = [Said(tuple(to), word) for to, word in events]

@@ -59,7 +59,7 @@ def expected() -> dict[str, tuple[str, ...]]:
 def ready(url: str) -> tuple[ViewStore, AnyView, Generation]:
     _, view, _ = domain(Bugs(), "redis" if url.startswith("redis") else "sql")
     store = store_at(url)
-    return store, view, store.prepare(view, SLICES)
+    return store, view, store.make(view, SLICES)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres", "redis"])
@@ -104,7 +104,7 @@ def test_a_server_killed_under_a_projector_costs_time_only(kind: str, servers: S
     log = log_of(COUNT)
     with private as server:
         store = store_at(server.url if kind == "postgres" else f"{server.url}#rows")
-        generation = store.prepare(view, SLICES)
+        generation = store.make(view, SLICES)
         with running(projector(log, store, (view,), codec, page_events=5), generation.slice_ids()):
             for _ in range(2):
                 until(lambda: max(store.positions("heard").values()) > 20, "it has begun")
@@ -128,7 +128,7 @@ def test_a_question_meets_no_error_after_a_restart_of_the_database(servers: Serv
     """Every pooled connection is dead then; the first gateway request after it should not pay for that."""
     with servers.private_postgres() as server:
         store = SqlViewStore(connect(server.url, 4))
-        generation = store.prepare(EVERYTHING, SLICES)
+        generation = store.make(EVERYTHING, SLICES)
         store.positions()
         server.restart()
         assert set(store.positions()) == set(generation.slice_ids())

@@ -31,7 +31,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 @pytest.fixture
 def generation(bench: Bench) -> Generation:
-    return bench.store.prepare(bench.view, SLICES)
+    return bench.store.make(bench.view, SLICES)
 
 
 def test_a_poison_event_parks_its_key_and_no_other(bench: Bench, generation: Generation) -> None:
@@ -182,7 +182,7 @@ def test_who_takes_a_slice_over_knows_what_is_parked_there(bench: Bench, generat
         until(reached(bench.store, generation, 1), "the poison event")
     bench.say("two", "ann")
     store = bench.where.open()
-    store.prepare(bench.view, SLICES)
+    store.make(bench.view, SLICES)
     with running(projector(bench.log, store, (bench.view,), bench.codec), generation.slice_ids()):
         until(reached(bench.store, generation, 2), "the next event")
         assert bench.store.parked()[0].waiting == 2
@@ -234,7 +234,7 @@ def test_a_line_somebody_else_drained_is_not_drained_again(bench: Bench, generat
         until(reached(bench.store, generation, 3), "all slices at the head")
     stores = [bench.where.open() for _ in range(3)]
     for store in stores:
-        store.prepare(bench.view, SLICES)
+        store.make(bench.view, SLICES)
     several = [projector(bench.log, store, (bench.view,), bench.codec) for store in stores]
     mine = [generation.slice_ids()[slice_of("ann", SLICES)]]
     with running(several[0], mine), running(several[1], mine), running(several[2], mine):

@@ -45,7 +45,7 @@ def store(where: Place) -> ViewStore:
 
 @pytest.fixture
 def generation(store: ViewStore) -> Generation:
-    return store.prepare(EVERYTHING, SLICES)
+    return store.make(EVERYTHING, SLICES)
 
 
 def advance(slice_id: SliceId, expected: int, position: int, **rows: Everything | None) -> Advance:
@@ -108,7 +108,7 @@ def test_only_a_slice_that_stands_where_expected_moves(store: ViewStore, generat
 def test_of_two_movers_exactly_one_wins(where: Place) -> None:
     """Leases overlap for moments; each event must be folded into each row once all the same."""
     stores = [where.open() for _ in range(4)]
-    generation = [store.prepare(EVERYTHING, SLICES) for store in stores][0]
+    generation = [store.make(EVERYTHING, SLICES) for store in stores][0]
     slices = generation.slice_ids()
     won: list[tuple[SliceId, int]] = []
     start = threading.Barrier(len(stores))
@@ -131,8 +131,8 @@ def test_of_two_movers_exactly_one_wins(where: Place) -> None:
 def test_a_checkpoint_is_never_newer_than_the_row_shown_with_it(where: Place) -> None:
     """Read-your-writes rests on it: the answer is given out as soon as the checkpoint has passed the command's position."""
     writer, reader = where.open(), where.open()
-    generation = writer.prepare(EVERYTHING, 1)
-    reader.prepare(EVERYTHING, 1)
+    generation = writer.make(EVERYTHING, 1)
+    reader.make(EVERYTHING, 1)
     [slice_id] = generation.slice_ids()
     is_done = threading.Event()
 
@@ -160,25 +160,25 @@ def test_preparing_at_once_in_many_places_makes_one_generation(where: Place) -> 
     """Every process of every room prepares the views when it starts, and compose starts them together."""
     stores = [where.open() for _ in range(6)]
     with ThreadPoolExecutor(len(stores)) as pool:
-        made = list(pool.map(lambda store: store.prepare(EVERYTHING, SLICES), stores))
+        made = list(pool.map(lambda store: store.make(EVERYTHING, SLICES), stores))
     assert made == [Generation("everything", 1, SLICES)] * len(stores)
-    assert stores[0].prepare(EVERYTHING, SLICES + 1) == made[0], "slices are fixed when a generation is made"
+    assert stores[0].make(EVERYTHING, SLICES + 1) == made[0], "slices are fixed when a generation is made"
 
 
 def test_a_view_of_another_shape_begins_anew_beside_the_old_one(where: Place) -> None:
     """Rows folded without a field never had it: they cannot be amended, only folded again."""
     old_store, new_store = where.open(), where.open()
-    old = old_store.prepare(EVERYTHING, SLICES)
+    old = old_store.make(EVERYTHING, SLICES)
     put(old_store, old, {"a": Everything("a", 5)}, 9)
     changed = dataclasses.replace(EVERYTHING, orders=("count",))
-    new = new_store.prepare(changed, 2)
+    new = new_store.make(changed, 2)
     assert new == Generation("everything", 2, 2)
     assert new_store.positions("everything") == dict.fromkeys(new.slice_ids(), 0)
     assert new_store.load("everything", ["a"]) == {}
-    assert where.open().prepare(changed, SLICES) == new
+    assert where.open().make(changed, SLICES) == new
     for number in (3, 4):
         shaped = dataclasses.replace(EVERYTHING, orders=("count", "ratio")[: number - 2], indexes=())
-        assert where.open().prepare(shaped, 1).number == number
+        assert where.open().make(shaped, 1).number == number
 
 
 @pytest.mark.parametrize("kind", ["postgres", "redis"])
@@ -190,8 +190,8 @@ def test_a_process_of_the_version_before_goes_on_answering(kind: str, request: p
 
 def _answers_beside_the_next_version(where: Place) -> None:
     old_store = where.open()
-    put(old_store, old_store.prepare(EVERYTHING, SLICES), {"a": Everything("a", 5)}, 9)
-    where.open().prepare(dataclasses.replace(EVERYTHING, orders=()), SLICES)
+    put(old_store, old_store.make(EVERYTHING, SLICES), {"a": Everything("a", 5)}, 9)
+    where.open().make(dataclasses.replace(EVERYTHING, orders=()), SLICES)
     [found] = old_store.get("everything", ["a"])
     assert found.row == Row("a", Everything("a", 5), 9) and found.position == 9
 
@@ -210,7 +210,7 @@ def test_a_key_that_no_row_can_have_is_not_found_and_no_error(store: ViewStore, 
 def test_what_was_emptied_stands_at_0_again_and_refuses_who_does_not_know(where: Place) -> None:
     """A flushed store must be rebuilt, not filled up from where the projector happened to be."""
     store = where.open()
-    generation = store.prepare(EVERYTHING, SLICES)
+    generation = store.make(EVERYTHING, SLICES)
     put(store, generation, {"a": Everything("a")}, 3)
     where.empty()
     assert set(store.positions().values()) == {0}
@@ -218,7 +218,7 @@ def test_what_was_emptied_stands_at_0_again_and_refuses_who_does_not_know(where:
     assert store.commit([advance(first, 3, 4)]) == set()
     assert store.commit([advance(first, 0, 2)]) == {first}
     if type(where).__name__ == "RedisPlace":
-        assert where.open().prepare(EVERYTHING, SLICES + 5) == generation, "the first commit makes the generation known again"
+        assert where.open().make(EVERYTHING, SLICES + 5) == generation, "the first commit makes the generation known again"
 
 
 def test_views_in_several_stores_are_one_port(request: pytest.FixtureRequest) -> None:
@@ -227,7 +227,7 @@ def test_views_in_several_stores_are_one_port(request: pytest.FixtureRequest) ->
     with place("sqlite", request) as here, place("redis", request) as there:
         first, second = here.open(), there.open()
         both = RoutedViewStore({"everything": first, "other": second})
-        generations = [both.prepare(view, 2) for view in (EVERYTHING, other)]
+        generations = [both.make(view, 2) for view in (EVERYTHING, other)]
         slices = [slice_id for generation in generations for slice_id in generation.slice_ids()]
         assert both.positions() == dict.fromkeys(slices, 0)
         rows = {"a": Everything("a", 1, colour="red")}

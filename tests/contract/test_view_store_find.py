@@ -1,4 +1,4 @@
-"""Questions by declared index: what every view store promises about order, pages and cursors."""
+"""CheckedQuerys by declared index: what every view store promises about order, pages and cursors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ROWS = {
 def store(request: pytest.FixtureRequest) -> Iterator[ViewStore]:
     with place(request.param, request) as opened:
         store = opened.open()
-        put(store, store.prepare(EVERYTHING, 3), ROWS, 60)
+        put(store, store.make(EVERYTHING, 3), ROWS, 60)
         yield store
 
 
@@ -89,7 +89,7 @@ def test_every_order_is_the_same_in_every_store_and_complete_at_every_page_size(
 def test_a_page_continues_behind_its_last_row_even_when_that_one_is_gone(store: ViewStore) -> None:
     """A cursor is a place, not a row."""
     first = store.find("everything", Query(order="count", limit=10))
-    generation = store.prepare(EVERYTHING, 3)
+    generation = store.make(EVERYTHING, 3)
     put(store, generation, {first.rows[-1].key: None}, 60 + 1)
     second = store.find("everything", Query(order="count", limit=10, cursor=first.next))
     assert [row.key for row in second.rows] == expected(Query(order="count"))[10:20]

@@ -47,9 +47,9 @@ class Rig:
     def append(self, *decisions: Decision) -> int:
         return self.events.append(decisions, self.rows).head
 
-    def prepare(self) -> Generation:
-        _in_log(self.where, lambda connection: self.rows.prepare(connection, self.events))
-        return self.answers.prepare(self.view, 4)
+    def make(self) -> Generation:
+        _in_log(self.where, lambda connection: self.rows.make(connection, self.events))
+        return self.answers.make(self.view, 4)
 
 
 def _in_log(where: Place, run: Callable[[Any], None]) -> None:
@@ -80,7 +80,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
 
 def test_a_row_is_there_as_soon_as_its_command_is_decided(rig: Rig) -> None:
     """That is what an inline view is for: no waiting, no token."""
-    generation = rig.prepare()
+    generation = rig.make()
     assert generation == Generation("heard", 1, 1)
     head = rig.append(rig.said("talk-1", 1, "one", "ann", "bob"), rig.said("talk-2", 1, "two", "ann"))
     assert rig.answers.get("heard", ["ann", "cid", "a\0"]) == [
@@ -98,7 +98,7 @@ def test_a_row_is_there_as_soon_as_its_command_is_decided(rig: Rig) -> None:
 
 def test_rows_and_events_commit_together_or_not_at_all(rig: Rig) -> None:
     """A conflict found at the last moment must leave no trace in the rows."""
-    rig.prepare()
+    rig.make()
     rig.append(rig.said("talk-1", 1, "one", "ann"))
     with pytest.raises(Conflict):
         rig.append(rig.said("talk-2", 1, "two", "ann"), rig.said("talk-1", 1, "again", "ann"))
@@ -117,9 +117,9 @@ def test_rows_of_a_view_made_later_begin_with_the_log_so_far(rig: Rig) -> None:
     """Making a view inline must not cost it its past."""
     for number in range(1, 30):
         rig.events.append([rig.said("talk-1", number, f"w{number}", "ann", f"n{number % 7}")])
-    rig.prepare()
+    rig.make()
     rig.append(rig.said("talk-1", 30, "last", "ann"))
-    rig.prepare()
+    rig.make()
     names = ["ann", *(f"n{number}" for number in range(7))]
     rows = {key: row.value for key, row in rig.answers.load("heard", names).items()}
     assert rows == refold(rig.events, rig.view, rig.codec) and len(rows["ann"].words) == 30  # type: ignore[attr-defined]
@@ -128,12 +128,12 @@ def test_rows_of_a_view_made_later_begin_with_the_log_so_far(rig: Rig) -> None:
 def test_before_the_tables_are_made_there_is_no_answer(rig: Rig) -> None:
     """A gateway may start before the first worker."""
     with pytest.raises(Unavailable):
-        rig.answers.prepare(rig.view, 1)
+        rig.answers.make(rig.view, 1)
 
 
 def test_appends_at_once_fold_each_event_once_into_rows_they_share(rig: Rig) -> None:
     """Many workers, one row: the lock on the row, or on the head where there is no row yet, has to keep them apart."""
-    rig.prepare()
+    rig.make()
     start = threading.Barrier(4)
 
     def talk(worker: int) -> None:

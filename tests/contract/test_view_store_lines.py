@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import msgspec
 import pytest
 
 from tests.contract.viewstores import (
@@ -16,7 +18,7 @@ from tests.contract.viewstores import (
     rows_url,  # noqa: F401
 )
 from twofold.kernel.ports import ViewStore
-from twofold.kernel.rows import Advance, Row
+from twofold.kernel.rows import Advance, Drain, Row
 from twofold.kernel.view import SliceId
 
 KEY = "k%\\é"
@@ -35,7 +37,7 @@ def store(where: Place) -> ViewStore:
 
 @pytest.fixture
 def slice_id(store: ViewStore) -> SliceId:
-    return store.prepare(EVERYTHING, 2).slice_ids()[1]
+    return store.make(EVERYTHING, 2).slice_ids()[1]
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def test_the_line_is_in_log_order_and_read_in_pages(store: ViewStore, parked: Sl
 def test_a_request_is_seen_by_whoever_holds_the_slice(where: Place, store: ViewStore, parked: SliceId) -> None:
     """The gateway asks, the projector does."""
     gateway = where.open()
-    gateway.prepare(EVERYTHING, 2)
+    gateway.make(EVERYTHING, 2)
     assert gateway.request_retry("everything", KEY)
     assert not gateway.request_retry("everything", "nobody")
     assert [each.key for each in store.parked() if each.retry_requested] == [KEY]
@@ -79,8 +81,7 @@ def test_a_request_is_seen_by_whoever_holds_the_slice(where: Place, store: ViewS
 def test_a_drained_line_is_gone_with_its_rows_in_one_step(store: ViewStore, parked: SliceId) -> None:
     """Rows without the line's end would be folded twice; a line's end without rows would be lost."""
     row = Row(KEY, Everything(KEY, 3), 12)
-    drained = Advance(parked, 20, 20, {KEY: row}, drained={KEY: 12}, unparked=frozenset({KEY}), lines={KEY: 3})
-    assert store.commit([drained]) == {parked}
+    assert store.drain(Drain(parked, 20, KEY, 3, {KEY: row}, through=12, is_done=True))
     assert store.load("everything", [KEY]) == {KEY: row}
     assert [each.key for each in store.parked()] == ["other"]
     assert store.waiting(parked, KEY, 10) == []
@@ -89,8 +90,7 @@ def test_a_drained_line_is_gone_with_its_rows_in_one_step(store: ViewStore, park
 def test_a_line_drained_in_part_begins_where_it_got_stuck(store: ViewStore, parked: SliceId) -> None:
     """What is in the rows already must not be folded again."""
     store.request_retry("everything", KEY)
-    stuck = Advance(parked, 20, 20, {}, errors={KEY: "again"}, drained={KEY: 3}, lines={KEY: 3})
-    assert store.commit([stuck]) == {parked}
+    assert store.drain(Drain(parked, 20, KEY, 3, through=3, error="again"))
     [one] = [each for each in store.parked() if each.key == KEY]
     assert (one.position, one.waiting, one.error, one.attempts, one.retry_requested) == (7, 2, "again", 2, False)
     assert store.waiting(parked, KEY, 10) == [7, 12]
@@ -99,9 +99,29 @@ def test_a_line_drained_in_part_begins_where_it_got_stuck(store: ViewStore, park
 def test_a_discard_that_is_not_finished_goes_on_as_a_retry(store: ViewStore, parked: SliceId) -> None:
     """Otherwise the next page of the line would lose its first event too, which nobody asked for."""
     store.discard("everything", KEY)
-    assert store.commit([Advance(parked, 20, 20, {}, drained={KEY: 7}, lines={KEY: 3})]) == {parked}
+    assert store.drain(Drain(parked, 20, KEY, 3, through=7))
     [one] = [each for each in store.parked() if each.key == KEY]
     assert (one.position, one.waiting, one.retry_requested, one.discard_requested) == (12, 1, True, False)
+
+
+def test_a_retry_that_fails_at_once_is_an_attempt_more(store: ViewStore, parked: SliceId) -> None:
+    """The line is as it was; who asked sees that it was tried."""
+    store.request_retry("everything", KEY)
+    assert store.drain(Drain(parked, 20, KEY, 3, error="still"))
+    [one] = [each for each in store.parked() if each.key == KEY]
+    assert (one.position, one.waiting, one.error, one.attempts, one.retry_requested) == (3, 3, "still", 2, False)
+
+
+@pytest.mark.parametrize("change", [{"expected": 19}, {"first": 7}, {"key": "nobody"}])
+def test_a_drain_that_saw_something_else_changes_nothing(store: ViewStore, parked: SliceId, change: dict[str, Any]) -> None:
+    """A zombie that goes on draining would fold events twice."""
+    row = Row(KEY, Everything(KEY, 3), 12)
+    drain = Drain(parked, 20, KEY, 3, {KEY: row}, through=12, is_done=True)
+    assert not store.drain(msgspec.structs.replace(drain, **change))
+    assert store.load("everything", [KEY]) == {}
+    assert store.waiting(parked, KEY, 10) == [3, 7, 12]
+    [one] = [each for each in store.parked() if each.key == KEY]
+    assert (one.position, one.waiting, one.attempts) == (3, 3, 1)
 
 
 @pytest.mark.parametrize("lines", [{KEY: 7}, {"nobody": 3}, {KEY: 3, "other": 4}])

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from tests.contract.viewstores import EVERYTHING, Everything
 from twofold.kernel.rows import Advance, Query, Row
-from twofold.readmodels.schema.query import question_of
+from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.stores.sql import SqlViewStore, connect
 from twofold.readmodels.stores.sql.dialects import row_table
 from twofold.readmodels.stores.sql.find import find_statement
@@ -38,14 +38,14 @@ def hot_reads(store: SqlViewStore, table: RowTable) -> Iterator[tuple[str, tuple
     ]
     further = [Query(order=one.order, descending=one.descending, cursor=store.find("everything", one).next) for one in orders]
     for query in (Query(index="colour", value="c7"), *orders, *further):
-        sql, values = find_statement(table, question_of(EVERYTHING, table.columns, query))
+        sql, values = find_statement(table, checked_query(EVERYTHING, table.columns, query))
         yield sql, tuple(values)
 
 
 def test_every_hot_read_uses_an_index(engine: Engine) -> None:
     """The plan is asked of the database itself, on a table it has statistics about."""
     store = SqlViewStore(engine)
-    generation = store.prepare(EVERYTHING, 1)
+    generation = store.make(EVERYTHING, 1)
     store.commit([Advance(generation.slice_ids()[0], 0, 1, ROWS)])
     table = row_table(EVERYTHING, generation, engine.dialect)
     on_postgres = engine.dialect.name == "postgresql"

@@ -25,6 +25,7 @@ from twofold.kernel.rows import Advance, Generation, Row
 from twofold.kernel.view import About, SliceId, View
 from twofold.readmodels.stores.redis import RedisViewStore
 from twofold.readmodels.stores.sql import SqlViewStore, connect
+from twofold.testing.memory_rows import MemoryViewStore
 
 NOON = datetime(2010, 12, 1, 12, 0, 0, 123456, tzinfo=UTC)
 POOL_SIZE = 4
@@ -154,7 +155,25 @@ def rows_url(servers: Servers) -> Iterator[str]:
         admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-KINDS = ("sqlite", "postgres", "redis")
+class MemoryPlace(Place):
+    """One process has one store."""
+
+    def __init__(self) -> None:
+        self._only = MemoryViewStore()
+
+    def open(self) -> ViewStore:
+        return self._only
+
+    def empty(self) -> None:
+        for build in [build for builds in self._only.builds.values() for build in builds]:
+            build.rows.clear()
+            build.positions.update(dict.fromkeys(build.positions, 0))
+
+    def close(self) -> None:
+        pass
+
+
+KINDS = ("sqlite", "postgres", "redis", "memory")
 
 
 @contextmanager
@@ -163,6 +182,8 @@ def place(kind: str, request: Any) -> Iterator[Place]:
     opened: Place
     if kind == "postgres":
         opened = SqlPlace(request.getfixturevalue("rows_url"))
+    elif kind == "memory":
+        opened = MemoryPlace()
     elif kind == "redis":
         opened = RedisPlace(request.getfixturevalue("redis_url"), request.getfixturevalue("unique"))
     else:

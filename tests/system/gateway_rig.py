@@ -133,7 +133,7 @@ def embedded(folder: Path) -> Iterator[Parts]:
     rows = twofold.readmodels.stores.sql.connect(f"sqlite:///{folder / 'views.db'}", 4)
     views = twofold.readmodels.stores.sql.SqlViewStore(rows)
     for view in domain.views.values():
-        views.prepare(view, SLICES)
+        views.make(view, SLICES)
     broker = twofold.bus.embedded.transport.EmbeddedBroker(lanes, LANES)
     executor = Executor(domain, codec, events, bell, outcomes)
     twofold.bus.dispatch.broker.declare_execute(broker, executor.execute)

@@ -16,7 +16,7 @@ from twofold.kernel.errors import Misconfigured
 from twofold.kernel.messages import Event
 from twofold.kernel.view import AnyView, View
 from twofold.readmodels.schema.columns import Columns, shape_of
-from twofold.readmodels.schema.keys import askable, refuse_key, slice_for, stream_key
+from twofold.readmodels.schema.keys import queryable_key, refuse_key, slice_for, stream_key
 
 
 class Happened(Event, frozen=True):
@@ -68,7 +68,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 def test_what_is_kept_is_restored(row: Mixed) -> None:
     """A row is folded on from what comes back."""
     columns = Columns(view_of())
-    assert columns.restore(columns.keep("k", row)) == row
+    assert columns.decode(columns.encode("k", row)) == row
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_is_kept_is_restored(row: Mixed) -> None:
 def test_what_no_store_can_hold_is_refused_by_name(change: dict[str, Any], told: str) -> None:
     """The operator reads it beside the parked key."""
     with pytest.raises(ValueError, match=told):
-        Columns(view_of()).keep("k", msgspec.structs.replace(Mixed(name="k"), **change))
+        Columns(view_of()).encode("k", msgspec.structs.replace(Mixed(name="k"), **change))
 
 
 @pytest.mark.parametrize("more", [{"indexes": ("rest",)}, {"orders": ("rest",)}])
@@ -116,9 +116,9 @@ def test_the_key_must_be_a_text() -> None:
 def test_a_text_that_is_indexed_has_a_shorter_bound() -> None:
     """PostgreSQL refuses longer index entries, and with them the whole commit."""
     row = Mixed(name="k", state="x" * 1_001)  # type: ignore[arg-type]
-    assert Columns(view_of()).keep("k", row)
+    assert Columns(view_of()).encode("k", row)
     with pytest.raises(ValueError, match="1,000"):
-        Columns(view_of(indexes=("state",))).keep("k", row)
+        Columns(view_of(indexes=("state",))).encode("k", row)
 
 
 def test_whatever_changes_the_rows_changes_the_shape() -> None:
@@ -150,7 +150,7 @@ def test_a_stream_always_has_a_key_to_be_parked_under() -> None:
     names = ["order-1", "é" * 500, "é" * 499 + "x", "x" * 5_000, "nul\0"]
     keys = [stream_key(name) for name in names]
     assert len(set(keys)) == len(names)
-    assert all(askable(key) == key for key in keys)
+    assert all(queryable_key(key) == key for key in keys)
     assert keys[0] == "!stream/order-1"
 
 

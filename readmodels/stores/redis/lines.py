@@ -7,34 +7,39 @@ from typing import Any
 
 import msgspec
 
-from twofold.kernel.rows import Advance, ParkedKey
+from twofold.kernel.rows import Advance, Drain, ParkedKey
 from twofold.kernel.view import SliceId
-from twofold.readmodels.stores.redis.generations import Shelf
-from twofold.readmodels.stores.redis.scripts import REQUEST
+from twofold.readmodels.stores.redis.generations import Keyspace
+from twofold.readmodels.stores.redis.scripts import script
 
 _RECORD = msgspec.msgpack.Decoder(tuple[str, str, int, int, str, str])
 """Position in hexadecimal, error, waiting, attempts, parked at, request."""
 
 
-def packed(advance: Advance) -> tuple[list[Any], list[Any], list[Any]]:
-    """Drained, waiting and expected lines, as the commit script unpacks them."""
+def packed(advance: Advance) -> tuple[list[Any], list[Any]]:
+    """Waiting and expected lines, as the commit script unpacks them."""
     now = datetime.now(UTC).isoformat()
-    joined = advance.waiting.keys() | advance.errors.keys()
     return (
-        [(key, _text(last), key in advance.unparked) for key, last in advance.drained.items()],
-        [(key, [_text(one) for one in advance.waiting.get(key, [])], advance.errors.get(key, ""), now) for key in joined],
+        [(key, [_text(one) for one in line], advance.errors.get(key, ""), now) for key, line in advance.waiting.items()],
         [(key, _text(first)) for key, first in advance.lines.items()],
     )
 
 
-def parked(client: Any, shelf: Shelf) -> list[ParkedKey]:
+def packed_drain(drain: Drain) -> tuple[Any, ...]:
+    """Slice, expected, key, first, through, whether it is done, and the error, as the drain script unpacks them."""
+    through = "" if drain.through is None else _text(drain.through)
+    named = (str(drain.slice.slice), str(drain.expected), drain.key)
+    return (*named, _text(drain.first), through, drain.is_done, drain.error)
+
+
+def parked(client: Any, keyspace: Keyspace) -> list[ParkedKey]:
     found = []
-    for name, record in client.hgetall(shelf.parked).items():
+    for name, record in client.hgetall(keyspace.parked).items():
         slice, key = name.decode().split("\0", 1)
         position, error, waiting, attempts, parked_at, request = _RECORD.decode(record)
         found.append(
             ParkedKey(
-                slice=SliceId(shelf.view.name, shelf.generation.number, int(slice)),
+                slice=SliceId(keyspace.view.name, keyspace.generation.number, int(slice)),
                 key=key,
                 position=int(position, 16),
                 error=error,
@@ -48,16 +53,16 @@ def parked(client: Any, shelf: Shelf) -> list[ParkedKey]:
     return found
 
 
-def waiting(client: Any, shelf: Shelf, slice: int, key: str, limit: int) -> list[int]:
+def waiting(client: Any, keyspace: Keyspace, slice: int, key: str, limit: int) -> list[int]:
     name = f"{slice}\0{key}".encode()
-    members = client.zrangebylex(shelf.lines, b"[" + name + b"\0", b"(" + name + b"\1", start=0, num=limit)
+    members = client.zrangebylex(keyspace.lines, b"[" + name + b"\0", b"(" + name + b"\1", start=0, num=limit)
     return [int(member.rpartition(b"\0")[2], 16) for member in members]
 
 
-def request(client: Any, shelf: Shelf, key: str, wanted: str) -> bool:
+def request(client: Any, keyspace: Keyspace, key: str, wanted: str) -> bool:
     """Note what is wanted for a key, in every slice where it is parked."""
-    names = [f"{slice_id.slice}\0{key}" for slice_id in shelf.generation.slice_ids()]
-    return int(client.eval(REQUEST, 1, shelf.parked, wanted, *names)) > 0
+    names = [f"{slice_id.slice}\0{key}" for slice_id in keyspace.generation.slice_ids()]
+    return int(client.eval(script("request"), 1, keyspace.parked, wanted, *names)) > 0
 
 
 def _text(position: int) -> str:

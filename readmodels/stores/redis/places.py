@@ -17,7 +17,7 @@ import msgspec
 from twofold.database.times import microseconds
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Column, Columns
-from twofold.readmodels.schema.query import Question
+from twofold.readmodels.schema.query import CheckedQuery
 
 Path = tuple[Column, ...]
 
@@ -34,11 +34,11 @@ def paths_of(view: AnyView, columns: Columns) -> tuple[Path, ...]:
 
 def members_of(paths: Sequence[Path], key: str, value: msgspec.Struct) -> list[str]:
     """A row's member in each of these orders."""
-    sortable = {column.name: _sortable(column, column.keep(getattr(value, column.name))) for path in paths for column in path}
+    sortable = {column.name: _sortable(column, column.encode(getattr(value, column.name))) for path in paths for column in path}
     return [b"".join(sortable[column.name] + b"\0" for column in path).decode() + key for path in paths]
 
 
-def range_of(columns: Columns, question: Question) -> tuple[Path, bytes, bytes]:
+def range_of(columns: Columns, question: CheckedQuery) -> tuple[Path, bytes, bytes]:
     """The path that answers a question, and the bounds of its members, lowest and highest, as ZRANGEBYLEX wants them."""
     if question.index is columns.key:
         return (), *_one_key(question)
@@ -53,7 +53,7 @@ def range_of(columns: Columns, question: Question) -> tuple[Path, bytes, bytes]:
     return (*fixed, *ordered), lowest, highest
 
 
-def _one_key(question: Question) -> tuple[bytes, bytes]:
+def _one_key(question: CheckedQuery) -> tuple[bytes, bytes]:
     """The bounds of one key, which let nothing through when a cursor is past it."""
     key = str(question.value).encode()
     after = None if question.after is None else question.after[1].encode()
@@ -64,7 +64,7 @@ def _one_key(question: Question) -> tuple[bytes, bytes]:
 def _sortable(column: Column, value: Any) -> bytes:
     if value is None:
         return b"0"
-    match column.kind:
+    match column.type:
         case "integer":
             return b"1%016x" % (value + _OFFSET)
         case "truth":

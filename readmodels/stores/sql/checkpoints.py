@@ -27,6 +27,13 @@ class Checkpoints:
         }
         return {slice_id: stored.get(slice_id, 0) for generation in generations for slice_id in generation.slice_ids()}
 
+    def lock(self, session: Session, slice_id: SliceId) -> int | None:
+        """Where this slice stands, and nobody moves it before the transaction ends; None when it has no checkpoint."""
+        mark, lock = ("%s", "FOR UPDATE") if self._on_postgres else ("?", "")
+        where = f"view = {mark} AND generation = {mark} AND slice = {mark}"
+        found = session.rows(f"SELECT position FROM {self._table} WHERE {where} {lock}", tuple(slice_id))
+        return found[0][0] if found else None
+
     def move(self, session: Session, advances: Sequence[Advance]) -> set[SliceId]:
         """Compare and set each; the slices that moved. Locked in the order of their names: two movers cannot deadlock."""
         ordered = sorted(advances, key=lambda advance: advance.slice)

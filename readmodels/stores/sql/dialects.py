@@ -12,11 +12,11 @@ from sqlalchemy import Dialect
 from twofold.database.times import microseconds, moment
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
-from twofold.readmodels.schema.kinds import Kind
+from twofold.readmodels.schema.columns import ColumnType
 from twofold.readmodels.stores.sql.rows import RowTable, quoted
 from twofold.readmodels.stores.sql.session import Session
 
-TYPES: dict[Kind, str] = {
+TYPES: dict[ColumnType, str] = {
     "integer": "bigint",
     "truth": "boolean",
     "number": "double precision",
@@ -36,7 +36,7 @@ class PostgresRows(RowTable):
     mark = "%s"
     places_nulls = True
 
-    def read(self, name: str, kind: Kind) -> str:
+    def read(self, name: str, kind: ColumnType) -> str:
         return f"{quoted(name)}::text AS {quoted(name)}" if kind == "json" else quoted(name)
 
     def loading(self, lock: str) -> str:
@@ -62,7 +62,7 @@ class PostgresRows(RowTable):
         return f"SELECT {selected} FROM {self.table} t WHERE t.{self.key} = w.key OFFSET 0"
 
     def values(self) -> str:
-        typed = ", ".join(f"{quoted(column.name)} {TYPES[column.kind]}" for column in self.columns.all)
+        typed = ", ".join(f"{quoted(column.name)} {TYPES[column.type]}" for column in self.columns.all)
         return f"SELECT * FROM json_to_recordset(%s::json) AS r({typed}, _position bigint)"
 
     def insert(self, session: Session, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -72,7 +72,7 @@ class PostgresRows(RowTable):
     def lock(self) -> str:
         return "FOR UPDATE"
 
-    def plain(self, kept: tuple[Any, ...]) -> tuple[Any, ...]:
+    def to_driver(self, kept: tuple[Any, ...]) -> tuple[Any, ...]:
         values = list(kept)
         for place in self.jsons:
             values[place] = values[place] and msgspec.Raw(values[place])
@@ -84,7 +84,7 @@ class SqliteRows(RowTable):
 
     def __init__(self, view: AnyView, generation: Generation, dialect: Dialect, head: str | None = None) -> None:
         super().__init__(view, generation, dialect, head)
-        self._times = tuple(place for place, column in enumerate(self.columns.all) if column.kind == "time")
+        self._times = tuple(place for place, column in enumerate(self.columns.all) if column.type == "time")
 
     def loading(self, lock: str) -> str:
         return f"SELECT {self.selected} FROM {self.table} WHERE {self.key} IN (SELECT value FROM json_each(?)) {lock}"
@@ -110,7 +110,7 @@ class SqliteRows(RowTable):
     def lock(self) -> str:
         return ""
 
-    def plain(self, kept: tuple[Any, ...]) -> tuple[Any, ...]:
+    def to_driver(self, kept: tuple[Any, ...]) -> tuple[Any, ...]:
         if not self._times:
             return kept
         values = list(kept)
@@ -118,7 +118,7 @@ class SqliteRows(RowTable):
             values[place] = _micros(values[place])
         return tuple(values)
 
-    def unplain(self, stored: Sequence[Any]) -> Sequence[Any]:
+    def from_driver(self, stored: Sequence[Any]) -> Sequence[Any]:
         if not self._times:
             return stored
         values = list(stored)
@@ -127,7 +127,7 @@ class SqliteRows(RowTable):
                 values[place] = moment(values[place])
         return values
 
-    def plain_one(self, kind: Kind, value: Any) -> Any:
+    def value_to_driver(self, kind: ColumnType, value: Any) -> Any:
         return _micros(value) if kind == "time" else value
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from twofold.kernel.rows import RowPage
-from twofold.readmodels.schema.query import Question
+from twofold.readmodels.schema.query import CheckedQuery
 from twofold.readmodels.stores.sql.rows import RowTable, quoted
 from twofold.readmodels.stores.sql.session import Session
 
 
-def find(session: Session, table: RowTable, question: Question) -> RowPage:
+def find(session: Session, table: RowTable, question: CheckedQuery) -> RowPage:
     sql, values = find_statement(table, question)
     answer = session.rows(sql, values)
     rows = [table.row(stored) for _, *stored in answer if stored[-1] is not None]
@@ -25,14 +25,14 @@ def find(session: Session, table: RowTable, question: Question) -> RowPage:
     )
 
 
-def find_statement(table: RowTable, question: Question) -> tuple[str, list[Any]]:
+def find_statement(table: RowTable, question: CheckedQuery) -> tuple[str, list[Any]]:
     conditions: list[str] = []
     values: list[Any] = []
     if question.index is not None and question.value is None:
         conditions.append(f"{quoted(question.index.name)} IS NULL")
     elif question.index is not None:
         conditions.append(f"{quoted(question.index.name)} = {table.mark}")
-        values.append(table.plain_one(question.index.kind, question.value))
+        values.append(table.value_to_driver(question.index.type, question.value))
     if question.after is not None:
         condition, places = _behind(table, question, *question.after)
         conditions.append(condition)
@@ -43,7 +43,7 @@ def find_statement(table: RowTable, question: Question) -> tuple[str, list[Any]]
     return f"SELECT c.position, r.* FROM ({table.lowest}) c LEFT JOIN ({page}) r ON true ORDER BY {order}", values
 
 
-def _order(table: RowTable, question: Question) -> str:
+def _order(table: RowTable, question: CheckedQuery) -> str:
     """Absent values first, last when descending: SQLite's own way, and PostgreSQL's when told so."""
     direction = "DESC" if question.descending else "ASC"
     key = f"{table.key} {direction}"
@@ -53,7 +53,7 @@ def _order(table: RowTable, question: Question) -> str:
     return f"{quoted(question.order.name)} {direction}{nulls}, {key}"
 
 
-def _behind(table: RowTable, question: Question, place: Any, key: str) -> tuple[str, list[Any]]:
+def _behind(table: RowTable, question: CheckedQuery, place: Any, key: str) -> tuple[str, list[Any]]:
     beyond = "<" if question.descending else ">"
     if question.order is None:
         return f"{table.key} {beyond} {table.mark}", [key]
@@ -62,7 +62,7 @@ def _behind(table: RowTable, question: Question, place: Any, key: str) -> tuple[
         among_absent = f"({name} IS NULL AND {table.key} {beyond} {table.mark})"
         return (among_absent if question.descending else f"({among_absent} OR {name} IS NOT NULL)"), [key]
     further = f"({name}, {table.key}) {beyond} ({table.mark}, {table.mark})"
-    values = [table.plain_one(question.order.kind, place), key]
+    values = [table.value_to_driver(question.order.type, place), key]
     if question.descending and question.order.is_nullable:
         return f"({further} OR {name} IS NULL)", values
     return further, values

@@ -1,14 +1,16 @@
-"""Which build of a view's rows is the live one, and making the next one where a view's shape has changed.
+"""Which builds of a view's rows there are, and making the next one where a view's shape has changed.
 
-    (none) ── prepare ──> live ── another shape is prepared ──> retired ── and another ──> dropped
+    (none) ── make ──> live ── another shape is made ──> retired ── and another ──> dropped
 
-A retired generation stays until the one after it is retired too: processes of the version before still answer from it.
+A retired generation stays until the one after it is retired too: processes of the version before still answer from it. One
+that is `building` beside the live one is nobody's answer yet.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import Dialect
 
+from twofold.kernel.errors import Misconfigured
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import shape_of
@@ -19,7 +21,7 @@ ADVISORY_LOCK = 0x74776F666F6C6472
 """Serialises makers of tables in one PostgreSQL database. Any number will do, as long as it stays the same."""
 
 
-def prepare(session: Session, view: AnyView, slices: int, dialect: Dialect) -> tuple[Generation, bool]:
+def make(session: Session, view: AnyView, slices: int, dialect: Dialect) -> tuple[Generation, bool]:
     """The live generation, made if there is none of the view's shape; and whether it was. In a transaction that may write."""
     if dialect.name == "postgresql":
         session.rows("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
@@ -30,19 +32,32 @@ def prepare(session: Session, view: AnyView, slices: int, dialect: Dialect) -> t
             session.run(statement)
     shape = shape_of(view)
     known = generations(session, view.name, dialect)
-    if known and known[-1][1] == shape:
-        return known[-1][0], False
-    generation = Generation(view.name, known[-1][0].number + 1 if known else 1, slices)
+    live = next((generation for generation, of_shape in known if generation.state == "live" and of_shape == shape), None)
+    if live is not None:
+        return live, False
+    generation = Generation(view.name, max((one.number for one, _ in known), default=0) + 1, slices)
     _make(session, view, generation, shape, dialect)
-    for old, _ in known[:-1]:
+    for old in [one for one, _ in known if one.state == "retired"]:
         session.run(drop_rows(old, dialect))
     return generation, True
 
 
+def live_of_shape(session: Session, view: AnyView, dialect: Dialect) -> Generation | None:
+    """The live generation, if it is of the view's shape. Makes nothing."""
+    shape = shape_of(view)
+    known = [] if is_missing(session, dialect) else generations(session, view.name, dialect)
+    return next((generation for generation, of_shape in known if generation.state == "live" and of_shape == shape), None)
+
+
+def not_made(view: AnyView) -> Misconfigured:
+    return Misconfigured(f"view {view.name}: rows of its shape have not been made; run `twofold migrate`")
+
+
 def generations(session: Session, view: str, dialect: Dialect) -> list[tuple[Generation, str]]:
-    """All builds of a view with their shapes, the live one last."""
-    sql = f"SELECT generation, slices, shape FROM {qualified('generations', dialect)} WHERE view = '{view}' ORDER BY generation"
-    return [(Generation(view, number, slices), shape) for number, slices, shape in session.rows(sql)]
+    """All builds of a view with their shapes, by ascending number."""
+    table = qualified("generations", dialect)
+    sql = f"SELECT generation, slices, state, shape FROM {table} WHERE view = '{view}' ORDER BY generation"
+    return [(Generation(view, number, slices, state), shape) for number, slices, state, shape in session.rows(sql)]
 
 
 def is_missing(session: Session, dialect: Dialect) -> bool:
@@ -55,12 +70,12 @@ def is_missing(session: Session, dialect: Dialect) -> bool:
 def _make(session: Session, view: AnyView, generation: Generation, shape: str, dialect: Dialect) -> None:
     mark = "%s" if dialect.name == "postgresql" else "?"
     table = qualified("generations", dialect)
-    session.count(f"UPDATE {table} SET state = 'retired' WHERE view = {mark}", (view.name,))
+    session.count(f"UPDATE {table} SET state = 'retired' WHERE view = {mark} AND state = 'live'", (view.name,))
     for statement in create_rows(view, generation, dialect):
         session.run(statement)
     session.each(
-        f"INSERT INTO {table} (view, generation, slices, shape, state) VALUES ({mark}, {mark}, {mark}, {mark}, 'live')",
-        [(view.name, generation.number, generation.slices, shape)],
+        f"INSERT INTO {table} (view, generation, slices, shape, state) VALUES ({mark}, {mark}, {mark}, {mark}, {mark})",
+        [(view.name, generation.number, generation.slices, shape, generation.state)],
     )
     session.each(
         f"INSERT INTO {qualified('checkpoints', dialect)} (view, generation, slice, position) VALUES ({mark}, {mark}, {mark}, 0)",

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Dialect
 
 from twofold.database.times import microseconds, moment
-from twofold.kernel.rows import Advance, Generation, ParkedKey
+from twofold.kernel.rows import Advance, Drain, Generation, ParkedKey
 from twofold.kernel.view import SliceId
 from twofold.readmodels.stores.sql.session import Session
 from twofold.readmodels.stores.sql.tables import qualified
 
 
-class Lines:
+class ParkedLineTable:
     """All lines of all views in one database."""
 
     def __init__(self, dialect: Dialect) -> None:
@@ -54,48 +54,51 @@ class Lines:
         sql = f"UPDATE {self._keys} SET request = {m} WHERE view = {m} AND generation = {m} AND key = {m}"
         return session.count(sql, (request, generation.view, generation.number, key)) > 0
 
-    def is_stale(self, session: Session, advance: Advance) -> bool:
-        """Whether some line is no longer what the projector that made this advance saw: somebody else worked at them."""
+    def is_stale(self, session: Session, slice_id: SliceId, lines: Mapping[str, int]) -> bool:
+        """Whether some line no longer begins where a projector saw it begin: somebody else worked at it."""
         sql = f"SELECT position FROM {self._keys} WHERE {self._where()}"
-        return any(session.rows(sql, (*advance.slice, key)) != [(first,)] for key, first in advance.lines.items())
+        return any(session.rows(sql, (*slice_id, key)) != [(first,)] for key, first in lines.items())
 
-    def apply(self, session: Session, advance: Advance) -> None:
+    def extend(self, session: Session, advance: Advance) -> None:
+        """The events that wait from now on, and the keys that are parked because of them."""
         m = self._mark
-        for key, last in advance.drained.items():
-            session.count(f"DELETE FROM {self._positions} WHERE {self._where()} AND position <= {m}", (*advance.slice, key, last))
-            if key in advance.unparked:
-                session.count(f"DELETE FROM {self._keys} WHERE {self._where()}", (*advance.slice, key))
-            else:
-                self._recount(session, advance.slice, key)
         for key, positions in advance.waiting.items():
             session.each(
                 f"INSERT INTO {self._positions} (view, generation, slice, key, position) VALUES ({m}, {m}, {m}, {m}, {m})",
                 [(*advance.slice, key, position) for position in positions],
             )
-            if key not in advance.errors:
+            if key in advance.errors:
+                self._park(session, advance.slice, key, positions, advance.errors[key])
+            else:
                 sql = f"UPDATE {self._keys} SET waiting = waiting + {m} WHERE {self._where()}"
                 session.count(sql, (len(positions), *advance.slice, key))
-        for key, error in advance.errors.items():
-            self._park(session, advance, key, error)
 
-    def _park(self, session: Session, advance: Advance, key: str, error: str) -> None:
+    def drain(self, session: Session, drain: Drain) -> None:
+        """The events that wait no longer; whether the key is still parked, and why."""
         m = self._mark
-        if key not in advance.waiting:
+        line = (*drain.slice, drain.key)
+        if drain.through is not None:
+            session.count(f"DELETE FROM {self._positions} WHERE {self._where()} AND position <= {m}", (*line, drain.through))
+            if drain.is_done:
+                session.count(f"DELETE FROM {self._keys} WHERE {self._where()}", line)
+            else:
+                self._recount(session, line)
+        if drain.error:
             sql = f"UPDATE {self._keys} SET error = {m}, attempts = attempts + 1, request = NULL WHERE {self._where()}"
-            session.count(sql, (error, *advance.slice, key))
-            return
-        positions = advance.waiting[key]
+            session.count(sql, (drain.error, *line))
+
+    def _park(self, session: Session, slice_id: SliceId, key: str, positions: Sequence[int], error: str) -> None:
+        m = self._mark
         session.count(
             f"""
             INSERT INTO {self._keys} (view, generation, slice, key, position, error, waiting, attempts, parked_at)
             VALUES ({m}, {m}, {m}, {m}, {m}, {m}, {m}, 1, {m})
             """,
-            (*advance.slice, key, positions[0], error, len(positions), self._now()),
+            (*slice_id, key, positions[0], error, len(positions), self._now()),
         )
 
-    def _recount(self, session: Session, slice_id: SliceId, key: str) -> None:
+    def _recount(self, session: Session, named: tuple[Any, ...]) -> None:
         line = f"FROM {self._positions} WHERE {self._where()}"
-        place = (*slice_id, key)
         session.count(
             f"""
             UPDATE {self._keys} SET
@@ -104,7 +107,7 @@ class Lines:
                 request = CASE request WHEN 'discard' THEN 'retry' ELSE request END
             WHERE {self._where()}
             """,
-            (*place, *place, *place),
+            (*named, *named, *named),
         )
 
     def _where(self) -> str:

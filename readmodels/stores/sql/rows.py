@@ -14,8 +14,7 @@ from sqlalchemy import Dialect
 from twofold.kernel.ids import slice_of
 from twofold.kernel.rows import Generation, Row
 from twofold.kernel.view import AnyView
-from twofold.readmodels.schema.columns import Columns
-from twofold.readmodels.schema.kinds import Kind
+from twofold.readmodels.schema.columns import Columns, ColumnType
 from twofold.readmodels.stores.sql.session import Session
 from twofold.readmodels.stores.sql.tables import qualified, row_table_name
 
@@ -33,8 +32,8 @@ class RowTable:
         self.columns = Columns(view)
         self.table = qualified(row_table_name(generation), dialect)
         self.key = quoted(view.key)
-        self.jsons = tuple(place for place, column in enumerate(self.columns.all) if column.kind == "json")
-        self.selected = ", ".join(self.read(column.name, column.kind) for column in self.columns.all) + ", _position"
+        self.jsons = tuple(place for place, column in enumerate(self.columns.all) if column.type == "json")
+        self.selected = ", ".join(self.read(column.name, column.type) for column in self.columns.all) + ", _position"
         checkpoints = qualified("checkpoints", dialect)
         mine = f"c.view = '{view.name}' AND c.generation = {generation.number}"
         self.lowest = f"SELECT min(position) AS position FROM {head or f'{checkpoints} c WHERE {mine}'}"
@@ -65,7 +64,7 @@ class RowTable:
     def write(self, session: Session, rows: Sequence[Row]) -> None:
         if rows:
             self.insert(
-                session, self._write, [(*self.plain(self.columns.keep(row.key, row.value)), row.position) for row in rows]
+                session, self._write, [(*self.to_driver(self.columns.encode(row.key, row.value)), row.position) for row in rows]
             )
 
     def delete(self, session: Session, keys: Collection[str]) -> None:
@@ -73,10 +72,10 @@ class RowTable:
             session.count(self._delete, (self.keys(keys),))
 
     def row(self, stored: Sequence[Any]) -> Row:
-        value = self.columns.restore(self.unplain(stored[:-1]))
+        value = self.columns.decode(self.from_driver(stored[:-1]))
         return Row(getattr(value, self.view.key), value, stored[-1])
 
-    def read(self, name: str, kind: Kind) -> str:
+    def read(self, name: str, kind: ColumnType) -> str:
         return quoted(name)
 
     def keys(self, keys: Collection[str]) -> str:
@@ -107,13 +106,13 @@ class RowTable:
     def lock(self) -> str:
         raise NotImplementedError
 
-    def plain(self, kept: tuple[Any, ...]) -> tuple[Any, ...]:
+    def to_driver(self, kept: tuple[Any, ...]) -> tuple[Any, ...]:
         return kept
 
-    def unplain(self, stored: Sequence[Any]) -> Sequence[Any]:
+    def from_driver(self, stored: Sequence[Any]) -> Sequence[Any]:
         return stored
 
-    def plain_one(self, kind: Kind, value: Any) -> Any:
+    def value_to_driver(self, kind: ColumnType, value: Any) -> Any:
         return value
 
 

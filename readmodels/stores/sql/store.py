@@ -17,15 +17,15 @@ from sqlalchemy.exc import DBAPIError
 from twofold.database.errors import in_our_words
 from twofold.database.sqlite import writer
 from twofold.kernel.errors import Neighbour
-from twofold.kernel.rows import Advance, Found, Generation, ParkedKey, Query, Row, RowPage
+from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
-from twofold.readmodels.schema.keys import askable, slice_for
-from twofold.readmodels.schema.query import question_of
+from twofold.readmodels.schema.keys import queryable_key, slice_for
+from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.stores.sql.checkpoints import Checkpoints
 from twofold.readmodels.stores.sql.dialects import row_table
 from twofold.readmodels.stores.sql.find import find
-from twofold.readmodels.stores.sql.generations import prepare
-from twofold.readmodels.stores.sql.lines import Lines
+from twofold.readmodels.stores.sql.generations import live_of_shape, make, not_made
+from twofold.readmodels.stores.sql.lines import ParkedLineTable
 from twofold.readmodels.stores.sql.rows import RowTable
 from twofold.readmodels.stores.sql.session import EngineSession, Session
 
@@ -33,7 +33,9 @@ Answer = TypeVar("Answer")
 
 
 class SqlViewStore:
-    """Rows, checkpoints and parked keys of the views prepared here. Thread-safe. Every call may raise Unavailable."""
+    """Rows, checkpoints and parked keys of the views made or attached here. Thread-safe. Every call may raise Unavailable."""
+
+    promises = Promises(is_atomic=True, commits_views_together=True)
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -43,12 +45,19 @@ class SqlViewStore:
         self._writing = Lock()
         self._tables: dict[str, RowTable] = {}
         self._checkpoints = Checkpoints(engine.dialect)
-        self._lines = Lines(engine.dialect)
+        self._lines = ParkedLineTable(engine.dialect)
         event.listen(engine, "engine_disposed", self._close_writer)
 
-    def prepare(self, view: AnyView, slices: int) -> Generation:
+    def make(self, view: AnyView, slices: int) -> Generation:
         with self._transaction() as session:
-            generation, _ = prepare(session, view, slices, self._engine.dialect)
+            generation, _ = make(session, view, slices, self._engine.dialect)
+        self._tables[view.name] = row_table(view, generation, self._engine.dialect)
+        return generation
+
+    def attach(self, view: AnyView) -> Generation:
+        generation = self._read(lambda session: live_of_shape(session, view, self._engine.dialect))
+        if generation is None:
+            raise not_made(view)
         self._tables[view.name] = row_table(view, generation, self._engine.dialect)
         return generation
 
@@ -68,15 +77,26 @@ class SqlViewStore:
                 left = [advance for advance in left if advance.slice not in stale.slices]
         return set()
 
+    def drain(self, drain: Drain) -> bool:
+        if not self._is_known(drain.slice):
+            return False
+        with self._transaction() as session:
+            is_standing = self._checkpoints.lock(session, drain.slice) == drain.expected
+            if not is_standing or self._lines.is_stale(session, drain.slice, {drain.key: drain.first}):
+                return False
+            self._write_rows(session, [drain])
+            self._lines.drain(session, drain)
+            return True
+
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
         table = self._tables[view]
-        wanted = {askable(key) for key in keys}
+        wanted = {queryable_key(key) for key in keys}
         found = self._read(lambda session: table.get(session, wanted))
         return [self._found(table, key, found) for key in keys]
 
     def find(self, view: str, query: Query) -> RowPage:
         table = self._tables[view]
-        question = question_of(table.view, table.columns, query)
+        question = checked_query(table.view, table.columns, query)
         return self._read(lambda session: find(session, table, question))
 
     def parked(self, view: str | None = None) -> list[ParkedKey]:
@@ -98,27 +118,23 @@ class SqlViewStore:
     def _apply(self, session: Session, advances: Sequence[Advance]) -> set[SliceId]:
         moved = self._checkpoints.move(session, advances)
         applied = [advance for advance in advances if advance.slice in moved]
-        stale = {advance.slice for advance in applied if self._lines.is_stale(session, advance)}
+        stale = {advance.slice for advance in applied if self._lines.is_stale(session, advance.slice, advance.lines)}
         if stale:
             raise _StaleLines(stale)
         self._write_rows(session, applied)
-        self._write_lines(session, applied)
+        for advance in applied:
+            if advance.waiting:
+                self._lines.extend(session, advance)
         return moved
 
-    def _write_rows(self, session: Session, advances: Sequence[Advance]) -> None:
+    def _write_rows(self, session: Session, acts: Sequence[Advance | Drain]) -> None:
         for view, table in list(self._tables.items()):
-            mine = [advance for advance in advances if advance.slice.view == view]
-            rows = [item for advance in mine for item in sorted(advance.rows.items())]
+            rows = [item for act in acts if act.slice.view == view for item in sorted(act.rows.items())]
             table.write(session, [row for _, row in rows if row is not None])
             table.delete(session, [key for key, row in rows if row is None])
 
-    def _write_lines(self, session: Session, advances: Sequence[Advance]) -> None:
-        for advance in advances:
-            if advance.waiting or advance.errors or advance.drained:
-                self._lines.apply(session, advance)
-
     def _found(self, table: RowTable, key: str, found: dict[str, tuple[Row | None, int]]) -> Found:
-        row, position = found[askable(key)]
+        row, position = found[queryable_key(key)]
         generation = table.generation
         return Found(row, SliceId(generation.view, generation.number, slice_for(key, generation.slices)), position)
 
@@ -128,7 +144,7 @@ class SqlViewStore:
 
     def _request(self, view: str, key: str, request: str) -> bool:
         with self._transaction() as session:
-            return self._lines.request(session, self._tables[view].generation, askable(key), request)
+            return self._lines.request(session, self._tables[view].generation, queryable_key(key), request)
 
     def _is_known(self, slice_id: SliceId) -> bool:
         table = self._tables.get(slice_id.view)

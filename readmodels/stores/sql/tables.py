@@ -28,8 +28,7 @@ from sqlalchemy.types import TypeEngine
 
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
-from twofold.readmodels.schema.columns import Columns
-from twofold.readmodels.schema.kinds import Kind
+from twofold.readmodels.schema.columns import Columns, ColumnType
 
 SCHEMA = "read"
 INDEX_NAME_CHARS = 50
@@ -90,9 +89,9 @@ def create_rows(view: AnyView, generation: Generation, dialect: Dialect) -> list
         *(
             Column(
                 column.name,
-                types[column.kind],
+                types[column.type],
                 primary_key=column is columns.key,
-                nullable=column.is_nullable or column.kind == "json",
+                nullable=column.is_nullable or column.type == "json",
             )
             for column in columns.all
         ),
@@ -125,7 +124,7 @@ def _place(dialect: Dialect) -> list[Column[Any]]:
     ]
 
 
-def _types(dialect: Dialect) -> dict[Kind, TypeEngine[Any]]:
+def _types(dialect: Dialect) -> dict[ColumnType, TypeEngine[Any]]:
     on_postgres = dialect.name == "postgresql"
     return {
         "integer": BigInteger(),

@@ -1,0 +1,207 @@
+"""Rows in memory: a twin of the view stores, which passes their suite. It lives as long as the process, and is as slow as it is short."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from threading import RLock
+from typing import Any
+
+import msgspec
+
+from twofold.kernel.errors import Misconfigured
+from twofold.kernel.ids import slice_of
+from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
+from twofold.kernel.view import AnyView, SliceId
+from twofold.readmodels.schema.columns import Columns, shape_of
+from twofold.readmodels.schema.keys import queryable_key
+from twofold.readmodels.schema.query import checked_query
+
+Line = tuple[SliceId, str]
+
+
+class Build(msgspec.Struct):
+    """One generation of a view's rows."""
+
+    view: AnyView
+    generation: Generation
+    shape: str
+    positions: dict[SliceId, int]
+    rows: dict[str, Row]
+
+
+class MemoryViewStore:
+    """Ports Rows, Projection and ParkedKeys. Thread-safe."""
+
+    promises = Promises(is_atomic=True, commits_views_together=True)
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self.builds: dict[str, list[Build]] = {}
+        self._attached: dict[str, Build] = {}
+        self._parked: dict[Line, ParkedKey] = {}
+        self._lines: dict[Line, list[int]] = {}
+
+    def make(self, view: AnyView, slices: int) -> Generation:
+        with self._lock:
+            builds = self.builds.setdefault(view.name, [])
+            if self._live_of_shape(view) is None:
+                for build in builds:
+                    if build.generation.state == "live":
+                        build.generation = msgspec.structs.replace(build.generation, state="retired")
+                number = max((build.generation.number for build in builds), default=0) + 1
+                generation = Generation(view.name, number, slices)
+                builds.append(Build(view, generation, shape_of(view), dict.fromkeys(generation.slice_ids(), 0), {}))
+            return self.attach(view)
+
+    def attach(self, view: AnyView) -> Generation:
+        with self._lock:
+            build = self._live_of_shape(view)
+            if build is None:
+                raise Misconfigured(f"view {view.name}: rows of its shape have not been made; run `twofold migrate`")
+            self._attached[view.name] = build
+            return build.generation
+
+    def positions(self, view: str | None = None) -> dict[SliceId, int]:
+        with self._lock:
+            builds = self._attached.values() if view is None else [self._attached[view]]
+            return {slice_id: position for build in builds for slice_id, position in build.positions.items()}
+
+    def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
+        with self._lock:
+            rows = self._attached[view].rows
+            return {key: rows[key] for key in keys if key in rows}
+
+    def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
+        with self._lock:
+            for advance in advances:
+                self._refuse(advance)
+            standing = [advance for advance in advances if self._is_standing(advance.slice, advance.expected, advance.lines)]
+            for advance in standing:
+                self._attached[advance.slice.view].positions[advance.slice] = advance.position
+                self._write(advance)
+                for key, positions in advance.waiting.items():
+                    self._extend((advance.slice, key), positions, advance.errors.get(key, ""))
+            return {advance.slice for advance in standing}
+
+    def drain(self, drain: Drain) -> bool:
+        with self._lock:
+            self._refuse(drain)
+            if not self._is_standing(drain.slice, drain.expected, {drain.key: drain.first}):
+                return False
+            self._write(drain)
+            line = (drain.slice, drain.key)
+            if drain.through is not None:
+                self._lines[line] = [position for position in self._lines[line] if position > drain.through]
+            if drain.is_done:
+                del self._parked[line], self._lines[line]
+                return True
+            left, parked = self._lines[line], self._parked[line]
+            is_retried = parked.retry_requested or (parked.discard_requested and drain.through is not None)
+            parked = msgspec.structs.replace(
+                parked,
+                position=left[0],
+                waiting=len(left),
+                retry_requested=is_retried,
+                discard_requested=parked.discard_requested and not is_retried,
+            )
+            if drain.error:
+                parked = msgspec.structs.replace(
+                    parked,
+                    error=drain.error,
+                    attempts=parked.attempts + 1,
+                    retry_requested=False,
+                    discard_requested=False,
+                )
+            self._parked[line] = parked
+            return True
+
+    def get(self, view: str, keys: Sequence[str]) -> list[Found]:
+        with self._lock:
+            build = self._attached[view]
+            slices = [build.generation.slice_ids()[slice_of(queryable_key(key), build.generation.slices)] for key in keys]
+            return [Found(build.rows.get(key), one, build.positions[one]) for key, one in zip(keys, slices, strict=True)]
+
+    def find(self, view: str, query: Query) -> RowPage:
+        with self._lock:
+            build = self._attached[view]
+            asked = checked_query(build.view, Columns(build.view), query)
+            index, order = asked.index, asked.order
+
+            def place(row: Row) -> tuple[Any, ...]:
+                value = None if order is None else order.encode(getattr(row.value, order.name))
+                return _anchor(value, row.key)
+
+            rows = list(build.rows.values())
+            if index is not None:
+                rows = [row for row in rows if index.encode(getattr(row.value, index.name)) == asked.value]
+            rows.sort(key=place, reverse=asked.descending)
+            if asked.after is not None:
+                after = _anchor(*asked.after)
+                rows = [row for row in rows if (place(row) < after if asked.descending else place(row) > after)]
+            page = rows[: asked.limit]
+            following = asked.cursor(page[-1]) if len(rows) > len(page) else None
+            return RowPage(page, following, min(build.positions.values()))
+
+    def parked(self, view: str | None = None) -> list[ParkedKey]:
+        with self._lock:
+            numbers = {name: build.generation.number for name, build in self._attached.items() if view in (None, name)}
+            return [one for one in self._parked.values() if numbers.get(one.slice.view) == one.slice.generation]
+
+    def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
+        with self._lock:
+            return self._lines.get((slice_id, key), [])[:limit]
+
+    def request_retry(self, view: str, key: str) -> bool:
+        return self._request(view, key, retry_requested=True, discard_requested=False)
+
+    def discard(self, view: str, key: str) -> bool:
+        return self._request(view, key, retry_requested=False, discard_requested=True)
+
+    def _request(self, view: str, key: str, **wanted: bool) -> bool:
+        with self._lock:
+            lines = [(one.slice, one.key) for one in self.parked(view) if one.key == key]
+            for line in lines:
+                self._parked[line] = msgspec.structs.replace(self._parked[line], **wanted)
+            return bool(lines)
+
+    def _live_of_shape(self, view: AnyView) -> Build | None:
+        builds = self.builds.get(view.name, [])
+        return next((one for one in builds if one.generation.state == "live" and one.shape == shape_of(view)), None)
+
+    def _is_standing(self, slice_id: SliceId, expected: int, lines: Any) -> bool:
+        build = self._attached.get(slice_id.view)
+        if build is None or build.positions.get(slice_id) != expected:
+            return False
+        return all(self._lines.get((slice_id, key), [None])[0] == first for key, first in lines.items())
+
+    def _refuse(self, act: Advance | Drain) -> None:
+        """Raises for a row that no store could hold, before anything is changed."""
+        if act.slice.view in self._attached:
+            columns = Columns(self._attached[act.slice.view].view)
+            for key, row in act.rows.items():
+                if row is not None:
+                    columns.encode(key, row.value)
+
+    def _write(self, act: Advance | Drain) -> None:
+        rows = self._attached[act.slice.view].rows
+        for key, row in act.rows.items():
+            if row is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = row
+
+    def _extend(self, line: Line, positions: Sequence[int], error: str) -> None:
+        waiting = self._lines.setdefault(line, [])
+        waiting += positions
+        known = self._parked.get(line)
+        if known is None:
+            self._parked[line] = ParkedKey(*line, positions[0], error, len(waiting), 1, datetime.now(UTC))
+        else:
+            self._parked[line] = msgspec.structs.replace(known, waiting=len(waiting))
+
+
+def _anchor(value: Any, key: str) -> tuple[Any, ...]:
+    """Sorts as every store does: absent values first, texts by their bytes, ties by the key."""
+    sortable = value.encode() if isinstance(value, str) else value
+    return (value is not None, sortable if value is not None else 0, key.encode())
