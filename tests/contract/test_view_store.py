@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
@@ -141,6 +142,7 @@ def test_a_checkpoint_is_never_newer_than_the_row_shown_with_it(where: Place) ->
             for position in range(150):
                 moved = {key: Everything(key, position + 1) for key in ("a", "b")}
                 assert writer.commit([advance(slice_id, position, position + 1, **moved)])
+                time.sleep(0.0005)  # a store in memory would be done before anybody looks
         finally:
             is_done.set()
 

@@ -1,4 +1,4 @@
-"""Rows in memory: a twin of the view stores, which passes their suite. It lives as long as the process, and is as slow as it is short."""
+"""Rows in memory: a twin of the view stores, which passes their suite and lives as long as the process."""
 
 from __future__ import annotations
 
