@@ -27,7 +27,9 @@ from twofold.kernel.errors import Misconfigured
 from twofold.lease_keeper import Holding
 from twofold.monitoring.facts import Facts, serve_metrics
 from twofold.monitoring.metrics import Metrics
-from twofold.monitoring.observed import observe_event_store, observe_execute, observe_queue, observe_view_store
+from twofold.monitoring.observed.gateway import observe_queue, query_observer, refusal_counter
+from twofold.monitoring.observed.readmodels import observe_projection
+from twofold.monitoring.observed.workers import observe_event_store, observe_execute
 from twofold.readmodels.projection.projector import Projector
 from twofold.settings import Settings
 from twofold.wiring import House, open_house
@@ -92,26 +94,31 @@ def run_up(settings: Settings, on_ready: OnReady) -> None:
 
 
 def _serve(house: House, metrics: Metrics, queue: Outbox, reuse_port: bool, on_ready: OnReady | None = None) -> None:
-    rooms = twofold.gateway.app.Rooms(
+    ports = twofold.gateway.app.GatewayPorts(
         domain=house.domain,
         codec=house.codec,
         queue=observe_queue(queue, metrics),
-        events=house.events,
-        views=house.views,
+        inbox=house.events,
+        history=house.events,
+        parked_commands=house.events,
+        rows=house.views,
+        parked_keys=house.views,
         bell=house.bell,
         outcomes=house.outcomes,
         clock=house.clock,
         lanes_total=house.settings.lanes,
+        bus_description={"channels": {}, "operations": {}, "messages": {}},
         depths=house.depths,
-        metrics=metrics.exposition,
-        observe_query=metrics.observe_query,
+        exposition=metrics.exposition,
+        observe_query=query_observer(metrics),
+        count_refusal=refusal_counter(metrics),
         describe={"title": f"Twofold: {house.domain.name}", "version": VERSION},
     )
 
     async def serve() -> None:
         await queue.start()
         try:
-            app = twofold.gateway.app.application(rooms)
+            app = twofold.gateway.app.application(ports)
             await twofold.gateway.app.serve(
                 app, house.settings.host, house.settings.port, reuse_port=reuse_port, on_ready=on_ready
             )
@@ -143,7 +150,7 @@ def _projecting(house: House, metrics: Metrics) -> Iterator[None]:
     """One thread folds the slices this process holds."""
     views = [view for view in house.domain.views.values() if view.sync == "async"]
     slices = {str(slice_id): slice_id for view in views for slice_id in house.generations[view.name].slice_ids()}
-    projector = Projector(house.events, observe_view_store(house.views, metrics), views, house.codec, house.bell)
+    projector = Projector(house.events, observe_projection(house.views, metrics), views, house.codec, house.bell)
     stop = Event()
     thread = Thread(target=projector.run, args=(stop,), name="projector")
 
@@ -188,7 +195,9 @@ def _member(
 
 
 def _facts(house: House) -> Facts:
-    return Facts(house.events, house.views, list(house.domain.views), house.leases, house.depths, house.clock)
+    return Facts(
+        house.events, house.events, house.views, house.views, list(house.domain.views), house.leases, house.depths, house.clock
+    )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.http.headers import Token
-from twofold.gateway.http.threads import Threads, Together
+from twofold.gateway.http.threads import BatchLoader, Threads
 from twofold.gateway.queries.lag import FRESH_SECONDS, LagReports
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.ports import Rows
@@ -41,19 +41,19 @@ class Reading(NamedTuple, Generic[AnswerT]):
 class ConsistentReads:
     """Lives on the event loop."""
 
-    def __init__(self, views: Rows, board: OutcomeBoard, progress: ProgressBoard, lag: LagReports, threads: Threads) -> None:
-        self._views = views
+    def __init__(self, rows: Rows, board: OutcomeBoard, progress: ProgressBoard, lag: LagReports, threads: Threads) -> None:
+        self._rows = rows
         self._board = board
         self._progress = progress
         self._lag = lag
         self._threads = threads
-        self._rows: dict[str, Together[str, Found]] = {}
+        self._loaders: dict[str, BatchLoader[str, Found]] = {}
 
     async def row(self, view: AnyView, key: str, token: Token | None = None, wait_seconds: float = 0.0) -> Reading[Found]:
         """The row, with everything the token stands for folded into it; not reached when that took too long."""
 
         async def read() -> Found:
-            found = await self._together(view.name).get(key)
+            found = await self._loader(view.name).load(key)
             assert found is not None, "a view store answers for every key"
             return found
 
@@ -75,7 +75,7 @@ class ConsistentReads:
         """A page of rows; the slowest slice of the view must have reached the token."""
 
         async def read() -> RowPage:
-            return await self._threads.run(lambda: self._views.find(view.name, query))
+            return await self._threads.run(lambda: self._rows.find(view.name, query))
 
         if token is None:
             return Reading(await read(), None, True)
@@ -114,9 +114,9 @@ class ConsistentReads:
         parked = (await self._lag.current()).parked.get((view.name, key))
         return parked is not None and required is not None and parked.position <= required
 
-    def _together(self, name: str) -> Together[str, Found]:
-        together = self._rows.get(name)
-        if together is None:
-            together = Together(self._threads, lambda keys: dict(zip(keys, self._views.get(name, keys), strict=True)))
-            self._rows[name] = together
-        return together
+    def _loader(self, name: str) -> BatchLoader[str, Found]:
+        loader = self._loaders.get(name)
+        if loader is None:
+            loader = BatchLoader(self._threads, lambda keys: dict(zip(keys, self._rows.get(name, keys), strict=True)))
+            self._loaders[name] = loader
+        return loader

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 import twofold.bus.dispatch.broker
 import twofold.bus.embedded.transport
@@ -23,13 +24,27 @@ from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.migrate import migrate
 from twofold.eventstore.sqlite import SqliteEventStore
 from twofold.kernel.codec import Codec
-from twofold.kernel.domain import domain_of
+from twofold.kernel.domain import Domain, domain_of
+from twofold.kernel.envelope import Envelope
 from twofold.kernel.ports import CommandQueue, Log, ViewStore
+from twofold.kernel.rows import Progress
 from twofold.readmodels.projection.projector import Projector
 from twofold.workers.execute import Executor
 
 LANES = 2
 SLICES = 2
+BUS_DESCRIPTION: dict[str, Any] = {
+    "channels": {
+        "lane": {"address": "lane.{lane}", "messages": {"batch": {"$ref": "#/components/messages/batch"}}},
+        "rings": {"address": "rings", "messages": {"advanced": {"$ref": "#/components/messages/advanced"}}},
+    },
+    "operations": {"sendCommands": {"action": "send", "channel": {"$ref": "#/channels/lane"}}},
+    "messages": {
+        "batch": {"summary": "Commands.", "contentType": "application/json", "payload": list[Envelope]},
+        "advanced": {"summary": "Progress.", "contentType": "application/json", "payload": list[Progress]},
+    },
+}
+"""As a bus describes itself."""
 
 
 class SystemClock:
@@ -58,6 +73,7 @@ class Rig:
         self.parts = parts
         self.stop = stop
         self.queries: list[tuple[str, int]] = []
+        self.refusals: list[tuple[str, str]] = []
 
     async def call(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         """Header names with underscores for dashes; a `bytes` body is sent as it is."""
@@ -160,17 +176,23 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
         inner = parts.queue._queue
         await inner.start()
         queries: list[tuple[str, int]] = []
-        rooms = twofold.gateway.app.Rooms(
+        refusals: list[tuple[str, str]] = []
+        ports = twofold.gateway.app.GatewayPorts(
             domain=domain,
             codec=Codec(domain),
             queue=parts.queue,
-            events=parts.events,
-            views=parts.views,
+            inbox=parts.events,
+            history=parts.events,
+            parked_commands=parts.events,
+            rows=parts.views,
+            parked_keys=parts.views,
             bell=parts.bell,
             outcomes=parts.outcomes,
             clock=SystemClock(),
             lanes_total=LANES,
-            metrics=lambda: (b"twofold_log_head 1\n", "text/plain; version=0.0.4"),
+            bus_description=BUS_DESCRIPTION,
+            count_refusal=lambda neighbour, reason: refusals.append((neighbour, reason)),
+            exposition=lambda: (b"twofold_log_head 1\n", "text/plain; version=0.0.4"),
             observe_query=lambda view, status, seconds: queries.append((view, status)),
             depths=lambda: {str(lane): 0 for lane in range(LANES)},
             describe={"title": "Tallies", "version": "1"},
@@ -183,10 +205,38 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
         try:
             async with aiohttp.ClientSession() as session, serving:
                 port = await serving.enter_async_context(
-                    twofold.gateway.app.listen(twofold.gateway.app.application(rooms), "127.0.0.1", 0)
+                    twofold.gateway.app.listen(twofold.gateway.app.application(ports), "127.0.0.1", 0)
                 )
                 made = Rig(session, port, parts, serving.aclose)
-                made.queries = queries
+                made.queries, made.refusals = queries, refusals
                 yield made
         finally:
             await inner.close()
+
+
+def unconnected(domain: Domain) -> twofold.gateway.app.GatewayPorts:
+    """Ports behind which nobody answers: enough to ask an application what it would answer to."""
+
+    class Nobody:
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_: pytest.fail(f"{name} was called")
+
+    nobody: Any = Nobody()
+    return twofold.gateway.app.GatewayPorts(
+        domain=domain,
+        codec=Codec(domain),
+        clock=SystemClock(),
+        queue=nobody,
+        inbox=nobody,
+        history=nobody,
+        parked_commands=nobody,
+        rows=nobody,
+        parked_keys=nobody,
+        bell=nobody,
+        outcomes=nobody,
+        lanes_total=LANES,
+        bus_description=BUS_DESCRIPTION,
+        exposition=nobody.scrape,
+        observe_query=nobody.observe,
+        count_refusal=nobody.count,
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-import twofold.gateway.http.body
+import twofold.gateway.http.request
 from tests.system.gateway_domain import EXPLOSIVE
 from tests.system.gateway_rig import Rig, is_problem, rig
 from twofold.kernel.ids import command_id_for, new_command_id
@@ -310,7 +310,7 @@ async def test_bulk_is_bounded_and_keeps_the_order_of_a_stream(running: Rig) -> 
 
 async def test_a_body_that_does_not_arrive_in_time_is_408(running: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that trickles must not hold a connection for ever."""
-    monkeypatch.setattr(twofold.gateway.http.body, "BODY_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(twofold.gateway.http.request, "BODY_SECONDS_MAX", 0.3)
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     writer.write(b"POST /commands/Count HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
