@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -26,6 +27,7 @@ from twofold.eventstore.sqlite import SqliteEventStore
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain, domain_of
 from twofold.kernel.envelope import Envelope
+from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ports import CommandQueue, Log, ViewStore
 from twofold.kernel.rows import Progress
 from twofold.readmodels.projection.projector import Projector
@@ -92,10 +94,10 @@ class Rig:
         return await self.call("POST", "/commands/Count", {"tally_id": tally_id, "by": by, "colour": colour}, **headers)
 
 
-def is_problem(answer: Answer, status: int, kind: str) -> dict[str, Any]:
+def is_problem(answer: Answer, status: int, problem_type: str) -> dict[str, Any]:
     assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer.json
     problem: dict[str, Any] = answer.json
-    assert problem["type"] == f"/problems/{kind}", problem
+    assert problem["type"] == f"/problems/{problem_type}", problem
     assert problem["status"] == status
     assert problem["title"] and problem["detail"]
     return problem
@@ -122,15 +124,20 @@ class Parts:
 
 
 class GatedQueue:
-    """The queue, with a door that a test can shut."""
+    """The queue, which a test can shut, or fill for some streams."""
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue
         self.is_shut = False
+        self.full_streams: set[str] = set()
         self.put_count = 0
 
     def put(self, envelope: Any) -> Any:
         self.put_count += 1
+        if envelope.stream in self.full_streams:
+            refused = asyncio.get_running_loop().create_future()
+            refused.set_exception(Unavailable(Neighbour.LANES, "too many commands wait", is_overload=True))
+            return refused
         return self._queue.put(envelope)
 
     def is_ready(self) -> bool:

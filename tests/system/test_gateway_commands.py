@@ -238,6 +238,24 @@ async def test_a_gateway_that_cannot_accept_says_503_and_when_to_come_back(runni
         answer = await running.call("POST", path, body)
         is_problem(answer, 503, "unavailable")
         assert int(answer.headers["Retry-After"]) >= 1
+    assert running.refusals == [("lanes", "not ready")] * 2
+
+
+async def test_a_gateway_that_is_overloaded_says_so_and_counts_it_for_each_item(running: Rig) -> None:
+    """Absence needs somebody to look, overload needs less traffic: whoever reads the answer or the metric must know which."""
+    running.parts.queue.full_streams = {"tally-b"}
+    answer = await running.count("b")
+    is_problem(answer, 503, "overloaded")
+    assert answer.headers["Retry-After"] == "1"
+    items = [{"type": "Count", "data": {"tally_id": name}} for name in "abcb"]
+    bulk = (await running.call("POST", "/commands", items)).json
+    assert [item["index"] for item in bulk["accepted"]] == [0, 2]
+    assert [(item["index"], item["problem"]["type"]) for item in bulk["refused"]] == [
+        (1, "/problems/overloaded"),
+        (3, "/problems/overloaded"),
+    ]
+    assert running.refusals == [("lanes", "too many commands wait")] * 3
+    assert (await running.call("GET", "/problems/overloaded")).json["status"] == 503
 
 
 async def test_a_correlation_id_is_written_into_the_events(running: Rig) -> None:
