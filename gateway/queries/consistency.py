@@ -29,7 +29,7 @@ TICK_SECONDS = 0.1
 AnswerT = TypeVar("AnswerT", Found, RowPage)
 
 
-class Reading(NamedTuple, Generic[AnswerT]):
+class ViewReading(NamedTuple, Generic[AnswerT]):
     """What was read last. `required` is None while the command of the token is undecided."""
 
     answer: AnswerT
@@ -49,7 +49,7 @@ class ConsistentReads:
         self._threads = threads
         self._loaders: dict[str, BatchLoader[str, Found]] = {}
 
-    async def row(self, view: AnyView, key: str, token: Token | None = None, wait_seconds: float = 0.0) -> Reading[Found]:
+    async def row(self, view: AnyView, key: str, token: Token | None = None, wait_seconds: float = 0.0) -> ViewReading[Found]:
         """The row, with everything the token stands for folded into it; not reached when that took too long."""
 
         async def read() -> Found:
@@ -58,7 +58,7 @@ class ConsistentReads:
             return found
 
         if token is None:
-            return Reading(await read(), None, True)
+            return ViewReading(await read(), None, True)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_seconds
         number = self._progress.slice_number(view.name, key)
@@ -71,24 +71,26 @@ class ConsistentReads:
                 return reading._replace(is_reached=False, state="parked")
             await asyncio.sleep(min(FRESH_SECONDS, left))
 
-    async def page(self, view: AnyView, query: Query, token: Token | None = None, wait_seconds: float = 0.0) -> Reading[RowPage]:
+    async def page(
+        self, view: AnyView, query: Query, token: Token | None = None, wait_seconds: float = 0.0
+    ) -> ViewReading[RowPage]:
         """A page of rows; the slowest slice of the view must have reached the token."""
 
         async def read() -> RowPage:
             return await self._threads.run(lambda: self._rows.find(view.name, query))
 
         if token is None:
-            return Reading(await read(), None, True)
+            return ViewReading(await read(), None, True)
         deadline = asyncio.get_running_loop().time() + wait_seconds
         return await self._reach(view, None, token, deadline, read)
 
     async def _reach(
         self, view: AnyView, number: int | None, token: Token, deadline: float, read: Callable[[], Awaitable[AnswerT]]
-    ) -> Reading[AnswerT]:
+    ) -> ViewReading[AnswerT]:
         loop = asyncio.get_running_loop()
         required = await self._position(token, deadline - loop.time())
         if required is None:
-            return Reading(await read(), None, False, "pending")
+            return ViewReading(await read(), None, False, "pending")
         # An inline view moves with the log itself and tells nobody; its last hint says nothing.
         hint = None if view.sync == "inline" else self._progress.position(view.name, number)
         if hint is not None and hint < required:
@@ -96,10 +98,10 @@ class ConsistentReads:
         while True:
             answer = await read()
             if answer.position >= required:
-                return Reading(answer, required, True)
+                return ViewReading(answer, required, True)
             left = deadline - loop.time()
             if left <= 0:
-                return Reading(answer, required, False, "behind")
+                return ViewReading(answer, required, False, "behind")
             of_slice = answer.slice.slice if isinstance(answer, Found) else None
             await self._progress.reached(view.name, of_slice, required, min(TICK_SECONDS, left))
 

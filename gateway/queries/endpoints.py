@@ -29,7 +29,7 @@ from twofold.gateway.http.headers import (
 from twofold.gateway.http.operation import AWAY, EVENT_STREAM, JSON, TEXT, Operation, Parameter, Reply, Route
 from twofold.gateway.http.problem import Problem, problem_of
 from twofold.gateway.http.request import LIMIT, ROW_KEY, Params, path_text
-from twofold.gateway.queries.consistency import ConsistentReads, Reading
+from twofold.gateway.queries.consistency import ConsistentReads, ViewReading
 from twofold.gateway.queries.lag import LagReports
 from twofold.gateway.queries.live import LiveAnswers
 from twofold.kernel.domain import Domain
@@ -108,7 +108,7 @@ class ViewEndpoints:
         body = encode({"items": [row.value for row in page.rows], "next": page.next})
         return web.Response(body=body, content_type=JSON, headers=headers)
 
-    def _headers(self, view: AnyView, reading: Reading[Any], preferences: Preferences) -> dict[str, str]:
+    def _headers(self, view: AnyView, reading: ViewReading[Any], preferences: Preferences) -> dict[str, str]:
         """Raises Problem view-behind for a reading that does not show what it should, unless stale is good enough."""
         position = reading.answer.position
         if not reading.is_reached and not preferences.is_lenient:

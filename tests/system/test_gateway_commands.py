@@ -31,7 +31,7 @@ async def idle(tmp_path: Path) -> AsyncIterator[Rig]:
         yield made
 
 
-async def test_a_wish_is_answered_202_with_its_id_as_the_token(idle: Rig) -> None:
+async def test_a_command_is_answered_202_with_its_id_as_the_token(idle: Rig) -> None:
     answer = await idle.count("a", 2)
     assert answer.status == 202
     command_id = answer.json["command_id"]
@@ -58,7 +58,7 @@ async def test_whoever_waits_gets_the_outcome(running: Rig) -> None:
     assert again.json == answer.json
 
 
-async def test_a_wish_that_changes_nothing_is_ignored_and_says_so(running: Rig) -> None:
+async def test_a_command_that_changes_nothing_is_ignored_and_says_so(running: Rig) -> None:
     answer = await running.count("a", 0, Prefer="wait=5")
     assert (answer.status, answer.json["status"], answer.json["events"]) == (200, "ignored", [])
 
@@ -128,7 +128,7 @@ async def test_a_key_survives_a_restart_of_the_gateway(tmp_path: Path) -> None:
         assert after.parts.queue.put_count == 0
 
 
-async def test_an_expected_version_that_moved_is_412_at_the_door(running: Rig) -> None:
+async def test_an_expected_version_that_moved_is_412_before_it_is_queued(running: Rig) -> None:
     assert (await running.count("a", If_Match='"0"', Prefer="wait=5")).status == 200
     assert (await running.count("a", If_Match='"1"', Prefer="wait=5")).status == 200
     problem = is_problem(await running.count("a", If_Match='"1"'), 412, "stream-moved")
@@ -137,7 +137,7 @@ async def test_an_expected_version_that_moved_is_412_at_the_door(running: Rig) -
 
 
 async def test_an_expected_version_that_moves_on_the_way_is_412_for_whoever_waits(idle: Rig) -> None:
-    """Two clients that saw the same version: the door cannot know who is first, the worker does."""
+    """Two clients that saw the same version: the gateway cannot know who is first, the worker does."""
     first = asyncio.create_task(idle.count("a", If_Match='"0"', Prefer="wait=10"))
     await asyncio.sleep(0.1)
     second = asyncio.create_task(idle.count("a", If_Match='"0"', Prefer="wait=10"))

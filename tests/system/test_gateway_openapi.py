@@ -83,7 +83,7 @@ def test_every_call_answers_as_the_document_says(case: Any, url: str) -> None:
     if case.headers.get("Prefer") is not None:
         case.headers["Prefer"] = "wait=0.05, handling=lenient"
     response = case.call(base_url=url, timeout=20)
-    # A token from the future is answered 503, and rightly: that is the one status of its kind that is no fault.
+    # A token from the future is answered 503, and rightly: that is the one 5xx that is no fault.
     case.validate_response(response, checks=CHECKS[1:] if response.status_code == 503 else CHECKS)
 
 
@@ -92,9 +92,9 @@ def test_every_reference_in_the_documents_leads_somewhere(domain: Any) -> None:
     documents = (document_of(domain), asyncapi(domain, BUS_DESCRIPTION, {}))
     for document in documents:
         for reference in _references(document):
-            place: Any = document
+            part: Any = document
             for step in reference.removeprefix("#/").split("/"):
-                place = place[step]
+                part = part[step]
 
 
 def test_every_command_and_view_of_the_domain_has_its_path() -> None:
@@ -124,8 +124,12 @@ def undocumented(app: web.Application, document: Json) -> set[str]:
 async def unanswered(app: web.Application, document: Json) -> set[str]:
     """Calls of the document that the router knows nothing of."""
     calls = [(method.upper(), path) for path, methods in document["paths"].items() for method in methods]
-    resolved = {call: await app.router.resolve(make_mocked_request(*call)) for call in calls}
-    return {f"{method} {path}" for (method, path), match in resolved.items() if match.http_exception is not None}
+    found = set()
+    for method, path in calls:
+        asked = make_mocked_request(method, path.replace("{", "").replace("}", ""))
+        if (await app.router.resolve(asked)).http_exception is not None:
+            found.add(f"{method} {path}")
+    return found
 
 
 @pytest.mark.parametrize("domain", [domain_of(gateway_domain), domain_of(shop)], ids=lambda domain: domain.name)
