@@ -70,7 +70,8 @@ class Room:
         return self.log.outcomes([command_id]).get(command_id)
 
     async def admit(self, *envelopes: Envelope) -> list[Verdict]:
-        return await self.admission.admit(envelopes)
+        async with asyncio.timeout(5):
+            return await self.admission.admit(envelopes)
 
 
 @pytest.fixture
