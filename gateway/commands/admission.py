@@ -101,22 +101,30 @@ class Admission:
         """
         if not self._queue.is_ready():
             raise Unavailable(Neighbour.LANES, "not ready")
-        keyed = [envelope.command_id for envelope in envelopes if is_made_of_key(envelope.command_id)]
+        keyed, conditional = [], []
+        for index, envelope in enumerate(envelopes):
+            if is_made_of_key(envelope.command_id):
+                keyed.append(envelope.command_id)
+            # A parked command that is tried again was let in once: whether its stream has moved is for its outcome to say.
+            if envelope.expected_version is not None and envelope.attempt == 1:
+                conditional.append(index)
+        verdicts: list[Verdict] = [None] * len(envelopes)
         if keyed:
             await self._look_up(keyed)
-        verdicts: list[Verdict] = [None] * len(envelopes)
-        # A parked command that is tried again was let in once: whether its stream has moved is for its outcome to say.
-        conditional = [i for i, one in enumerate(envelopes) if one.expected_version is not None and one.attempt == 1]
         if conditional:
             await self._check_versions(envelopes, conditional, verdicts)
         waiting: list[tuple[int, Awaitable[None]]] = []
         for index, envelope in enumerate(envelopes):
-            if verdicts[index] is None:
-                try:
-                    if not self._is_known(envelope):
-                        waiting.append((index, self._enter(envelope)))
-                except Problem as problem:
-                    verdicts[index] = problem
+            if verdicts[index] is not None:
+                continue
+            if envelope.attempt == 1 and not is_made_of_key(envelope.command_id):
+                waiting.append((index, self._put(envelope)))  # its id was minted for it: nobody else can bring it
+                continue
+            try:
+                if not self._is_known(envelope):
+                    waiting.append((index, self._enter(envelope)))
+            except Problem as problem:
+                verdicts[index] = problem
         for index, durable in waiting:
             try:
                 await durable
@@ -165,15 +173,17 @@ class Admission:
         return not isinstance(earlier, _Entering) and earlier.attempt >= envelope.attempt
 
     def _enter(self, envelope: Envelope) -> Awaitable[None]:
-        """Put it into its lane, or wait with whoever just did. Shielded where others may wait for the same."""
+        """Put it into its lane, or wait with whoever just did: shielded, for one who gives up must not end it for the others."""
         entering = self._entering.get(envelope.command_id)
         if entering is None or entering.attempt < envelope.attempt:
-            entering = _Entering(envelope.fingerprint, envelope.attempt, self._queue.put(envelope))
+            entering = _Entering(envelope.fingerprint, envelope.attempt, self._put(envelope))
             self._entering[envelope.command_id] = entering
-            entering.durable.add_done_callback(lambda done: self._entered(envelope, done))
-            if envelope.attempt == 1 and not is_made_of_key(envelope.command_id):
-                return entering.durable
         return asyncio.shield(entering.durable)
+
+    def _put(self, envelope: Envelope) -> asyncio.Future[None]:
+        durable = self._queue.put(envelope)
+        durable.add_done_callback(lambda done: self._entered(envelope, done))
+        return durable
 
     def _entered(self, envelope: Envelope, done: asyncio.Future[None]) -> None:
         entering = self._entering.get(envelope.command_id)
