@@ -1,6 +1,7 @@
-"""The gateway's composition: ports in, an aiohttp application out. serving.py puts it on a socket.
+"""The gateway's composition: ports in, an aiohttp application out. http/server.py puts it on a socket.
 
-Rooms ──> boards (what was heard), threads (what is read) ──> door, reads, reports ──> routes ──> application
+GatewayPorts ──> boards (what was heard), threads (what is read) ──> admission, reads, reports ──> routes ──> application
+                                                                                              └──> documents
 """
 
 from __future__ import annotations
@@ -9,83 +10,99 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
-from twofold.gateway.commands.admission import Door
-from twofold.gateway.commands.bulk import Bulk
-from twofold.gateway.commands.endpoints import Commands
+from twofold.gateway.commands.admission import Admission, Mint
+from twofold.gateway.commands.bulk import BulkEndpoint
+from twofold.gateway.commands.endpoints import CommandEndpoints
 from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.documents.pages import Pages
-from twofold.gateway.http.body import COMMAND_BYTES_MAX
-from twofold.gateway.http.event_streams import Streams
+from twofold.gateway.http.event_streams import OpenEventStreams
+from twofold.gateway.http.operation import Route
 from twofold.gateway.http.problem import answer_problems
+from twofold.gateway.http.refusals import CountRefusal, Refusals
+from twofold.gateway.http.request import COMMAND_BYTES_MAX
 from twofold.gateway.http.server import listen, serve
-from twofold.gateway.http.threads import Threads, Together
-from twofold.gateway.log.endpoints import EventStreams
+from twofold.gateway.http.threads import BatchLoader, Threads
+from twofold.gateway.log.endpoints import LogEndpoints
 from twofold.gateway.operations.console import ConsoleData, Depths
-from twofold.gateway.operations.health import Health, Metrics
-from twofold.gateway.operations.parked import Parked
+from twofold.gateway.operations.health import Exposition, HealthEndpoints
+from twofold.gateway.operations.parked import ParkedEndpoints
 from twofold.gateway.queries.consistency import ConsistentReads
-from twofold.gateway.queries.endpoints import ObserveQuery, Views
+from twofold.gateway.queries.endpoints import ObserveQuery, ViewEndpoints
 from twofold.gateway.queries.lag import LagReports
-from twofold.gateway.queries.live import Follower
+from twofold.gateway.queries.live import LiveAnswers
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
-from twofold.kernel.ports import Bell, Clock, CommandQueue, Log, Outcomes, ViewStore
+from twofold.kernel.ports import Bell, Clock, CommandQueue, History, Inbox, Outcomes, ParkedCommands, ParkedKeys, Rows
 
-__all__ = ["Rooms", "application", "listen", "serve"]
+__all__ = ["ROUTES", "GatewayPorts", "application", "listen", "serve"]
+
+ROUTES: web.AppKey[list[Route]] = web.AppKey("ROUTES", list)
+"""Every route of the application, with what the documents say of it."""
 
 
 @dataclass(frozen=True)
-class Rooms:
-    """The ports a gateway speaks for. `describe` may give the API's `title` and `version`."""
+class GatewayPorts:
+    """What a gateway asks for. `describe` may give the API's `title` and `version`; `bus_description` is what the bus says of
+    its channels, operations and messages (documents/asyncapi.py)."""
 
     domain: Domain
     codec: Codec
+    clock: Clock
     queue: CommandQueue
-    events: Log
-    views: ViewStore
+    inbox: Inbox
+    history: History
+    parked_commands: ParkedCommands
+    rows: Rows
+    parked_keys: ParkedKeys
     bell: Bell
     outcomes: Outcomes
-    clock: Clock
     lanes_total: int
-    metrics: Metrics
+    bus_description: Mapping[str, Any]
+    exposition: Exposition
     observe_query: ObserveQuery
+    count_refusal: CountRefusal
     depths: Depths | None = None
     describe: Mapping[str, object] = field(default_factory=dict)
 
 
-def application(rooms: Rooms) -> web.Application:
+def application(ports: GatewayPorts) -> web.Application:
     """Every route of the contract. It listens to the bell and the outcomes for as long as it runs."""
-    threads, streams, progress = Threads(), Streams(), ProgressBoard()
-    inbox = Together(threads, rooms.events.outcomes)
-    board = OutcomeBoard(inbox.get)
-    lag = LagReports(rooms.domain, rooms.events, rooms.views, rooms.clock, threads, progress)
-    door = Door(rooms.domain, rooms.codec, rooms.clock, rooms.queue, board)
-    reads = ConsistentReads(rooms.views, board, progress, lag, threads)
-    app = web.Application(client_max_size=COMMAND_BYTES_MAX, middlewares=[cast(Middleware, answer_problems)])
+    threads, streams, progress = Threads(), OpenEventStreams(), ProgressBoard()
+    refusals = Refusals(ports.count_refusal)
+    board = OutcomeBoard(BatchLoader(threads, ports.inbox.outcomes).load)
+    mint = Mint(ports.domain, ports.codec, ports.clock)
+    admission = Admission(ports.queue, ports.inbox, ports.history, board, threads)
+    lag = LagReports(ports.domain, ports.history, ports.rows, ports.parked_keys, ports.clock, threads, progress)
+    reads = ConsistentReads(ports.rows, board, progress, lag, threads)
+    live = LiveAnswers(reads, progress, streams)
+    routes: list[Route] = []
+    pages = Pages(ports.domain, lambda: routes, ports.bus_description, ports.describe)
     for part in (
-        Commands(door, board, rooms.events, threads),
-        Bulk(door, board, rooms.events, threads),
+        CommandEndpoints(ports.domain, mint, admission, board),
+        BulkEndpoint(ports.domain, mint, admission, refusals),
+        ViewEndpoints(ports.domain, reads, lag, live, ports.observe_query),
         lag,
-        Views(rooms.domain, reads, lag, Follower(reads, progress, streams), rooms.observe_query),
-        EventStreams(rooms.domain, rooms.codec, rooms.events, threads, progress, streams),
-        Parked(rooms.domain, door, rooms.events, rooms.views, threads),
-        Health(rooms.queue, rooms.events, rooms.views, rooms.metrics, threads),
-        ConsoleData(door, board, lag, progress, rooms.events, rooms.depths, rooms.lanes_total, rooms.clock, threads),
-        Pages(rooms.domain, rooms.lanes_total, rooms.describe),
+        LogEndpoints(ports.domain, ports.codec, ports.history, threads, progress, streams),
+        ParkedEndpoints(ports.domain, admission, ports.parked_commands, ports.parked_keys, threads),
+        HealthEndpoints(ports.queue, ports.history, ports.rows, ports.exposition, threads),
+        ConsoleData(admission, board, lag, progress, ports.history, ports.depths, ports.lanes_total, ports.clock, threads),
+        pages,
     ):
-        app.router.add_routes(part.routes())
+        routes += part.routes()
+    app = web.Application(client_max_size=COMMAND_BYTES_MAX, middlewares=[answer_problems(refusals)])
+    app[ROUTES] = routes
+    app.router.add_routes([route.definition() for route in routes])
 
     async def listening(app: web.Application) -> AsyncIterator[None]:
         call = asyncio.get_running_loop().call_soon_threadsafe
         stops = (
-            rooms.outcomes.listen(lambda outcomes: _pass_on(call, board.hear_news, outcomes)),
-            rooms.bell.listen(
+            ports.outcomes.listen(lambda outcomes: _pass_on(call, board.hear_news, outcomes)),
+            ports.bell.listen(
                 on_ring=lambda position: _pass_on(call, progress.hear_ring, position),
                 on_advanced=lambda steps: _pass_on(call, progress.hear_progress, steps),
             ),
@@ -94,6 +111,7 @@ def application(rooms: Rooms) -> web.Application:
         yield
         for stop in stops:
             stop()
+        refusals.close()
         threads.close()
 
     async def close_streams(app: web.Application) -> None:

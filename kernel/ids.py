@@ -36,6 +36,11 @@ def command_id_for(principal: str, idempotency_key: str) -> str:
     return str(uuid.uuid5(IDEMPOTENCY_NAMESPACE, f"{len(principal)}:{principal}:{idempotency_key}"))
 
 
+def is_made_of_key(command_id: str) -> bool:
+    """Whether this id stands for an idempotency key, and so may come again: a UUIDv5, by its version digit."""
+    return command_id[14] == "5"
+
+
 def is_possible_command_id(text: str) -> bool:
     """Whether a gateway of this system can have handed out this id: a canonical UUIDv5, or a UUIDv7 not from the future."""
     try:

@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from twofold.kernel.errors import Unavailable
-from twofold.kernel.ports import Clock, Leases, Log, ViewStore
+from twofold.kernel.ports import Clock, History, Leases, ParkedCommands, ParkedLines, Rows
 from twofold.monitoring.lag import read_lag
 
 PARKED_COUNTED_MAX = 1_000
@@ -26,14 +26,17 @@ class Facts(Collector):
 
     def __init__(
         self,
-        events: Log,
-        views: ViewStore,
+        history: History,
+        parked_commands: ParkedCommands,
+        rows: Rows,
+        parked_lines: ParkedLines,
         view_names: Sequence[str],
         leases: Leases,
         depths: Callable[[], Mapping[str, int]],
         clock: Clock,
     ) -> None:
-        self._events, self._views, self._names = events, views, view_names
+        self._history, self._parked_commands = history, parked_commands
+        self._rows, self._parked_lines, self._names = rows, parked_lines, view_names
         self._leases, self._depths, self._clock = leases, depths, clock
         self._log = structlog.get_logger(room="monitoring")
 
@@ -52,8 +55,8 @@ class Facts(Collector):
         yield GaugeMetricFamily("twofold_facts_up", "1 when the facts could be read at this scrape.", value=up)
 
     def _read(self) -> list[Metric]:
-        lag = read_lag(self._events, self._views, self._names, self._clock)
-        parked = Counter(key.slice.view for key in self._views.parked())
+        lag = read_lag(self._history, self._rows, self._parked_lines, self._names, self._clock)
+        parked = Counter(key.slice.view for key in self._parked_lines.parked())
         views = lag.views.items()
         return [
             _by("lane", "twofold_lane_depth", "Messages waiting on a lane; dead: the dead letters.", self._depths()),
@@ -64,7 +67,9 @@ class Facts(Collector):
             _by("view", "twofold_view_parked_keys", "Keys behind a poison event.", {name: parked[name] for name, _ in views}),
             GaugeMetricFamily("twofold_log_head", "Last position of the log.", value=lag.head),
             GaugeMetricFamily(
-                "twofold_parked_commands", "Commands parked by a bug.", value=len(self._events.parked(PARKED_COUNTED_MAX))
+                "twofold_parked_commands",
+                "Commands parked by a bug.",
+                value=len(self._parked_commands.parked(PARKED_COUNTED_MAX)),
             ),
         ]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from twofold.kernel.ports import Clock, History, ViewStore
+from twofold.kernel.ports import Clock, History, ParkedLines, Rows
 
 LIVE_SECONDS_MAX = 1.0
 """A view whose oldest unseen event is younger than this is called live: it is merely busy."""
@@ -29,15 +29,15 @@ class Lag(msgspec.Struct, frozen=True):
     views: Mapping[str, ViewLag]
 
 
-def read_lag(events: History, views: ViewStore, names: Iterable[str], clock: Clock) -> Lag:
+def read_lag(history: History, rows: Rows, parked_lines: ParkedLines, names: Iterable[str], clock: Clock) -> Lag:
     """The lag of every view. A slice that never moved stands at 0. The head is read last, so lag is never negative."""
     lowest: dict[str, int] = {}
-    for slice_id, position in views.positions().items():
+    for slice_id, position in rows.positions().items():
         lowest[slice_id.view] = min(position, lowest.get(slice_id.view, position))
-    parked = {key.slice.view for key in views.parked()}
-    head, _ = events.head()
+    parked = {key.slice.view for key in parked_lines.parked()}
+    head, _ = history.head()
     positions = {name: min(lowest.get(name, 0), head) for name in names}
-    oldest = events.recorded_at({position + 1 for position in positions.values() if position < head})
+    oldest = history.recorded_at({position + 1 for position in positions.values() if position < head})
     now = clock.now()
 
     def lag_of(name: str, position: int) -> ViewLag:

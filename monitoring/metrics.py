@@ -5,6 +5,10 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from twofold.kernel.errors import Neighbour
+
+NO_ANSWER = "no answer"
+"""The reason that any neighbour may have; its series exist before anybody was refused."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -46,10 +50,11 @@ class Metrics:
         self.query_seconds = Histogram(
             "twofold_query_seconds", "Seconds to answer a query, waiting included.", ["view"], buckets=SECONDS, registry=registry
         )
-
-    def observe_query(self, view: str, status: int, seconds: float) -> None:
-        self.queries.labels(view, str(status)).inc()
-        self.query_seconds.labels(view).observe(seconds)
+        self.refusals = Counter(
+            "twofold_refusals", "Requests answered 503: who did not answer, and why.", ["neighbour", "reason"], registry=registry
+        )
+        for neighbour in Neighbour:
+            self.refusals.labels(neighbour.value, NO_ANSWER)
 
     def exposition(self) -> tuple[bytes, str]:
         """The text Prometheus scrapes, and its content type."""

@@ -18,14 +18,17 @@ import structlog
 import uvloop
 
 import twofold.bus.dispatch.broker
-import twofold.gateway.app
 from twofold import VERSION
+from twofold.bus.description import describe
 from twofold.deployment import Deployment
+from twofold.gateway.app import GatewayPorts, application, serve
 from twofold.kernel.errors import Misconfigured
 from twofold.lease_keeper import LeaseKeeper
 from twofold.monitoring.facts import Facts, serve_metrics
 from twofold.monitoring.metrics import Metrics
-from twofold.monitoring.observed import observe_event_store, observe_execute, observe_queue, observe_view_store
+from twofold.monitoring.observed.gateway import observe_queue, query_observer, refusal_counter
+from twofold.monitoring.observed.readmodels import observe_projection
+from twofold.monitoring.observed.workers import observe_event_store, observe_execute
 from twofold.readmodels.projection.projector import Projector
 from twofold.settings import Settings
 from twofold.wiring import open_deployment
@@ -89,38 +92,43 @@ def run_up(settings: Settings, on_ready: OnReady) -> None:
             _serve(deployment, ports, reuse_port=False, on_ready=on_ready)
 
 
-def _gateway_ports(deployment: Deployment, metrics: Metrics) -> twofold.gateway.app.Rooms:
-    return twofold.gateway.app.Rooms(
+def _gateway_ports(deployment: Deployment, metrics: Metrics) -> GatewayPorts:
+    settings = deployment.settings
+    return GatewayPorts(
         domain=deployment.domain,
         codec=deployment.codec,
+        clock=deployment.clock,
         queue=observe_queue(deployment.command_queue, metrics),
-        events=deployment.events,
-        views=deployment.rows,
+        inbox=deployment.events,
+        history=deployment.events,
+        parked_commands=deployment.events,
+        rows=deployment.rows,
+        parked_keys=deployment.rows,
         bell=deployment.bell,
         outcomes=deployment.outcomes,
-        clock=deployment.clock,
-        lanes_total=deployment.settings.lanes,
+        lanes_total=settings.lanes,
+        bus_description=describe(settings.namespace, settings.lanes, settings.is_embedded),
+        exposition=metrics.exposition,
+        observe_query=query_observer(metrics),
+        count_refusal=refusal_counter(metrics),
         depths=deployment.depths,
-        metrics=metrics.exposition,
-        observe_query=metrics.observe_query,
         describe={"title": f"Twofold: {deployment.domain.name}", "version": VERSION},
     )
 
 
-def _serve(deployment: Deployment, ports: twofold.gateway.app.Rooms, reuse_port: bool, on_ready: OnReady | None = None) -> None:
+def _serve(deployment: Deployment, ports: GatewayPorts, reuse_port: bool, on_ready: OnReady | None = None) -> None:
     """HTTP, until told to stop."""
     host, port = deployment.settings.host, deployment.settings.port
 
-    async def serve() -> None:
+    async def run() -> None:
         await deployment.command_queue.start()
         try:
-            app = twofold.gateway.app.application(ports)
-            await twofold.gateway.app.serve(app, host, port, reuse_port=reuse_port, on_ready=on_ready)
+            await serve(application(ports), host, port, reuse_port=reuse_port, on_ready=on_ready)
         finally:
             await deployment.command_queue.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve())
+        runner.run(run())
 
 
 @contextmanager
@@ -150,7 +158,7 @@ def _working(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
 def _projecting(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
     """One thread for each kind of store folds the slices this process holds."""
     views = deployment.followed
-    projection = observe_view_store(deployment.projection, metrics)
+    projection = observe_projection(deployment.projection, metrics)
     projector = Projector(deployment.events, projection, views, deployment.codec, deployment.bell)
     slices = {str(slice_id): slice_id for view in views for slice_id in deployment.generation(view).slice_ids()}
     stop = Event()
@@ -201,7 +209,16 @@ def _member(
 
 def _facts(deployment: Deployment) -> Facts:
     views = list(deployment.domain.views)
-    return Facts(deployment.events, deployment.rows, views, deployment.leases, deployment.depths, deployment.clock)
+    return Facts(
+        deployment.events,
+        deployment.events,
+        deployment.rows,
+        deployment.rows,
+        views,
+        deployment.leases,
+        deployment.depths,
+        deployment.clock,
+    )
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""The door: a command becomes an envelope, and an envelope is let in once.
+"""How a command gets in: JSON becomes an envelope, and an envelope is let in once.
 
-    JSON ── mint: decode strictly, name its stream, give it an id ──> Envelope ── enter ──> CommandQueue ──> durable: 202
+    JSON ── Mint.envelope: decode strictly, name its stream, give it an id ──> Envelope
+    Envelope ── Admission.admit: known here or in the inbox? expected version? ──> CommandQueue ──> durable: 202
 
 A command with an idempotency key has the same id every time. Whoever brings it again is let through without being queued
 again, as long as it is known here or decided; in the instant between, a second copy may travel, and the inbox drops it.
@@ -8,44 +9,41 @@ again, as long as it is known here or decided; in the instant between, a second 
 
 from __future__ import annotations
 
-from asyncio import Future
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from twofold.gateway.commands.outcomes import OutcomeBoard
-from twofold.gateway.http.params import STREAM_CHARS_MAX
 from twofold.gateway.http.problem import Problem
+from twofold.gateway.http.request import STREAM_CHARS_MAX
+from twofold.gateway.http.threads import Threads
 from twofold.kernel.codec import Codec, encode
+from twofold.kernel.codes import STREAM_MOVED
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope, fingerprint_of
-from twofold.kernel.errors import Malformed, Neighbour, Unavailable
-from twofold.kernel.ids import command_id_for, new_command_id
-from twofold.kernel.ports import Clock, CommandQueue
+from twofold.kernel.errors import Error, Malformed, Neighbour, Unavailable
+from twofold.kernel.ids import command_id_for, is_made_of_key, new_command_id
+from twofold.kernel.ports import Clock, CommandQueue, History, Inbox
 
 ANONYMOUS = "anonymous"
 
+Verdict = Problem | Error | None
+"""On one envelope: None when it is durable in its lane, now or since before; else why not."""
 
-class Door:
-    """Lives on the event loop."""
 
-    def __init__(self, domain: Domain, codec: Codec, clock: Clock, queue: CommandQueue, board: OutcomeBoard) -> None:
+class Mint:
+    """Makes envelopes."""
+
+    def __init__(self, domain: Domain, codec: Codec, clock: Clock) -> None:
         self._deciders: Mapping[str, tuple[str, str]] = {
             tag: (decider.name, decider.key) for tag, decider in domain.decider_of.items()
         }
         self._codec = codec
         self._clock = clock
-        self._queue = queue
-        self._board = board
-        self._entering: dict[str, tuple[str, Future[None]]] = {}
-        self.accepted_count = 0
 
-    def require_ready(self) -> None:
-        """Raises Unavailable when a command put now would only wait for its time to run out."""
-        if not self._queue.is_ready():
-            raise Unavailable(Neighbour.LANES, "not ready")
-
-    def mint(
+    def envelope(
         self,
         command_type: str,
         data: bytes,
@@ -74,39 +72,128 @@ class Door:
             expected_version=expected_version,
         )
 
-    def knows(self, envelope: Envelope) -> bool:
-        """Whether this very command has been let in before. Raises Problem key-reused when its id belongs to another one.
 
-        Complete only after the board has looked the id up in the inbox.
+class _Entering(NamedTuple):
+    """An envelope in its lane that is not known to be durable yet."""
+
+    fingerprint: str
+    attempt: int
+    durable: asyncio.Future[None]
+
+
+class Admission:
+    """Lives on the event loop."""
+
+    def __init__(self, queue: CommandQueue, inbox: Inbox, history: History, board: OutcomeBoard, threads: Threads) -> None:
+        self._queue = queue
+        self._inbox = inbox
+        self._history = history
+        self._board = board
+        self._threads = threads
+        self._entering: dict[str, _Entering] = {}
+        self.accepted_count = 0
+
+    async def admit(self, envelopes: Sequence[Envelope]) -> list[Verdict]:
+        """Let each of these in, once, and wait until it is durable: a verdict for each, in order; none spoils another's.
+
+        Envelopes of one stream keep their order. Raises Unavailable when a neighbour that all of them need is away: nothing
+        was let in.
         """
-        entering = self._entering.get(envelope.command_id)
-        earlier = self._board.outcome(envelope.command_id) or self._board.accepted(envelope.command_id)
-        fingerprint = entering[0] if entering else earlier.fingerprint if earlier else None
-        if fingerprint not in (None, envelope.fingerprint):
+        if not self._queue.is_ready():
+            raise Unavailable(Neighbour.LANES, "not ready")
+        keyed, conditional = [], []
+        for index, envelope in enumerate(envelopes):
+            if is_made_of_key(envelope.command_id):
+                keyed.append(envelope.command_id)
+            # A parked command that is tried again was let in once: whether its stream has moved is for its outcome to say.
+            if envelope.expected_version is not None and envelope.attempt == 1:
+                conditional.append(index)
+        verdicts: list[Verdict] = [None] * len(envelopes)
+        if keyed:
+            await self._look_up(keyed)
+        if conditional:
+            await self._check_versions(envelopes, conditional, verdicts)
+        waiting: list[tuple[int, Awaitable[None]]] = []
+        for index, envelope in enumerate(envelopes):
+            if verdicts[index] is not None:
+                continue
+            if envelope.attempt == 1 and not is_made_of_key(envelope.command_id):
+                waiting.append((index, self._put(envelope)))  # its id was minted for it: nobody else can bring it
+                continue
+            try:
+                if not self._is_known(envelope):
+                    waiting.append((index, self._enter(envelope)))
+            except Problem as problem:
+                verdicts[index] = problem
+        for index, durable in waiting:
+            try:
+                await durable
+            except Error as error:
+                verdicts[index] = error
+        return verdicts
+
+    async def _look_up(self, command_ids: Sequence[str]) -> None:
+        """Learn what became of these: one id together with what other requests ask for, many with one call of their own."""
+        if len(command_ids) == 1:
+            await self._board.find(command_ids[0])
+        else:
+            found = await self._threads.run(lambda: self._inbox.outcomes(command_ids))
+            self._board.hear(list(found.values()))
+
+    async def _check_versions(self, envelopes: Sequence[Envelope], indexes: Sequence[int], verdicts: list[Verdict]) -> None:
+        """A first look, so that most who are late lose at once; the worker looks again when it decides."""
+        asked = []
+        for index in indexes:
+            try:
+                if not self._is_known(envelopes[index]):
+                    asked.append(index)
+            except Problem as problem:
+                verdicts[index] = problem
+        streams = {envelopes[index].stream for index in asked}
+        versions = await self._threads.run(lambda: {stream: self._history.version(stream) for stream in streams}) if asked else {}
+        for index in asked:
+            version, expected = versions[envelopes[index].stream], envelopes[index].expected_version
+            if version != expected:
+                verdicts[index] = stream_moved(version, expected)
+
+    def _is_known(self, envelope: Envelope) -> bool:
+        """Whether this attempt at this very command has been let in before. Raises Problem key-reused for another command's id.
+
+        Complete only after the inbox was asked.
+        """
+        earlier = (
+            self._entering.get(envelope.command_id)
+            or self._board.outcome(envelope.command_id)
+            or self._board.accepted(envelope.command_id)
+        )
+        if earlier is None:
+            return False
+        if earlier.fingerprint != envelope.fingerprint:
             raise Problem("key-reused", "this idempotency key was used with another body", command_id=envelope.command_id)
-        return earlier is not None
+        return not isinstance(earlier, _Entering) and earlier.attempt >= envelope.attempt
 
-    def enter(self, envelope: Envelope) -> Future[None] | None:
-        """Put it into its lane: a future that ends as the queue's does. None when it has been let in before.
-
-        Cancelling the future would cancel it for everybody who came with the same key: shield it.
-        """
-        if self.knows(envelope):
-            return None
+    def _enter(self, envelope: Envelope) -> Awaitable[None]:
+        """Put it into its lane, or wait with whoever just did: shielded, for one who gives up must not end it for the others."""
         entering = self._entering.get(envelope.command_id)
-        if entering is not None:
-            return entering[1]
-        return self.enter_again(envelope)
+        if entering is None or entering.attempt < envelope.attempt:
+            entering = _Entering(envelope.fingerprint, envelope.attempt, self._put(envelope))
+            self._entering[envelope.command_id] = entering
+        return asyncio.shield(entering.durable)
 
-    def enter_again(self, envelope: Envelope) -> Future[None]:
-        """Put it into its lane whatever is known of it: a parked command that is retried, one attempt further."""
-        future = self._queue.put(envelope)
-        self._entering[envelope.command_id] = (envelope.fingerprint, future)
-        future.add_done_callback(lambda done: self._entered(envelope, done))
-        return future
+    def _put(self, envelope: Envelope) -> asyncio.Future[None]:
+        durable = self._queue.put(envelope)
+        durable.add_done_callback(lambda done: self._entered(envelope, done))
+        return durable
 
-    def _entered(self, envelope: Envelope, done: Future[None]) -> None:
-        self._entering.pop(envelope.command_id, None)
+    def _entered(self, envelope: Envelope, done: asyncio.Future[None]) -> None:
+        entering = self._entering.get(envelope.command_id)
+        if entering is not None and entering.durable is done:
+            del self._entering[envelope.command_id]
         if not done.cancelled() and done.exception() is None:
             self.accepted_count += 1
             self._board.accept(envelope)
+
+
+def stream_moved(version: int, expected: object) -> Problem:
+    details = {"version": version, "expected": expected}
+    return Problem("stream-moved", f"the stream is at version {version}, not at {expected}", code=STREAM_MOVED, details=details)

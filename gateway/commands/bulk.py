@@ -1,6 +1,6 @@
 """POST /commands: up to 1,000 commands in one body, each let in or refused by itself.
 
-JSON array or lines ──> mint each ──> one look into the inbox for all keys ──> enter each, in order ──> wait for all
+JSON array or lines ──> Mint each ──> Admission, all at once, in order ──> which were accepted, and which were not
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from aiohttp import web
 
-from twofold.gateway.commands.admission import Door
-from twofold.gateway.commands.outcomes import OutcomeBoard
+from twofold.gateway.commands.admission import Admission, Mint
 from twofold.gateway.http.answers import BulkAccepted, BulkAnswer, BulkRefused, encode
-from twofold.gateway.http.body import BULK_BYTES_MAX, COMMAND_BYTES_MAX, JSON, NDJSON, media_type_of, read_body
-from twofold.gateway.http.headers import printable
-from twofold.gateway.http.problem import Problem, problem_of
-from twofold.gateway.http.threads import Threads
+from twofold.gateway.http.headers import KEY, printable
+from twofold.gateway.http.operation import AWAY, JSON, NDJSON, OBJECT, Operation, Reply, Route
+from twofold.gateway.http.problem import Problem, note_refusal, problem_of
+from twofold.gateway.http.refusals import Refusals
+from twofold.gateway.http.request import BULK_BYTES_MAX, COMMAND_BYTES_MAX, media_type_of, read_body
+from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Error, Malformed
-from twofold.kernel.ports import Inbox
 
 ITEMS_MAX = 1_000
 ITEMS_A_TURN = 50
@@ -38,33 +38,33 @@ class BulkItem(msgspec.Struct, forbid_unknown_fields=True):
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _ITEM = msgspec.json.Decoder(BulkItem)
 
-Entered = tuple[int, str, "asyncio.Future[None] | None"]
-"""Place in the request, command id, and the queue's future (None: let in before)."""
 
+class BulkEndpoint:
+    def __init__(self, domain: Domain, mint: Mint, admission: Admission, refusals: Refusals) -> None:
+        self._domain = domain
+        self._mint = mint
+        self._admission = admission
+        self._refusals = refusals
 
-class Bulk:
-    def __init__(self, door: Door, board: OutcomeBoard, events: Inbox, threads: Threads) -> None:
-        self._door = door
-        self._board = board
-        self._events = events
-        self._threads = threads
-
-    def routes(self) -> Iterable[web.RouteDef]:
-        return [web.post("/commands", self.post)]
+    def routes(self) -> Iterable[Route]:
+        return [Route("POST", "/commands", self.post, (_sending_many(self._domain),))]
 
     async def post(self, request: web.Request) -> web.Response:
         media_type = media_type_of(request, JSON, NDJSON)
         items = _split(media_type, await read_body(request, BULK_BYTES_MAX))
-        self._door.require_ready()
         refused: list[BulkRefused] = []
-        minted = await self._mint(items, refused)
-        await self._recall([envelope.command_id for _, envelope, is_keyed in minted if is_keyed])
-        entered = self._enter(minted, refused)
-        accepted = await _confirmed(entered, refused)
+        minted = await self._minted(items, refused)
+        verdicts = await self._admission.admit([envelope for _, envelope in minted])
+        accepted = []
+        for (index, envelope), refusal in zip(minted, verdicts, strict=True):
+            if refusal is None:
+                accepted.append(BulkAccepted(index, envelope.command_id))
+            else:
+                refused.append(self._refused(index, refusal))
         refused.sort(key=lambda item: item.index)
         return web.Response(body=encode(BulkAnswer(accepted, refused)), status=202, content_type=JSON)
 
-    async def _mint(self, items: Sequence[bytes], refused: list[BulkRefused]) -> list[tuple[int, Envelope, bool]]:
+    async def _minted(self, items: Sequence[bytes], refused: list[BulkRefused]) -> list[tuple[int, Envelope]]:
         minted = []
         for index, text in enumerate(items):
             if index % ITEMS_A_TURN == ITEMS_A_TURN - 1:
@@ -72,42 +72,41 @@ class Bulk:
             try:
                 item = _item(text)
                 key = printable("idempotency_key", item.idempotency_key)
-                minted.append((index, self._door.mint(item.type, bytes(item.data), key), key is not None))
+                minted.append((index, self._mint.envelope(item.type, bytes(item.data), key)))
             except (Error, Problem) as error:
-                refused.append(_refusal(index, error))
+                refused.append(self._refused(index, error))
         return minted
 
-    async def _recall(self, command_ids: Sequence[str]) -> None:
-        """One look-up for all the ids made of keys, so that `Door.knows` is complete."""
-        if command_ids:
-            found = await self._threads.run(lambda: self._events.outcomes(command_ids))
-            self._board.hear(list(found.values()))
-
-    def _enter(self, minted: Sequence[tuple[int, Envelope, bool]], refused: list[BulkRefused]) -> list[Entered]:
-        entered: list[Entered] = []
-        for index, envelope, _ in minted:
-            try:
-                entered.append((index, envelope.command_id, self._door.enter(envelope)))
-            except (Error, Problem) as error:
-                refused.append(_refusal(index, error))
-        return entered
-
-
-async def _confirmed(entered: Sequence[Entered], refused: list[BulkRefused]) -> list[BulkAccepted]:
-    """Wait until every one of them is durable, or is known not to be."""
-    futures = {future for _, _, future in entered if future is not None}
-    if futures:
-        await asyncio.wait(futures)
-    accepted = []
-    for index, command_id, future in entered:
-        error = future.exception() if future is not None else None
-        if error is None:
-            accepted.append(BulkAccepted(index, command_id))
-        elif isinstance(error, Error):
-            refused.append(_refusal(index, error))
-        else:
+    def _refused(self, index: int, error: Problem | Error) -> BulkRefused:
+        problem = problem_of(error)
+        if problem is None:
             raise error
-    return accepted
+        note_refusal(self._refusals, problem)
+        return BulkRefused(index, problem.document())
+
+
+def _sending_many(domain: Domain) -> Operation:
+    item = {
+        "type": "object",
+        "required": ["type", "data"],
+        "additionalProperties": False,
+        "properties": {
+            "type": {"type": "string", "enum": list(domain.commands)},
+            "data": OBJECT,
+            "idempotency_key": {"anyOf": [KEY, {"type": "null"}]},
+        },
+    }
+    return Operation(
+        name="sendMany",
+        tag="commands",
+        summary=f"Up to {ITEMS_MAX} commands at once; each is accepted or refused by itself",
+        body={
+            JSON: {"type": "array", "maxItems": ITEMS_MAX, "items": item},
+            NDJSON: {"type": "string", "description": "One such object a line."},
+        },
+        replies={202: Reply("Which were accepted, and which were not.", BulkAnswer)},
+        problems=("malformed", "too-slow", "too-large", "unsupported-media-type", *AWAY),
+    )
 
 
 def _split(media_type: str, body: bytes) -> list[bytes]:
@@ -131,10 +130,3 @@ def _item(text: bytes) -> BulkItem:
         return _ITEM.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"not an object of type, data and idempotency_key: {error}") from error
-
-
-def _refusal(index: int, error: Exception) -> BulkRefused:
-    problem = problem_of(error)
-    if problem is None:
-        raise error
-    return BulkRefused(index, problem.document())

@@ -1,68 +1,78 @@
 """POST /commands/{Type} and GET /commands/{id}: one command in, and what became of it.
 
-headers, body ──> Door.mint ──> inbox (only with a key), version (only with If-Match) ──> Door.enter ──> 202, or the outcome
+headers, body ──> Mint ──> Admission ──> 202, or the outcome for whoever waits
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 
 from aiohttp import web
 
-from twofold.gateway.commands.admission import Door
+from twofold.gateway.commands.admission import Admission, Mint, stream_moved
 from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.http.answers import Accepted, CommandStatus, encode, status_of
-from twofold.gateway.http.body import COMMAND_BYTES_MAX, JSON, media_type_of, read_body
-from twofold.gateway.http.headers import NO_PREFERENCES, Preferences, expected_version_of, preferences_of, printable
-from twofold.gateway.http.params import Params, path_text
+from twofold.gateway.http.headers import (
+    CORRELATION_ID,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    NO_PREFERENCES,
+    PREFER,
+    Preferences,
+    expected_version_of,
+    preferences_of,
+    printable,
+)
+from twofold.gateway.http.operation import AWAY, JSON, Operation, Parameter, Reply, Route
 from twofold.gateway.http.problem import Problem
-from twofold.gateway.http.threads import Threads
+from twofold.gateway.http.request import COMMAND_BYTES_MAX, Params, media_type_of, path_text, read_body
 from twofold.kernel.codes import STREAM_MOVED
+from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.ids import is_possible_command_id
+from twofold.kernel.messages import Command
 from twofold.kernel.outcome import Outcome
-from twofold.kernel.ports import History
+
+COMMAND_ID = Parameter("path", "command_id", "From the 202.", {"type": "string", "format": "uuid"})
 
 
-class Commands:
-    def __init__(self, door: Door, board: OutcomeBoard, events: History, threads: Threads) -> None:
-        self._door = door
+class CommandEndpoints:
+    def __init__(self, domain: Domain, mint: Mint, admission: Admission, board: OutcomeBoard) -> None:
+        self._domain = domain
+        self._mint = mint
+        self._admission = admission
         self._board = board
-        self._events = events
-        self._threads = threads
 
-    def routes(self) -> Iterable[web.RouteDef]:
-        return [web.post("/commands/{name}", self.post), web.get("/commands/{name}", self.get)]
+    def routes(self) -> Iterable[Route]:
+        sending = tuple(_sending(tag, command) for tag, command in self._domain.commands.items())
+        return [
+            Route("POST", "/commands/{type}", self.post, sending),
+            Route("GET", "/commands/{command_id}", self.get, (STATUS_OPERATION,)),
+        ]
 
     async def post(self, request: web.Request) -> web.Response:
         headers = request.headers
         media_type_of(request, JSON)
         preferences = preferences_of(headers)
-        key = printable("Idempotency-Key", headers.get("Idempotency-Key"))
-        envelope = self._door.mint(
-            request.match_info["name"],
+        key = printable(IDEMPOTENCY_KEY.name, headers.get(IDEMPOTENCY_KEY.name))
+        envelope = self._mint.envelope(
+            request.match_info["type"],
             await read_body(request, COMMAND_BYTES_MAX),
             key,
             expected_version_of(headers),
-            printable("Correlation-Id", headers.get("Correlation-Id")),
+            printable(CORRELATION_ID.name, headers.get(CORRELATION_ID.name)),
         )
-        self._door.require_ready()
-        if key is not None:
-            await self._board.find(envelope.command_id)
-        if envelope.expected_version is not None and not self._door.knows(envelope):
-            await self._require_version(envelope)
-        confirmed = self._door.enter(envelope)
-        if confirmed is not None:
-            await (confirmed if key is None else asyncio.shield(confirmed))
+        (refusal,) = await self._admission.admit((envelope,))
+        if refusal is not None:
+            raise refusal
         if preferences.wait_seconds is None:
             return _accepted(envelope, NO_PREFERENCES)
         outcome = await self._board.wait(envelope.command_id, preferences.wait_seconds)
         return _accepted(envelope, preferences) if outcome is None else _decided(outcome, preferences)
 
     async def get(self, request: web.Request) -> web.Response:
-        Params(request, ())
-        command_id = path_text(request, "name")
+        Params(request)
+        command_id = path_text(request, COMMAND_ID)
         if not is_possible_command_id(command_id):
             raise Problem("no-such-command-id", "no gateway can have given out this id")
         preferences = preferences_of(request.headers)
@@ -84,11 +94,41 @@ class Commands:
             accepted_at=accepted.accepted_at if accepted else None,
         )
 
-    async def _require_version(self, envelope: Envelope) -> None:
-        """A first look, so that most lose at once; the worker looks again when it decides."""
-        version = await self._threads.run(lambda: self._events.version(envelope.stream))
-        if version != envelope.expected_version:
-            raise _moved(version, envelope.expected_version)
+
+def _sending(tag: str, command: type[Command]) -> Operation:
+    return Operation(
+        name=f"send{tag}",
+        tag="commands",
+        summary=tag,
+        description=(command.__doc__ or "").strip().split("\n\n")[0],
+        fills={"type": tag},
+        parameters=(PREFER, IDEMPOTENCY_KEY, IF_MATCH, CORRELATION_ID),
+        body={JSON: command},
+        replies={
+            200: Reply("Decided while you waited.", CommandStatus, ("Location", "Consistency-Token", "Preference-Applied")),
+            202: Reply("Durable; decided soon.", Accepted, ("Location", "Consistency-Token")),
+        },
+        problems=(
+            "malformed",
+            "too-slow",
+            "rejected",
+            "stream-moved",
+            "too-large",
+            "unsupported-media-type",
+            "key-reused",
+            *AWAY,
+        ),
+    )
+
+
+STATUS_OPERATION = Operation(
+    name="commandStatus",
+    tag="commands",
+    summary="What became of a command",
+    parameters=(COMMAND_ID, PREFER),
+    replies={200: Reply("Its status.", CommandStatus, ("Preference-Applied",))},
+    problems=("malformed", "no-such-command-id", *AWAY),
+)
 
 
 def _accepted(envelope: Envelope, preferences: Preferences) -> web.Response:
@@ -103,7 +143,7 @@ def _decided(outcome: Outcome, preferences: Preferences) -> web.Response:
         return web.Response(body=encode(status_of(outcome)), content_type=JSON, headers=headers)
     details = outcome.details or {}
     if outcome.code == STREAM_MOVED:
-        problem = _moved(outcome.version, details.get("expected"))
+        problem = stream_moved(outcome.version, details.get("expected"))
         problem.members["command_id"] = outcome.command_id
     else:
         code = outcome.code or ""
@@ -120,12 +160,3 @@ def _about(command_id: str, preferences: Preferences) -> dict[str, str]:
 def _applied(preferences: Preferences) -> dict[str, str]:
     applied = preferences.applied()
     return {"Preference-Applied": applied} if applied else {}
-
-
-def _moved(version: int, expected: object) -> Problem:
-    return Problem(
-        "stream-moved",
-        f"the stream is at version {version}, not at {expected}",
-        code=STREAM_MOVED,
-        details={"version": version, "expected": expected},
-    )

@@ -27,7 +27,7 @@ TICK_SECONDS_MAX = 2.0
 """The tick doubles up to this while a command stays undecided, so that a long queue is not asked about all the time."""
 
 
-class Accepted(NamedTuple):
+class AcceptedCommand(NamedTuple):
     """What is kept of an accepted command: enough to answer for it."""
 
     type: str
@@ -43,7 +43,7 @@ class OutcomeBoard:
     def __init__(self, look_up: Callable[[str], Awaitable[Outcome | None]]) -> None:
         self._look_up = look_up
         self._outcomes: dict[str, Outcome] = {}
-        self._accepted: dict[str, Accepted] = {}
+        self._accepted: dict[str, AcceptedCommand] = {}
         self._waiters: dict[str, list[asyncio.Future[Outcome]]] = {}
         self.heard_count = 0
 
@@ -53,12 +53,12 @@ class OutcomeBoard:
         if heard is not None and heard.attempt >= envelope.attempt:
             return
         self._outcomes.pop(envelope.command_id, None)
-        self._accepted[envelope.command_id] = Accepted(
+        self._accepted[envelope.command_id] = AcceptedCommand(
             envelope.type, envelope.stream, envelope.fingerprint, envelope.accepted_at, envelope.attempt
         )
         _forget_oldest(self._accepted)
 
-    def accepted(self, command_id: str) -> Accepted | None:
+    def accepted(self, command_id: str) -> AcceptedCommand | None:
         return self._accepted.get(command_id)
 
     def outcome(self, command_id: str) -> Outcome | None:
@@ -134,7 +134,7 @@ class OutcomeBoard:
                     del self._waiters[command_id]
 
 
-def _forget_oldest(memory: dict[str, Accepted] | dict[str, Outcome]) -> None:
+def _forget_oldest(memory: dict[str, AcceptedCommand] | dict[str, Outcome]) -> None:
     """Dictionaries keep the order of insertion: the first is the oldest."""
     while len(memory) > REMEMBERED_MAX:
         del memory[next(iter(memory))]

@@ -1,193 +1,176 @@
-"""OpenAPI 3.1 of one deployment: a path for every command and every view, and the platform's own calls.
+"""OpenAPI 3.1 of one deployment: a fold over its routes. Nothing is said here that a route says itself.
 
-domain's commands, rows ──┐
-answers.py, Problem ──────┴─ msgspec.schema_components ──> components ──> paths name them
+routes ── their operations ──> paths
+              └─ Python types in their shapes ── msgspec.schema_components ──> components, which the paths refer to
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from twofold.gateway.commands.bulk import ITEMS_MAX
-from twofold.gateway.documents import parts
-from twofold.gateway.documents.parts import Json, answer, parameter, problems, ref
-from twofold.gateway.documents.platform import PLATFORM
-from twofold.gateway.http import answers
-from twofold.gateway.http.body import JSON, NDJSON
-from twofold.kernel.domain import Domain
-from twofold.kernel.messages import Command
-from twofold.kernel.view import AnyView
-from twofold.monitoring.lag import Lag
+from twofold.gateway.http.operation import Json, Operation, Parameter, Reply, Route, Shape
+from twofold.gateway.http.problem import MEDIA_TYPE, PROBLEM_TYPES, REFUSED
 
-_ANSWERS = (
-    answers.Accepted,
-    answers.CommandStatus,
-    answers.BulkAnswer,
-    answers.ViewState,
-    answers.StreamPage,
-    answers.StreamState,
-    answers.LogPage,
-    Lag,
-)
+COMPONENT = "#/components/schemas/{name}"
+HEADERS: Mapping[str, str] = {
+    "Location": "Where the command's status is.",
+    "Consistency-Token": "To be sent along with the next query.",
+    "Preference-Applied": "What of `Prefer` was honoured.",
+    "View-Position": "The checkpoint the answer was read at.",
+    "View-Lag": "Seconds: about how old the oldest event is that this answer does not show.",
+    "ETag": "Changes when the answer does.",
+    "Link": "The next page, if there is one.",
+    "Retry-After": "Seconds.",
+}
+PROBLEM: Json = {
+    "type": "object",
+    "title": "Problem",
+    "description": "An RFC 9457 problem. `type` is stable; what else there is depends on it.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "enum": [f"/problems/{name}" for name in PROBLEM_TYPES]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string", "description": "The domain's own, stable word for why not."},
+        "details": {"type": "object"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+        "command_id": {"type": "string"},
+        "view": {"type": "string"},
+        "required": {"type": ["integer", "null"], "description": "The position the view must reach; null while undecided."},
+        "position": {"type": "integer"},
+        "state": {"type": "string", "enum": ["pending", "behind", "parked"]},
+    },
+}
 
 
-def openapi(domain: Domain, describe: Mapping[str, object]) -> Json:
-    """The document, as JSON-encodable data. `describe` may give `title` and `version`."""
-    commands = tuple(domain.commands.values())
-    rows = tuple(view.row for view in domain.views.values())
-    schemas, components = msgspec.json.schema_components(
-        (*commands, *rows, *_ANSWERS), ref_template="#/components/schemas/{name}", schema_hook=lambda _: {}
-    )
-    named = dict(zip((*commands, *rows, *_ANSWERS), schemas, strict=True))
+def openapi(name: str, routes: Iterable[Route], describe: Mapping[str, object]) -> Json:
+    """The document, as JSON-encodable data. `describe` may give `title` (else the name) and `version`."""
+    documented = [(route, operation) for route in routes for operation in route.operations]
+    schemas = Schemas([shape for _, operation in documented for shape in _shapes(operation)])
     paths: Json = {}
-    for tag, command in domain.commands.items():
-        paths[f"/commands/{tag}"] = {"post": _send(tag, command, named[command])}
-    paths["/commands"] = {"post": _send_many(domain)}
-    paths["/commands/{command_id}"] = {"get": _command_status()}
-    for name, view in domain.views.items():
-        paths[f"/views/{name}/{{key}}"] = {"get": _row(view, named[view.row])}
-        paths[f"/views/{name}"] = {"get": _page(view, named[view.row])}
+    for route, operation in documented:
+        paths.setdefault(path_of(route, operation), {})[route.method.lower()] = _described(operation, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": str(describe.get("title", domain.name)),
+            "title": str(describe.get("title", name)),
             "version": str(describe.get("version", "0")),
             "description": "Commands are commands: what was answered 202 is not lost. Views answer, and say how old they are.",
         },
-        "paths": paths | PLATFORM,
-        "components": {"schemas": {**components, "Problem": parts.PROBLEM}},
+        "paths": paths,
+        "components": {"schemas": {**schemas.components, "Problem": PROBLEM}},
     }
 
 
-def _send(tag: str, command: type[Command], schema: Json) -> Json:
+def path_of(route: Route, operation: Operation) -> str:
+    """The route's path, with the parts that stand for this operation alone filled in."""
+    path = route.path
+    for part, value in operation.fills.items():
+        path = path.replace(f"{{{part}}}", value)
+    return path
+
+
+class Schemas:
+    """The JSON schemas of every Python type that occurs in these shapes: structs become `components`, which others refer to."""
+
+    def __init__(self, shapes: Iterable[Shape]) -> None:
+        types = list(dict.fromkeys(found for shape in shapes for found in _types(shape)))
+        made, components = msgspec.json.schema_components(types, ref_template=COMPONENT, schema_hook=lambda _: {})
+        self._schema_of: Mapping[Any, Json] = dict(zip(types, made, strict=True))
+        self.components: Json = dict(components)
+
+    def resolved(self, shape: Shape) -> Any:
+        """The shape with a schema in place of every type."""
+        if isinstance(shape, dict):
+            return {name: self.resolved(part) for name, part in shape.items()}
+        if isinstance(shape, list):
+            return [self.resolved(part) for part in shape]
+        return shape if _is_plain(shape) else self._schema_of[shape]
+
+
+def _shapes(operation: Operation) -> Iterator[Shape]:
+    yield from operation.body.values()
+    yield from (reply.shape for reply in operation.replies.values())
+    yield from (parameter.schema for parameter in operation.parameters)
+
+
+def _types(shape: Shape) -> Iterator[Any]:
+    if isinstance(shape, dict | list):
+        for part in shape.values() if isinstance(shape, dict) else shape:
+            yield from _types(part)
+    elif not _is_plain(shape):
+        yield shape
+
+
+def _is_plain(shape: Shape) -> bool:
+    """Whether this is a piece of a schema, and not a type."""
+    return shape is None or isinstance(shape, str | int | float)
+
+
+def _described(operation: Operation, schemas: Schemas) -> Json:
+    responses = {str(status): _response(reply, schemas) for status, reply in operation.replies.items()}
+    described: Json = {
+        "operationId": operation.name,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "parameters": [_parameter(parameter, schemas) for parameter in operation.parameters],
+        "responses": responses | _problems(operation.problems),
+    }
+    if operation.description is not None:
+        described["description"] = operation.description
+    if operation.body:
+        content = {media_type: {"schema": schemas.resolved(shape)} for media_type, shape in operation.body.items()}
+        described["requestBody"] = {"required": True, "content": content}
+    return described
+
+
+def _parameter(parameter: Parameter, schemas: Schemas) -> Json:
     return {
-        "operationId": f"send{tag}",
-        "tags": ["commands"],
-        "summary": tag,
-        "description": _first_sentence(command),
-        "parameters": [parts.PREFER, parts.IDEMPOTENCY_KEY, parts.IF_MATCH, parts.CORRELATION_ID],
-        "requestBody": {"required": True, "content": {JSON: {"schema": schema}}},
-        "responses": {
-            "200": answer(
-                "Decided while you waited.", ref("CommandStatus"), "Location", "Consistency-Token", "Preference-Applied"
-            ),
-            "202": answer("Durable; decided soon.", ref("Accepted"), "Location", "Consistency-Token"),
-            **problems(
-                "malformed",
-                "too-slow",
-                "rejected",
-                "stream-moved",
-                "too-large",
-                "unsupported-media-type",
-                "key-reused",
-                "unavailable",
-            ),
-        },
+        "in": parameter.location,
+        "name": parameter.name,
+        "description": parameter.description,
+        "schema": schemas.resolved(parameter.schema),
+        "required": parameter.location == "path",
     }
 
 
-def _send_many(domain: Domain) -> Json:
-    item: Json = {
-        "type": "object",
-        "required": ["type", "data"],
-        "additionalProperties": False,
-        "properties": {
-            "type": {"type": "string", "enum": list(domain.commands)},
-            "data": {"type": "object"},
-            "idempotency_key": {"anyOf": [parts.KEY, {"type": "null"}]},
-        },
-    }
-    content = {
-        JSON: {"schema": {"type": "array", "maxItems": ITEMS_MAX, "items": item}},
-        NDJSON: {"schema": {"type": "string", "description": "One such object a line."}},
-    }
-    return {
-        "operationId": "sendMany",
-        "tags": ["commands"],
-        "summary": f"Up to {ITEMS_MAX} commands at once; each is accepted or refused by itself",
-        "requestBody": {"required": True, "content": content},
-        "responses": {
-            "202": answer("Which were accepted, and which were not.", ref("BulkAnswer")),
-            **problems("malformed", "too-slow", "too-large", "unsupported-media-type", "unavailable"),
-        },
-    }
+def _response(reply: Reply, schemas: Schemas) -> Json:
+    response: Json = {"description": reply.description}
+    if reply.headers:
+        response["headers"] = _headers(*reply.headers)
+    if reply.shape is not None:
+        first, *others = reply.media_types
+        response["content"] = {first: {"schema": schemas.resolved(reply.shape)}}
+        response["content"] |= {media_type: {"schema": {"type": "string"}} for media_type in others}
+    return response
 
 
-def _command_status() -> Json:
-    schema = {"type": "string", "format": "uuid"}
-    return {
-        "operationId": "commandStatus",
-        "tags": ["commands"],
-        "summary": "What became of a command",
-        "parameters": [parameter("path", "command_id", "From the 202.", schema, required=True), parts.PREFER],
-        "responses": {
-            "200": answer("Its status.", ref("CommandStatus"), "Preference-Applied"),
-            **problems("malformed", "no-such-command-id", "unavailable"),
-        },
-    }
+def _problems(names: Iterable[str]) -> Json:
+    """Responses by status for these types; types of one status share one response."""
+    responses: Json = {}
+    for name in names:
+        problem_type = PROBLEM_TYPES[name]
+        schema = {"$ref": COMPONENT.format(name="Problem")}
+        response = responses.setdefault(
+            str(problem_type.status), {"description": problem_type.title, "content": {MEDIA_TYPE: {"schema": schema}}}
+        )
+        if problem_type.title not in response["description"]:
+            response["description"] += f"; or: {problem_type.title}"
+        if problem_type.status == REFUSED:
+            response["headers"] = _headers("Retry-After")
+    return responses
 
 
-def _row(view: AnyView, schema: Json) -> Json:
-    return {
-        "operationId": f"{view.name}ByKey",
-        "tags": ["views"],
-        "summary": f"One row of {view.name}",
-        "parameters": [
-            parameter("path", "key", f"The row's {view.key}.", parts.TEXT, required=True),
-            parts.TOKEN,
-            parts.PREFER,
-            parts.IF_NONE_MATCH,
-            parts.LAST_EVENT_ID,
-        ],
-        "responses": {
-            "200": answer("The row.", schema, "View-Position", "View-Lag", "ETag", "Preference-Applied", stream=True),
-            "304": answer("The row is the one you have.", None, "View-Position", "View-Lag", "ETag"),
-            **problems("malformed", "no-such-row", "view-behind", "unavailable"),
-        },
-    }
-
-
-def _page(view: AnyView, schema: Json) -> Json:
-    orders = list(dict.fromkeys((*view.orders, *view.indexes, view.key)))
-    page = {
-        "type": "object",
-        "required": ["items", "next"],
-        "properties": {"items": {"type": "array", "items": schema}, "next": {"type": ["string", "null"]}},
-    }
-    fields = {field.name: field.type for field in msgspec.structs.fields(view.row)}
-    indexes = [
-        parameter("query", name, f"Only rows with this {name}. One index at a time.", _scalar(fields[name]))
-        for name in dict.fromkeys((*view.indexes, view.key))
-    ]
-    order = {"type": "string", "enum": [sign + name for name in orders for sign in ("", "-")]}
-    cursor = parameter("query", "cursor", "`next` of the page before; not made by hand.", parts.TEXT)
-    return {
-        "operationId": view.name,
-        "tags": ["views"],
-        "summary": f"Rows of {view.name}",
-        "parameters": [
-            *indexes,
-            parameter("query", "order", "`-`: descending.", order),
-            parts.LIMIT,
-            cursor,
-            parts.TOKEN,
-            parts.PREFER,
-            parts.LAST_EVENT_ID,
-        ],
-        "responses": {
-            "200": answer("A page.", page, "View-Position", "View-Lag", "Link", "Preference-Applied", stream=True),
-            **problems("malformed", "view-behind", "unavailable"),
-        },
-    }
-
-
-def _scalar(field_type: Any) -> Json:
-    schemas, _ = msgspec.json.schema_components((field_type,))
-    return dict(schemas[0])
-
-
-def _first_sentence(command: type[Command]) -> str:
-    return (command.__doc__ or "").strip().split("\n\n")[0]
+def _headers(*names: str) -> Json:
+    return {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in names}

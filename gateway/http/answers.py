@@ -66,7 +66,7 @@ class BulkRefused(msgspec.Struct):
 
 
 class BulkAnswer(msgspec.Struct):
-    """Each item is in exactly one of the two lists, by its place in the request, from 0."""
+    """Each item is in exactly one of the two lists, by its index in the request, from 0."""
 
     accepted: list[BulkAccepted]
     refused: list[BulkRefused]
@@ -127,8 +127,8 @@ def status_of(outcome: Outcome) -> CommandStatus:
     """Its events stand at the positions up to the outcome's, in order, and so do their versions."""
     count = len(outcome.events)
     events = [
-        EventPlace(outcome.position - count + place, outcome.version - count + place, event_type)
-        for place, event_type in enumerate(outcome.events, start=1)
+        EventPlace(outcome.position - count + number, outcome.version - count + number, event_type)
+        for number, event_type in enumerate(outcome.events, start=1)
     ]
     is_rejected = outcome.status == "rejected"
     return CommandStatus(

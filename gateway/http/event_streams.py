@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from twofold.gateway.http.headers import LAST_EVENT_ID
+from twofold.gateway.http.operation import EVENT_STREAM
 from twofold.kernel.errors import Neighbour, Unavailable
 
 STREAMS_MAX = 512
@@ -16,14 +18,10 @@ WRITE_SECONDS_MAX = 10.0
 """A reader that takes nothing for so long is cut off; it may come back with Last-Event-ID."""
 RETRY_MILLISECONDS = 1_000
 
-HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+HEADERS = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def wants_events(request: web.Request) -> bool:
-    return request.method == "GET" and "text/event-stream" in request.headers.get("Accept", "")
-
-
-class Stream:
+class EventStream:
     """One open stream. `is_open` turns false when the gateway closes; a reader that is gone ends the writing."""
 
     def __init__(self, response: web.StreamResponse, last_event_id: str | None) -> None:
@@ -52,15 +50,15 @@ class Stream:
         self._sent_at = asyncio.get_running_loop().time()
 
 
-class Streams:
+class OpenEventStreams:
     """All open streams of this gateway."""
 
     def __init__(self) -> None:
-        self._open: set[Stream] = set()
+        self._open: set[EventStream] = set()
         self._is_closing = False
 
     @asynccontextmanager
-    async def open(self, request: web.Request) -> AsyncIterator[Stream]:
+    async def open(self, request: web.Request) -> AsyncIterator[EventStream]:
         """Raises Unavailable when too many are open.
 
         Inside, a cut connection and a lost neighbour end the stream in silence: the answer has begun, and the client comes
@@ -69,7 +67,7 @@ class Streams:
         if len(self._open) >= STREAMS_MAX or self._is_closing:
             raise Unavailable(Neighbour.GATEWAY, "too many event streams are open", retry_after_seconds=5.0, is_overload=True)
         response = web.StreamResponse(headers=HEADERS)
-        stream = Stream(response, request.headers.get("Last-Event-ID"))
+        stream = EventStream(response, request.headers.get(LAST_EVENT_ID.name))
         self._open.add(stream)
         try:
             await response.prepare(request)

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from twofold.gateway.http.operation import EVENT_STREAM, NUMBER_MAX, TEXT, Parameter
 from twofold.kernel.errors import Malformed
 from twofold.kernel.ids import is_possible_command_id
 
 WAIT_SECONDS_DEFAULT = 2.0
 WAIT_SECONDS_MAX = 30.0
 KEY_CHARS_MAX = 200
-NUMBER_MAX = 2**63 - 1
-"""Positions and versions are 64 bits wide wherever they are stored."""
+KEY = {"type": "string", "minLength": 1, "maxLength": KEY_CHARS_MAX}
+
+PREFER = Parameter(
+    "header",
+    "Prefer",
+    f"`wait=S`: wait up to S seconds, at most {WAIT_SECONDS_MAX:g}. `handling=lenient`: a stale row is good enough.",
+    {
+        "type": "string",
+        "pattern": "^(wait=[0-9]{1,9}|handling=(lenient|strict))(, *(wait=[0-9]{1,9}|handling=(lenient|strict)))*$",
+    },
+)
+TOKEN = Parameter(
+    "header",
+    "Consistency-Token",
+    f"A command's id, or a position: the answer shows it. Waits {WAIT_SECONDS_DEFAULT:g} s unless `Prefer` says otherwise.",
+    {"anyOf": [{"type": "string", "format": "uuid"}, {"type": "string", "pattern": "^[0-9]{1,18}$"}]},
+)
+IDEMPOTENCY_KEY = Parameter("header", "Idempotency-Key", "The same key and body: the same command.", KEY)
+IF_MATCH = Parameter(
+    "header", "If-Match", 'The stream\'s expected version, like "3".', {"type": "string", "pattern": '^"[0-9]{1,18}"$'}
+)
+IF_NONE_MATCH = Parameter("header", "If-None-Match", "An ETag: 304 while the row is the same.", TEXT)
+CORRELATION_ID = Parameter("header", "Correlation-Id", "Written into the events' meta data.", KEY)
+LAST_EVENT_ID = Parameter("header", "Last-Event-ID", "Of the last server-sent event received.", TEXT)
 
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _QUOTED_NUMBER = re.compile(r'"([0-9]{1,19})"')
@@ -45,7 +67,7 @@ class Token(NamedTuple):
 
 def preferences_of(headers: Mapping[str, str]) -> Preferences:
     """Raises Malformed for a wait that is no number of seconds; preferences of other names are ignored, as the RFC demands."""
-    text = headers.get("Prefer")
+    text = headers.get(PREFER.name)
     if text is None:
         return NO_PREFERENCES
     wait_seconds: float | None = None
@@ -66,19 +88,19 @@ def preferences_of(headers: Mapping[str, str]) -> Preferences:
 
 def token_of(headers: Mapping[str, str]) -> Token | None:
     """The Consistency-Token. Raises Malformed when it is neither a position nor an id a gateway can have handed out."""
-    text = headers.get("Consistency-Token")
+    text = headers.get(TOKEN.name)
     if text is None:
         return None
     if _NUMBER.fullmatch(text) and int(text) <= NUMBER_MAX:
         return Token(int(text), None)
     if is_possible_command_id(text):
         return Token(None, text)
-    raise Malformed("Consistency-Token must be a command id or a position")
+    raise Malformed(f"{TOKEN.name} must be a command id or a position")
 
 
 def expected_version_of(headers: Mapping[str, str]) -> int | None:
     """The N of `If-Match: "N"`. Raises Malformed for anything else."""
-    text = headers.get("If-Match")
+    text = headers.get(IF_MATCH.name)
     if text is None:
         return None
     quoted = _QUOTED_NUMBER.fullmatch(text.strip())
@@ -102,6 +124,6 @@ def is_seen(if_none_match: str | None, etag: str) -> bool:
     return "*" in tags or etag in tags
 
 
-def whole_seconds(seconds: float) -> str:
-    """For Retry-After: at least one."""
-    return str(max(1, math.ceil(seconds)))
+def wants_events(method: str, headers: Mapping[str, str]) -> bool:
+    """Whether the answer is to be server-sent events."""
+    return method == "GET" and EVENT_STREAM in headers.get("Accept", "")

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems, in one place: what each kind means, and how every exception becomes one.
+"""Errors as RFC 9457 problems, in one place: what each type means, and how every exception becomes one.
 
 The middleware is the only thing that turns an exception into an answer. A problem is an answer, not a sixth error: the
 rooms raise the kernel's five, the gateway adds what only HTTP knows (a missing row, a wrong media type, a stale view).
@@ -7,70 +7,85 @@ rooms raise the kernel's five, the gateway adds what only HTTP knows (a missing 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
-from twofold.kernel.errors import Conflict, Malformed, Rejected, Unavailable
+from twofold.gateway.http.operation import Call
+from twofold.gateway.http.refusals import Refusals
+from twofold.kernel.errors import Conflict, Malformed, Neighbour, Rejected, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+REFUSED = 503
 
 _encode = msgspec.json.Encoder().encode
 
 
-class Kind(NamedTuple):
-    """A stable kind of problem. Its `type` is `/problems/{name}`, which the gateway serves."""
+class ProblemType(NamedTuple):
+    """Stable. Its address is `/problems/{name}`, which the gateway serves."""
 
     name: str
     status: int
     title: str
 
 
-KINDS: Mapping[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        Kind("malformed", 400, "The request is not understood"),
-        Kind("not-found", 404, "There is nothing at this address"),
-        Kind("unknown-command", 404, "There is no such command"),
-        Kind("unknown-view", 404, "There is no such view"),
-        Kind("no-such-row", 404, "The view has no such row"),
-        Kind("no-such-command-id", 404, "No command can have this id"),
-        Kind("no-such-stream", 404, "There is no such stream, or not that much of it"),
-        Kind("not-parked", 404, "Nothing is parked under this name"),
-        Kind("method-not-allowed", 405, "The method does not apply here"),
-        Kind("too-slow", 408, "The body did not arrive in time"),
-        Kind("rejected", 409, "The domain says no"),
-        Kind("conflict", 409, "Somebody else was faster"),
-        Kind("stream-moved", 412, "The stream is not at the expected version"),
-        Kind("too-large", 413, "The body is too large"),
-        Kind("unsupported-media-type", 415, "The body's media type is not accepted here"),
-        Kind("key-reused", 422, "The idempotency key belongs to another body"),
-        Kind("http", 400, "The request cannot be answered"),
-        Kind("bug", 500, "The gateway has a bug"),
-        Kind("unavailable", 503, "A part of the system does not answer"),
-        Kind("view-behind", 503, "The view has not got there yet"),
+PROBLEM_TYPES: Mapping[str, ProblemType] = {
+    problem_type.name: problem_type
+    for problem_type in (
+        ProblemType("malformed", 400, "The request is not understood"),
+        ProblemType("not-found", 404, "There is nothing at this address"),
+        ProblemType("unknown-command", 404, "There is no such command"),
+        ProblemType("unknown-view", 404, "There is no such view"),
+        ProblemType("no-such-row", 404, "The view has no such row"),
+        ProblemType("no-such-command-id", 404, "No command can have this id"),
+        ProblemType("no-such-stream", 404, "There is no such stream, or not that much of it"),
+        ProblemType("not-parked", 404, "Nothing is parked under this name"),
+        ProblemType("method-not-allowed", 405, "The method does not apply here"),
+        ProblemType("too-slow", 408, "The body did not arrive in time"),
+        ProblemType("rejected", 409, "The domain says no"),
+        ProblemType("conflict", 409, "Somebody else was faster"),
+        ProblemType("stream-moved", 412, "The stream is not at the expected version"),
+        ProblemType("too-large", 413, "The body is too large"),
+        ProblemType("unsupported-media-type", 415, "The body's media type is not accepted here"),
+        ProblemType("key-reused", 422, "The idempotency key belongs to another body"),
+        ProblemType("http", 400, "The request cannot be answered"),
+        ProblemType("bug", 500, "The gateway has a bug"),
+        ProblemType("unavailable", 503, "A part of the system does not answer"),
+        ProblemType("overloaded", 503, "There is more to do than can be done now: overload"),
+        ProblemType("view-behind", 503, "The view has not got there yet"),
     )
 }
 
 
 class Problem(Exception):
-    """An answer that is not the one hoped for. `members` are the problem's own fields beside the standard ones."""
+    """An answer that is not the one hoped for. `members` are the problem's own fields beside the standard ones.
 
-    def __init__(self, kind: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any) -> None:
+    `cause` says who kept it from being the one hoped for, where somebody did: a 503 is logged and counted by it.
+    """
+
+    def __init__(
+        self,
+        type_name: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        cause: Unavailable | None = None,
+        **members: Any,
+    ) -> None:
         super().__init__(detail)
-        self.kind = KINDS[kind]
-        self.status = self.kind.status
+        self.type = PROBLEM_TYPES[type_name]
+        self.status = self.type.status
         self.detail = detail
         self.headers = dict(headers or {})
+        self.cause = cause
         self.members = members
 
     def document(self) -> dict[str, Any]:
         """The problem as a JSON object."""
-        named = {"type": f"/problems/{self.kind.name}", "title": self.kind.title, "status": self.status, "detail": self.detail}
+        named = {"type": f"/problems/{self.type.name}", "title": self.type.title, "status": self.status, "detail": self.detail}
         return named | self.members
 
     def response(self) -> web.Response:
@@ -91,7 +106,8 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem("rejected", error.code, code=error.code, details=error.details)
         case Unavailable():
             seconds = max(1, math.ceil(error.retry_after_seconds))
-            return Problem("unavailable", f"{error}; please try again", {"Retry-After": str(seconds)})
+            type_name = "overloaded" if error.is_overload else "unavailable"
+            return Problem(type_name, f"{error}; please try again", {"Retry-After": str(seconds)}, cause=error)
         case Conflict():
             return Problem("conflict", "somebody else was faster, please try again")
         case web.HTTPRequestEntityTooLarge():
@@ -104,26 +120,34 @@ def problem_of(error: Exception) -> Problem | None:
             return None
 
 
-@web.middleware
-async def answer_problems(request: web.Request, **following: Answer) -> web.StreamResponse:
-    """Every exception below becomes a problem; a bug becomes one without inner detail, and is loud in the log.
+def answer_problems(refusals: Refusals) -> Middleware:
+    """Every exception below becomes a problem; a bug becomes one without inner detail, and is loud in the log."""
 
-    aiohttp passes what follows under a name of its own.
-    """
-    try:
-        return await following["handler"](request)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        return _of_aiohttp(error).response()
-    except Exception as error:
-        problem = problem_of(error)
-        if problem is None:
-            resource = request.match_info.route.resource
-            where = resource.canonical if resource else "?"
-            structlog.get_logger("gateway").error("bug", method=request.method, route=where, exc_info=True)
-            problem = Problem("bug", "this is our fault, and it is in our log")
-        return problem.response()
+    @web.middleware
+    async def answer(request: web.Request, **following: Call) -> web.StreamResponse:
+        try:
+            return await following["handler"](request)  # aiohttp passes what follows under this name
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            return _of_aiohttp(error).response()
+        except Exception as error:
+            problem = problem_of(error)
+            if problem is None:
+                resource = request.match_info.route.resource
+                where = resource.canonical if resource else "?"
+                structlog.get_logger("gateway").error("bug", method=request.method, route=where, exc_info=True)
+                problem = Problem("bug", "this is our fault, and it is in our log")
+            note_refusal(refusals, problem)
+            return problem.response()
+
+    return cast(Middleware, answer)
+
+
+def note_refusal(refusals: Refusals, problem: Problem) -> None:
+    """Every 503 is logged and counted, one that names nobody as our own."""
+    if problem.status == REFUSED:
+        refusals.note(problem.cause or Unavailable(Neighbour.GATEWAY, problem.type.name))
 
 
 def _of_aiohttp(error: web.HTTPException) -> Problem:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -60,7 +61,7 @@ async def listen(app: web.Application, host: str, port: int, reuse_port: bool = 
         loop, server = asyncio.get_running_loop(), runner.server
         assert server is not None, "a runner that is set up has one"
         sockets = await loop.create_server(
-            lambda: Connection(server, loop=loop, **_CONNECTION), host, port, backlog=BACKLOG, reuse_port=reuse_port or None
+            partial(Connection, server, loop=loop, **_CONNECTION), host, port, backlog=BACKLOG, reuse_port=reuse_port or None
         )
         try:
             yield int(sockets.sockets[0].getsockname()[1])

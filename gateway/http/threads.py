@@ -1,8 +1,8 @@
 """Blocking ports on a few threads, so that the event loop never waits; what waits together is read together.
 
-    many requests ── get(key) ──> waiting ── one call for all of them, at most two such calls at a time ──> answers
+    many requests ── load(key) ──> waiting ── one call for all of them, at most two such calls at a time ──> answers
 
-A read that has begun takes nobody else on board: whoever asks after it began may have seen a newer write than it shows.
+A read that has begun takes no more keys: whoever asks after it began may have seen a newer write than it shows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PENDING_MAX = 2_000
 READ_SECONDS_MAX = 15.0
 IN_FLIGHT_MAX = 2
 """Calls of one kind at a time: one on the wire while the other gathers its answer."""
-TOGETHER_MAX = 500
+BATCH_KEYS_MAX = 500
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -56,7 +56,7 @@ class Threads:
             future.exception()
 
 
-class Together(Generic[K, V]):
+class BatchLoader(Generic[K, V]):
     """Look-ups by key. `read` is blocking, is called on a thread with distinct keys, and may leave out what it does not find."""
 
     def __init__(self, threads: Threads, read: Callable[[list[K]], Mapping[K, V]]) -> None:
@@ -64,40 +64,40 @@ class Together(Generic[K, V]):
         self._read = read
         self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
         self._in_flight: set[asyncio.Task[None]] = set()
-        self._is_due = False
+        self._is_scheduled = False
 
-    async def get(self, key: K) -> V | None:
+    async def load(self, key: K) -> V | None:
         """What there is under this key, read after this call; None when nothing is."""
         if len(self._waiting) >= PENDING_MAX and key not in self._waiting:
             raise Unavailable(Neighbour.GATEWAY, "too many reads wait", is_overload=True)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[V | None] = loop.create_future()
         self._waiting.setdefault(key, []).append(future)
-        if not self._is_due and len(self._in_flight) < IN_FLIGHT_MAX:
-            self._is_due = True
-            loop.call_soon(self._depart)
+        if not self._is_scheduled and len(self._in_flight) < IN_FLIGHT_MAX:
+            self._is_scheduled = True
+            loop.call_soon(self._start_batch)
         return await future
 
-    def _depart(self) -> None:
-        """One turn of the loop after the first has come, so that all who came in the same turn are on board."""
-        self._is_due = False
-        keys = list(self._waiting)[:TOGETHER_MAX]
-        aboard = {key: self._waiting.pop(key) for key in keys}
-        task = asyncio.get_running_loop().create_task(self._travel(aboard))
+    def _start_batch(self) -> None:
+        """One turn of the loop after the first has come, so that all who came in the same turn are in one batch."""
+        self._is_scheduled = False
+        keys = list(self._waiting)[:BATCH_KEYS_MAX]
+        batch = {key: self._waiting.pop(key) for key in keys}
+        task = asyncio.get_running_loop().create_task(self._load_batch(batch))
         self._in_flight.add(task)
-        task.add_done_callback(self._arrived)
+        task.add_done_callback(self._end_batch)
 
-    def _arrived(self, task: asyncio.Task[None]) -> None:
+    def _end_batch(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
-        if self._waiting and not self._is_due:
-            self._is_due = True
-            task.get_loop().call_soon(self._depart)
+        if self._waiting and not self._is_scheduled:
+            self._is_scheduled = True
+            task.get_loop().call_soon(self._start_batch)
 
-    async def _travel(self, aboard: dict[K, list[asyncio.Future[V | None]]]) -> None:
+    async def _load_batch(self, batch: dict[K, list[asyncio.Future[V | None]]]) -> None:
         try:
-            found = await self._threads.run(lambda: self._read(list(aboard)))
+            found = await self._threads.run(lambda: self._read(list(batch)))
         except BaseException as error:
-            for future in (future for futures in aboard.values() for future in futures if not future.done()):
+            for future in (future for futures in batch.values() for future in futures if not future.done()):
                 if isinstance(error, Exception):
                     future.set_exception(error)
                 else:
@@ -105,7 +105,7 @@ class Together(Generic[K, V]):
             if not isinstance(error, Exception):
                 raise
             return
-        for key, futures in aboard.items():
+        for key, futures in batch.items():
             for future in futures:
                 if not future.done():
                     future.set_result(found.get(key))

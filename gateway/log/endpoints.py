@@ -12,11 +12,11 @@ from datetime import datetime
 from aiohttp import web
 
 from twofold.gateway.http.answers import LogPage, StreamPage, StreamState, encode, shown
-from twofold.gateway.http.body import JSON
-from twofold.gateway.http.event_streams import Streams, wants_events
-from twofold.gateway.http.headers import NUMBER_MAX
-from twofold.gateway.http.params import LIMIT_MAX, STREAM_CHARS_MAX, Params, path_text
+from twofold.gateway.http.event_streams import OpenEventStreams
+from twofold.gateway.http.headers import LAST_EVENT_ID, wants_events
+from twofold.gateway.http.operation import AWAY, COUNT, EVENT_STREAM, JSON, NUMBER_MAX, TEXT, Operation, Parameter, Reply, Route
 from twofold.gateway.http.problem import Problem
+from twofold.gateway.http.request import LIMIT, STREAM, Params, path_text
 from twofold.gateway.http.threads import Threads
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.codec import Codec
@@ -32,33 +32,71 @@ TICK_SECONDS = 1.0
 """How late an event is shown on /events when its ring is lost."""
 
 
-class EventStreams:
+FROM = Parameter("query", "from", "The first version wanted.", COUNT | {"minimum": 1})
+VERSION = Parameter("query", "version", "After this version.", COUNT)
+AT = Parameter("query", "at", "As it was at this time; not together with version.", {"type": "string", "format": "date-time"})
+AFTER = Parameter("query", "after", "Only what comes after this position.", COUNT)
+TYPE = Parameter("query", "type", "Only events of these types, with commas between them.", TEXT)
+
+STREAM_OPERATION = Operation(
+    name="stream",
+    tag="log",
+    summary="The facts of one aggregate",
+    parameters=(STREAM, FROM, LIMIT),
+    replies={200: Reply("Events by version.", StreamPage, ("ETag", "Link"))},
+    problems=("malformed", "no-such-stream", *AWAY),
+)
+STATE_OPERATION = Operation(
+    name="streamState",
+    tag="log",
+    summary="The fold of one aggregate's facts, now or then",
+    parameters=(STREAM, VERSION, AT),
+    replies={200: Reply("The state.", StreamState)},
+    problems=("malformed", "no-such-stream", *AWAY),
+)
+LOG_OPERATION = Operation(
+    name="events",
+    tag="log",
+    summary="The log, by position",
+    parameters=(AFTER, LIMIT, TYPE, LAST_EVENT_ID),
+    replies={200: Reply("Events by position.", LogPage, ("Link",), (JSON, EVENT_STREAM))},
+    problems=("malformed", *AWAY),
+)
+
+
+class LogEndpoints:
     def __init__(
-        self, domain: Domain, codec: Codec, events: History, threads: Threads, progress: ProgressBoard, streams: Streams
+        self,
+        domain: Domain,
+        codec: Codec,
+        history: History,
+        threads: Threads,
+        progress: ProgressBoard,
+        streams: OpenEventStreams,
     ) -> None:
         self._domain = domain
         self._codec = codec
-        self._events = events
+        self._history = history
         self._threads = threads
         self._progress = progress
         self._streams = streams
 
-    def routes(self) -> Iterable[web.RouteDef]:
+    def routes(self) -> Iterable[Route]:
         return [
-            web.get("/streams/{stream}", self.stream),
-            web.get("/streams/{stream}/state", self.state),
-            web.get("/events", self.log),
+            Route("GET", "/streams/{stream}", self.stream, (STREAM_OPERATION,)),
+            Route("GET", "/streams/{stream}/state", self.state, (STATE_OPERATION,)),
+            Route("GET", "/events", self.log, (LOG_OPERATION,)),
         ]
 
     async def stream(self, request: web.Request) -> web.Response:
-        params = Params(request, ("from", "limit"))
-        stream = path_text(request, "stream", STREAM_CHARS_MAX)
-        first = params.number("from", 1, 1)
-        limit = params.number("limit", LIMIT_DEFAULT, 1, LIMIT_MAX)
+        params = Params(request, *STREAM_OPERATION.parameters)
+        stream = path_text(request, STREAM)
+        first = params.number(FROM, 1)
+        limit = params.number(LIMIT, LIMIT_DEFAULT)
 
         def read() -> StreamPage:
-            events = self._events.stream(stream, first - 1, limit)
-            return StreamPage(stream, self._events.version(stream), [shown(event) for event in events])
+            events = self._history.stream(stream, first - 1, limit)
+            return StreamPage(stream, self._history.version(stream), [shown(event) for event in events])
 
         page = await self._threads.run(read)
         if page.version == 0:
@@ -70,9 +108,9 @@ class EventStreams:
         return web.Response(body=encode(page), content_type=JSON, headers=headers)
 
     async def state(self, request: web.Request) -> web.Response:
-        params = Params(request, ("version", "at"))
-        stream = path_text(request, "stream", STREAM_CHARS_MAX)
-        version, until = params.number_or_none("version"), params.time("at")
+        params = Params(request, *STATE_OPERATION.parameters)
+        stream = path_text(request, STREAM)
+        version, until = params.number_or_none(VERSION), params.time(AT)
         if version is not None and until is not None:
             raise Malformed("either version or at, not both")
         decider = self._domain.decider_of_stream(stream)
@@ -82,16 +120,16 @@ class EventStreams:
         return web.Response(body=body, content_type=JSON, headers={"Cache-Control": "no-cache"})
 
     async def log(self, request: web.Request) -> web.StreamResponse:
-        params = Params(request, ("after", "limit", "type"), repeatable=("type",))
-        after = params.number("after", 0)
-        limit = params.number("limit", LIMIT_DEFAULT, 1, LIMIT_MAX)
-        types = params.texts("type") or None
+        params = Params(request, *LOG_OPERATION.parameters, repeatable=TYPE)
+        after = params.number(AFTER, 0)
+        limit = params.number(LIMIT, LIMIT_DEFAULT)
+        types = params.texts(TYPE) or None
         for name in types or ():
             if name not in self._domain.events:
                 raise Malformed(f"there is no event {name!r}; those are: {', '.join(self._domain.events)}")
-        if wants_events(request):
+        if wants_events(request.method, request.headers):
             return await self._follow(request, after, limit, types)
-        page, head = await self._threads.run(lambda: (self._events.page(after, limit, types), self._events.head()[0]))
+        page, head = await self._threads.run(lambda: (self._history.page(after, limit, types), self._history.head()[0]))
         headers = {"Cache-Control": "no-cache"}
         following = max(after, page.through)
         if following < head:
@@ -116,17 +154,17 @@ class EventStreams:
         return stream.response
 
     async def _page(self, after: int, limit: int, types: list[str] | None) -> Page:
-        return await self._threads.run(lambda: self._events.page(after, limit, types))
+        return await self._threads.run(lambda: self._history.page(after, limit, types))
 
     def _folded(self, decider: AnyDecider, stream: str, version: int | None, until: datetime | None) -> bytes:
         """Blocking. Raises Problem when the stream has not got that far."""
         state, reached = decider.initial, 0
         while reached != version:
-            events = self._events.stream(stream, reached, FOLDED_AT_ONCE, version, until)
+            events = self._history.stream(stream, reached, FOLDED_AT_ONCE, version, until)
             state = decider.fold([self._codec.event(event) for event in events], state)
             reached = events[-1].version if events else reached
             if len(events) < FOLDED_AT_ONCE:
                 break
-        if version not in (None, reached) or (reached == 0 and version is None and self._events.version(stream) == 0):
+        if version not in (None, reached) or (reached == 0 and version is None and self._history.version(stream) == 0):
             raise Problem("no-such-stream", f"the stream has {reached} events")
         return encode(StreamState(stream, reached, state))

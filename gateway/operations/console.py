@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from aiohttp import web
 
-from twofold.gateway.commands.admission import Door
+from twofold.gateway.commands.admission import Admission
 from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.http.answers import encode, shown
-from twofold.gateway.http.body import JSON
+from twofold.gateway.http.operation import JSON, Route
 from twofold.gateway.http.threads import Threads
 from twofold.gateway.queries.lag import LagReports
 from twofold.gateway.queries.progress import ProgressBoard
@@ -31,28 +31,28 @@ Depths = Callable[[], Mapping[str, int]]
 class ConsoleData:
     def __init__(
         self,
-        door: Door,
+        admission: Admission,
         board: OutcomeBoard,
         lag: LagReports,
         progress: ProgressBoard,
-        events: History,
+        history: History,
         depths: Depths | None,
         lanes_total: int,
         clock: Clock,
         threads: Threads,
     ) -> None:
-        self._door = door
+        self._admission = admission
         self._board = board
         self._lag = lag
         self._progress = progress
-        self._events = events
+        self._history = history
         self._depths = depths
         self._empty = {str(lane): 0 for lane in range(lanes_total)}
         self._clock = clock
         self._threads = threads
 
-    def routes(self) -> Iterable[web.RouteDef]:
-        return [web.get("/console/data", self.get)]
+    def routes(self) -> Iterable[Route]:
+        return [Route("GET", "/console/data", self.get)]
 
     async def get(self, request: web.Request) -> web.Response:
         report = await self._lag.current()
@@ -60,7 +60,7 @@ class ConsoleData:
         data = {
             "now": self._clock.now(),
             "head": report.lag.head,
-            "accepted": self._door.accepted_count,
+            "accepted": self._admission.accepted_count,
             "decided": self._board.heard_count,
             "views": self._lag.states(report),
             "peaks": self._progress.peaks.peaks(asyncio.get_running_loop().time()),
@@ -70,7 +70,7 @@ class ConsoleData:
         return web.Response(body=encode(data), content_type=JSON, headers={"Cache-Control": "no-store"})
 
     def _read(self, head: int) -> tuple[list[Recorded], Mapping[str, int] | None]:
-        recent = self._events.page(max(0, head - RECENT_EVENTS), RECENT_EVENTS).events
+        recent = self._history.page(max(0, head - RECENT_EVENTS), RECENT_EVENTS).events
         try:
             depths = None if self._depths is None else {**self._empty, **self._depths()}
         except Unavailable:

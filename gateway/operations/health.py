@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
-from twofold.gateway.http.body import JSON
+from twofold.gateway.http.operation import AWAY, JSON, STATUS, Operation, Reply, Route
 from twofold.gateway.http.threads import Threads
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ports import CommandQueue, History, Rows
@@ -15,22 +15,38 @@ from twofold.kernel.ports import CommandQueue, History, Rows
 FRESH_SECONDS = 1.0
 PROBE_SECONDS_MAX = 2.0
 
-Metrics = Callable[[], tuple[bytes, str]]
-"""The exposition and its media type."""
+Exposition = Callable[[], tuple[bytes, str]]
+"""What Prometheus scrapes, and its media type."""
+
+LIVE = Operation(name="live", tag="health", summary="Whether the process is up", replies={200: Reply("It is.", STATUS)})
+READY = Operation(
+    name="ready", tag="health", summary="Whether it can do its work", replies={200: Reply("It can.", STATUS)}, problems=AWAY
+)
+METRICS = Operation(
+    name="metrics",
+    tag="health",
+    summary="For Prometheus",
+    replies={200: Reply("The exposition.", {"type": "string"}, media_types=("text/plain",))},
+    problems=AWAY,
+)
 
 
-class Health:
-    def __init__(self, queue: CommandQueue, events: History, views: Rows, metrics: Metrics, threads: Threads) -> None:
+class HealthEndpoints:
+    def __init__(self, queue: CommandQueue, history: History, rows: Rows, exposition: Exposition, threads: Threads) -> None:
         self._queue = queue
-        self._events = events
-        self._views = views
-        self._metrics = metrics
+        self._history = history
+        self._rows = rows
+        self._exposition = exposition
         self._threads = threads
         self._probed_at: float | None = None
         self._missing: Neighbour | None = None
 
-    def routes(self) -> Iterable[web.RouteDef]:
-        return [web.get("/livez", self.live), web.get("/readyz", self.ready), web.get("/metrics", self.exposition)]
+    def routes(self) -> Iterable[Route]:
+        return [
+            Route("GET", "/livez", self.live, (LIVE,)),
+            Route("GET", "/readyz", self.ready, (READY,)),
+            Route("GET", "/metrics", self.metrics, (METRICS,)),
+        ]
 
     async def live(self, request: web.Request) -> web.Response:
         return _ok()
@@ -47,12 +63,12 @@ class Health:
             raise Unavailable(self._missing)
         return _ok()
 
-    async def exposition(self, request: web.Request) -> web.Response:
-        body, media_type = await self._threads.run(self._metrics)
+    async def metrics(self, request: web.Request) -> web.Response:
+        body, media_type = await self._threads.run(self._exposition)
         return web.Response(body=body, headers={"Content-Type": media_type})
 
     async def _probe(self) -> Neighbour | None:
-        for neighbour, call in ((Neighbour.LOG, self._events.head), (Neighbour.ROWS, self._views.positions)):
+        for neighbour, call in ((Neighbour.LOG, self._history.head), (Neighbour.ROWS, self._rows.positions)):
             try:
                 async with asyncio.timeout(PROBE_SECONDS_MAX):
                     await self._threads.run(call)

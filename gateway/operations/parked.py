@@ -15,12 +15,23 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
-from twofold.gateway.commands.admission import Door
+from twofold.gateway.commands.admission import Admission
 from twofold.gateway.http.answers import encode
-from twofold.gateway.http.body import JSON
-from twofold.gateway.http.headers import NUMBER_MAX
-from twofold.gateway.http.params import LIMIT_MAX, Params, path_text
+from twofold.gateway.http.operation import (
+    AWAY,
+    COUNT,
+    JSON,
+    NUMBER_MAX,
+    OBJECT,
+    STATUS,
+    TEXT,
+    Operation,
+    Parameter,
+    Reply,
+    Route,
+)
 from twofold.gateway.http.problem import Problem
+from twofold.gateway.http.request import LIMIT, Params, path_text
 from twofold.gateway.http.threads import Threads
 from twofold.kernel.domain import Domain
 from twofold.kernel.log import ParkedCommand
@@ -30,31 +41,39 @@ from twofold.kernel.rows import ParkedKey
 WAITING_SHOWN_MAX = 100
 
 
-class Parked:
-    def __init__(self, domain: Domain, door: Door, events: ParkedCommands, views: ParkedKeys, threads: Threads) -> None:
+LIMIT_DEFAULT = 100
+
+REF = Parameter("path", "ref", "As listed by /parked: `command-{id}` or `key-{view}-{key}`.", TEXT)
+AFTER = Parameter("query", "after", "Only commands parked after the one with this number.", COUNT)
+
+
+class ParkedEndpoints:
+    def __init__(
+        self, domain: Domain, admission: Admission, commands: ParkedCommands, keys: ParkedKeys, threads: Threads
+    ) -> None:
         self._domain = domain
-        self._door = door
-        self._events = events
-        self._views = views
+        self._admission = admission
+        self._commands = commands
+        self._keys = keys
         self._threads = threads
 
-    def routes(self) -> Iterable[web.RouteDef]:
+    def routes(self) -> Iterable[Route]:
         return [
-            web.get("/parked", self.get_all),
-            web.get("/parked/{ref}", self.get),
-            web.post("/parked/{ref}/retry", self.retry),
-            web.post("/parked/{ref}/discard", self.discard),
+            Route("GET", "/parked", self.get_all, (ALL,)),
+            Route("GET", "/parked/{ref}", self.get, (ONE,)),
+            Route("POST", "/parked/{ref}/retry", self.retry, (RETRY,)),
+            Route("POST", "/parked/{ref}/discard", self.discard, (DISCARD,)),
         ]
 
     async def get_all(self, request: web.Request) -> web.Response:
-        params = Params(request, ("after", "limit"))
-        after, limit = params.number("after", 0), params.number("limit", 100, 1, LIMIT_MAX)
-        commands, keys = await self._threads.run(lambda: (self._events.parked(limit, after), self._views.parked()))
+        params = Params(request, *ALL.parameters)
+        after, limit = params.number(AFTER, 0), params.number(LIMIT, LIMIT_DEFAULT)
+        commands, keys = await self._threads.run(lambda: (self._commands.parked(limit, after), self._keys.parked()))
         answer = {"commands": [_command(command) for command in commands], "keys": [_key(key) for key in keys[:limit]]}
         return web.Response(body=encode(answer), content_type=JSON, headers={"Cache-Control": "no-store"})
 
     async def get(self, request: web.Request) -> web.Response:
-        Params(request, ())
+        Params(request)
         command_id, named = self._named(request)
         if named is None:
             shown = _command(await self._parked_command(command_id)) if command_id is not None else {}
@@ -64,25 +83,25 @@ class Parked:
         return web.Response(body=encode(shown), content_type=JSON, headers={"Cache-Control": "no-store"})
 
     async def retry(self, request: web.Request) -> web.Response:
-        Params(request, ())
+        Params(request)
         command_id, named = self._named(request)
         if command_id is not None:
             envelope = (await self._parked_command(command_id)).envelope
-            self._door.require_ready()
-            again = self._door.enter_again(msgspec.structs.replace(envelope, attempt=envelope.attempt + 1))
-            await again
+            (refusal,) = await self._admission.admit([msgspec.structs.replace(envelope, attempt=envelope.attempt + 1)])
+            if refusal is not None:
+                raise refusal
             headers = {"Location": f"/commands/{envelope.command_id}", "Consistency-Token": envelope.command_id}
             return web.Response(body=b'{"status":"accepted"}', status=202, content_type=JSON, headers=headers)
-        return await self._requested(named, self._views.request_retry)
+        return await self._requested(named, self._keys.request_retry)
 
     async def discard(self, request: web.Request) -> web.Response:
-        Params(request, ())
+        Params(request)
         command_id, named = self._named(request)
         if command_id is not None:
-            if not await self._threads.run(lambda: self._events.discard(command_id)):
+            if not await self._threads.run(lambda: self._commands.discard(command_id)):
                 raise _not_parked()
             return web.Response(body=b'{"status":"discarded"}', content_type=JSON)
-        return await self._requested(named, self._views.discard)
+        return await self._requested(named, self._keys.discard)
 
     async def _requested(self, named: tuple[str, str] | None, ask: Callable[[str, str], bool]) -> web.Response:
         if named is None or not await self._threads.run(lambda: ask(*named)):
@@ -91,25 +110,68 @@ class Parked:
 
     def _named(self, request: web.Request) -> tuple[int | None, tuple[str, str] | None]:
         """A command's id, or a view and a key. Raises Problem not-parked for a name that is neither."""
-        kind, _, name = path_text(request, "ref").partition("-")
-        if kind == "command" and name.isascii() and name.isdigit() and len(name) <= 19 and int(name) <= NUMBER_MAX:
+        prefix, _, name = path_text(request, REF).partition("-")
+        if prefix == "command" and name.isascii() and name.isdigit() and len(name) <= 19 and int(name) <= NUMBER_MAX:
             return int(name), None
         view, dash, key = name.partition("-")
-        if kind == "key" and dash and view in self._domain.views:
+        if prefix == "key" and dash and view in self._domain.views:
             return None, (view, key)
         raise _not_parked()
 
     async def _parked_command(self, parked_id: int) -> ParkedCommand:
-        command = await self._threads.run(lambda: self._events.parked_command(parked_id))
+        command = await self._threads.run(lambda: self._commands.parked_command(parked_id))
         if command is None:
             raise _not_parked()
         return command
 
     def _parked_key(self, view: str, key: str) -> tuple[ParkedKey, list[int]]:
-        for parked in self._views.parked(view):
+        for parked in self._keys.parked(view):
             if parked.key == key:
-                return parked, self._views.waiting(parked.slice, key, WAITING_SHOWN_MAX)
+                return parked, self._keys.waiting(parked.slice, key, WAITING_SHOWN_MAX)
         raise _not_parked()
+
+
+ALL = Operation(
+    name="parked",
+    tag="parked",
+    summary="Commands and row keys that wait because of a bug",
+    parameters=(AFTER, LIMIT),
+    replies={
+        200: Reply(
+            "What is parked.",
+            {
+                "type": "object",
+                "required": ["commands", "keys"],
+                "properties": {"commands": {"type": "array", "items": OBJECT}, "keys": {"type": "array", "items": OBJECT}},
+            },
+        )
+    },
+    problems=("malformed", *AWAY),
+)
+ONE = Operation(
+    name="parkedOne",
+    tag="parked",
+    summary="One of them, with its context",
+    parameters=(REF,),
+    replies={200: Reply("It.", OBJECT)},
+    problems=("not-parked", "malformed", *AWAY),
+)
+RETRY = Operation(
+    name="retryParked",
+    tag="parked",
+    summary="Try again, against the state as it is now",
+    parameters=(REF,),
+    replies={202: Reply("Asked.", STATUS)},
+    problems=("not-parked", "malformed", "key-reused", *AWAY),
+)
+DISCARD = Operation(
+    name="discardParked",
+    tag="parked",
+    summary="Give it up for good",
+    parameters=(REF,),
+    replies={200: Reply("Done.", STATUS), 202: Reply("Asked.", STATUS)},
+    problems=("not-parked", "malformed", *AWAY),
+)
 
 
 def _command(parked: ParkedCommand) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.http.headers import Token
-from twofold.gateway.http.threads import Threads, Together
+from twofold.gateway.http.threads import BatchLoader, Threads
 from twofold.gateway.queries.lag import FRESH_SECONDS, LagReports
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.ports import Rows
@@ -29,7 +29,7 @@ TICK_SECONDS = 0.1
 AnswerT = TypeVar("AnswerT", Found, RowPage)
 
 
-class Reading(NamedTuple, Generic[AnswerT]):
+class ViewReading(NamedTuple, Generic[AnswerT]):
     """What was read last. `required` is None while the command of the token is undecided."""
 
     answer: AnswerT
@@ -41,24 +41,24 @@ class Reading(NamedTuple, Generic[AnswerT]):
 class ConsistentReads:
     """Lives on the event loop."""
 
-    def __init__(self, views: Rows, board: OutcomeBoard, progress: ProgressBoard, lag: LagReports, threads: Threads) -> None:
-        self._views = views
+    def __init__(self, rows: Rows, board: OutcomeBoard, progress: ProgressBoard, lag: LagReports, threads: Threads) -> None:
+        self._rows = rows
         self._board = board
         self._progress = progress
         self._lag = lag
         self._threads = threads
-        self._rows: dict[str, Together[str, Found]] = {}
+        self._loaders: dict[str, BatchLoader[str, Found]] = {}
 
-    async def row(self, view: AnyView, key: str, token: Token | None = None, wait_seconds: float = 0.0) -> Reading[Found]:
+    async def row(self, view: AnyView, key: str, token: Token | None = None, wait_seconds: float = 0.0) -> ViewReading[Found]:
         """The row, with everything the token stands for folded into it; not reached when that took too long."""
 
         async def read() -> Found:
-            found = await self._together(view.name).get(key)
+            found = await self._loader(view.name).load(key)
             assert found is not None, "a view store answers for every key"
             return found
 
         if token is None:
-            return Reading(await read(), None, True)
+            return ViewReading(await read(), None, True)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_seconds
         number = self._progress.slice_number(view.name, key)
@@ -71,24 +71,26 @@ class ConsistentReads:
                 return reading._replace(is_reached=False, state="parked")
             await asyncio.sleep(min(FRESH_SECONDS, left))
 
-    async def page(self, view: AnyView, query: Query, token: Token | None = None, wait_seconds: float = 0.0) -> Reading[RowPage]:
+    async def page(
+        self, view: AnyView, query: Query, token: Token | None = None, wait_seconds: float = 0.0
+    ) -> ViewReading[RowPage]:
         """A page of rows; the slowest slice of the view must have reached the token."""
 
         async def read() -> RowPage:
-            return await self._threads.run(lambda: self._views.find(view.name, query))
+            return await self._threads.run(lambda: self._rows.find(view.name, query))
 
         if token is None:
-            return Reading(await read(), None, True)
+            return ViewReading(await read(), None, True)
         deadline = asyncio.get_running_loop().time() + wait_seconds
         return await self._reach(view, None, token, deadline, read)
 
     async def _reach(
         self, view: AnyView, number: int | None, token: Token, deadline: float, read: Callable[[], Awaitable[AnswerT]]
-    ) -> Reading[AnswerT]:
+    ) -> ViewReading[AnswerT]:
         loop = asyncio.get_running_loop()
         required = await self._position(token, deadline - loop.time())
         if required is None:
-            return Reading(await read(), None, False, "pending")
+            return ViewReading(await read(), None, False, "pending")
         # An inline view moves with the log itself and tells nobody; its last hint says nothing.
         hint = None if view.sync == "inline" else self._progress.position(view.name, number)
         if hint is not None and hint < required:
@@ -96,10 +98,10 @@ class ConsistentReads:
         while True:
             answer = await read()
             if answer.position >= required:
-                return Reading(answer, required, True)
+                return ViewReading(answer, required, True)
             left = deadline - loop.time()
             if left <= 0:
-                return Reading(answer, required, False, "behind")
+                return ViewReading(answer, required, False, "behind")
             of_slice = answer.slice.slice if isinstance(answer, Found) else None
             await self._progress.reached(view.name, of_slice, required, min(TICK_SECONDS, left))
 
@@ -114,9 +116,9 @@ class ConsistentReads:
         parked = (await self._lag.current()).parked.get((view.name, key))
         return parked is not None and required is not None and parked.position <= required
 
-    def _together(self, name: str) -> Together[str, Found]:
-        together = self._rows.get(name)
-        if together is None:
-            together = Together(self._threads, lambda keys: dict(zip(keys, self._views.get(name, keys), strict=True)))
-            self._rows[name] = together
-        return together
+    def _loader(self, name: str) -> BatchLoader[str, Found]:
+        loader = self._loaders.get(name)
+        if loader is None:
+            loader = BatchLoader(self._threads, lambda keys: dict(zip(keys, self._rows.get(name, keys), strict=True)))
+            self._loaders[name] = loader
+        return loader

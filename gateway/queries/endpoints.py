@@ -1,28 +1,39 @@
 """GET /views/{view}/{key} and GET /views/{view}?{index}={value}: rows, fresh enough for whoever asks.
 
 token, Prefer ──> ConsistentReads ──> row or page ──> View-Position, View-Lag, ETag; or 503 view-behind
-Accept: text/event-stream ──> the same reads, again at every hint (follow.py)
+Accept: text/event-stream ──> the same reads, again at every hint (live.py)
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from twofold.gateway.http.answers import encode
-from twofold.gateway.http.body import JSON
-from twofold.gateway.http.event_streams import wants_events
-from twofold.gateway.http.headers import WAIT_SECONDS_DEFAULT, Preferences, is_seen, preferences_of, token_of
-from twofold.gateway.http.params import LIMIT_MAX, Params, path_text
+from twofold.gateway.http.headers import (
+    IF_NONE_MATCH,
+    LAST_EVENT_ID,
+    PREFER,
+    TOKEN,
+    WAIT_SECONDS_DEFAULT,
+    Preferences,
+    is_seen,
+    preferences_of,
+    token_of,
+    wants_events,
+)
+from twofold.gateway.http.operation import AWAY, EVENT_STREAM, JSON, TEXT, Operation, Parameter, Reply, Route
 from twofold.gateway.http.problem import Problem, problem_of
-from twofold.gateway.queries.consistency import ConsistentReads, Reading
+from twofold.gateway.http.request import LIMIT, ROW_KEY, Params, path_text
+from twofold.gateway.queries.consistency import ConsistentReads, ViewReading
 from twofold.gateway.queries.lag import LagReports
-from twofold.gateway.queries.live import Follower
+from twofold.gateway.queries.live import LiveAnswers
 from twofold.kernel.domain import Domain
-from twofold.kernel.errors import Malformed
+from twofold.kernel.errors import Malformed, Neighbour, Unavailable
 from twofold.kernel.rows import Query
 from twofold.kernel.view import AnyView
 
@@ -33,32 +44,46 @@ ObserveQuery = Callable[[str, int, float], None]
 """Told the view, the HTTP status and the seconds of every query."""
 
 
-class Views:
+REASONS = {"pending": "command undecided", "behind": "view behind", "parked": "row parked"}
+"""What a 503 view-behind is counted as, by its state."""
+
+ORDER = Parameter("query", "order", "`-`: descending.", {"type": "string"})
+CURSOR = Parameter("query", "cursor", "`next` of the page before; not made by hand.", TEXT)
+
+
+class ViewEndpoints:
     def __init__(
-        self, domain: Domain, reads: ConsistentReads, lag: LagReports, follower: Follower, observe_query: ObserveQuery
+        self, domain: Domain, reads: ConsistentReads, lag: LagReports, live: LiveAnswers, observe_query: ObserveQuery
     ) -> None:
         self._domain = domain
         self._reads = reads
         self._lag = lag
-        self._follower = follower
+        self._live = live
         self._observe_query = observe_query
+        self._indexes = {name: indexes_of(view) for name, view in domain.views.items()}
 
-    def routes(self) -> Iterable[web.RouteDef]:
-        return [web.get("/views/{view}/{key}", self.get_row), web.get("/views/{view}", self.get_page)]
+    def routes(self) -> Iterable[Route]:
+        views = self._domain.views.values()
+        return [
+            Route("GET", "/views/{view}/{key}", self.get_row, tuple(_row_operation(view) for view in views)),
+            Route(
+                "GET", "/views/{view}", self.get_page, tuple(_page_operation(view, self._indexes[view.name]) for view in views)
+            ),
+        ]
 
     async def get_row(self, request: web.Request) -> web.StreamResponse:
         view = self._view(request)
-        Params(request, ())
-        key = path_text(request, "key")
-        if wants_events(request):
-            return await self._follower.row(request, view, key)
+        Params(request)
+        key = path_text(request, ROW_KEY)
+        if wants_events(request.method, request.headers):
+            return await self._live.row(request, view, key)
         return await self._observed(view, lambda: self._row(request, view, key))
 
     async def get_page(self, request: web.Request) -> web.StreamResponse:
         view = self._view(request)
-        query = query_of(request, view)
-        if wants_events(request):
-            return await self._follower.page(request, view, query)
+        query = query_of(request, view, self._indexes[view.name])
+        if wants_events(request.method, request.headers):
+            return await self._live.page(request, view, query)
         return await self._observed(view, lambda: self._page(request, view, query))
 
     async def _row(self, request: web.Request, view: AnyView, key: str) -> web.Response:
@@ -83,7 +108,7 @@ class Views:
         body = encode({"items": [row.value for row in page.rows], "next": page.next})
         return web.Response(body=body, content_type=JSON, headers=headers)
 
-    def _headers(self, view: AnyView, reading: Reading[Any], preferences: Preferences) -> dict[str, str]:
+    def _headers(self, view: AnyView, reading: ViewReading[Any], preferences: Preferences) -> dict[str, str]:
         """Raises Problem view-behind for a reading that does not show what it should, unless stale is good enough."""
         position = reading.answer.position
         if not reading.is_reached and not preferences.is_lenient:
@@ -91,6 +116,7 @@ class Views:
                 "view-behind",
                 "the view does not show yet what this token stands for; please try again",
                 {"Retry-After": RETRY_SECONDS},
+                Unavailable(Neighbour.ROWS, REASONS[reading.state], detail=view.name),
                 view=view.name,
                 required=reading.required,
                 position=position,
@@ -125,25 +151,73 @@ class Views:
             self._observe_query(view.name, status, time.perf_counter() - started)
 
 
-def query_of(request: web.Request, view: AnyView) -> Query:
+def query_of(request: web.Request, view: AnyView, indexes: Sequence[Parameter]) -> Query:
     """Raises Malformed; for an index that is not declared, with those that are."""
-    declared = tuple(dict.fromkeys((*view.indexes, view.key)))
-    unknown = [name for name in request.query if name not in (*declared, "order", "limit", "cursor")]
-    if unknown:
-        listed = ", ".join(declared)
+    if not request.query:
+        return Query(limit=LIMIT_DEFAULT)
+    known = {parameter.name for parameter in (*indexes, ORDER, LIMIT, CURSOR)}
+    if any(name not in known for name in request.query):
+        listed = ", ".join(index.name for index in indexes)
         raise Malformed(f"{view.name} has no such index or parameter; indexes: {listed}; beside them: order, limit, cursor")
-    params = Params(request, (*declared, "order", "limit", "cursor"))
-    asked = [name for name in declared if name in request.query]
+    params = Params(request, *indexes, ORDER, LIMIT, CURSOR)
+    asked = [index for index in indexes if index.name in request.query]
     if len(asked) > 1:
-        raise Malformed(f"one index at a time, not {' and '.join(asked)}")
-    order = params.text("order")
+        raise Malformed(f"one index at a time, not {' and '.join(index.name for index in asked)}")
+    order = params.text(ORDER)
     return Query(
-        index=asked[0] if asked else None,
+        index=asked[0].name if asked else None,
         value=params.text(asked[0]) if asked else None,
         order=None if order is None else order.removeprefix("-"),
         descending=order is not None and order.startswith("-"),
-        limit=params.number("limit", LIMIT_DEFAULT, 1, LIMIT_MAX),
-        cursor=params.text("cursor"),
+        limit=params.number(LIMIT, LIMIT_DEFAULT),
+        cursor=params.text(CURSOR),
+    )
+
+
+def indexes_of(view: AnyView) -> tuple[Parameter, ...]:
+    """What a page may be asked for by: the declared indexes, and the key."""
+    types = {field.name: field.type for field in msgspec.structs.fields(view.row)}
+    names = dict.fromkeys((*view.indexes, view.key))
+    return tuple(Parameter("query", name, f"Only rows with this {name}. One index at a time.", types[name]) for name in names)
+
+
+def _row_operation(view: AnyView) -> Operation:
+    return Operation(
+        name=f"{view.name}ByKey",
+        tag="views",
+        summary=f"One row of {view.name}",
+        fills={"view": view.name},
+        parameters=(
+            ROW_KEY._replace(description=f"The row's {view.key}."),
+            TOKEN,
+            PREFER,
+            IF_NONE_MATCH,
+            LAST_EVENT_ID,
+        ),
+        replies={
+            200: Reply("The row.", view.row, ("View-Position", "View-Lag", "ETag", "Preference-Applied"), (JSON, EVENT_STREAM)),
+            304: Reply("The row is the one you have.", None, ("View-Position", "View-Lag", "ETag")),
+        },
+        problems=("malformed", "no-such-row", "view-behind", *AWAY),
+    )
+
+
+def _page_operation(view: AnyView, indexes: Sequence[Parameter]) -> Operation:
+    orders = list(dict.fromkeys((*view.orders, *view.indexes, view.key)))
+    page = {
+        "type": "object",
+        "required": ["items", "next"],
+        "properties": {"items": {"type": "array", "items": view.row}, "next": {"type": ["string", "null"]}},
+    }
+    order = ORDER._replace(schema={"type": "string", "enum": [sign + name for name in orders for sign in ("", "-")]})
+    return Operation(
+        name=view.name,
+        tag="views",
+        summary=f"Rows of {view.name}",
+        fills={"view": view.name},
+        parameters=(*indexes, order, LIMIT, CURSOR, TOKEN, PREFER, LAST_EVENT_ID),
+        replies={200: Reply("A page.", page, ("View-Position", "View-Lag", "Link", "Preference-Applied"), (JSON, EVENT_STREAM))},
+        problems=("malformed", "view-behind", *AWAY),
     )
 
 

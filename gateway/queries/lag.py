@@ -1,6 +1,6 @@
 """How far every view is, read at most twice a second whoever asks, and GET /lag, GET /views.
 
-ViewStore positions, parked keys; History head, times ──> one shared read ──> answers, View-Lag, progress board
+Rows positions, parked keys; History head, times ──> one shared read ──> answers, View-Lag, progress board
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import NamedTuple
 from aiohttp import web
 
 from twofold.gateway.http.answers import ViewState, encode
-from twofold.gateway.http.body import JSON
-from twofold.gateway.http.params import Params
+from twofold.gateway.http.operation import AWAY, JSON, Operation, Reply, Route
+from twofold.gateway.http.request import Params
 from twofold.gateway.http.threads import Threads
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Unavailable
-from twofold.kernel.ports import Clock, History, ViewStore
+from twofold.kernel.ports import Clock, History, ParkedKeys, Rows
 from twofold.kernel.rows import ParkedKey
 from twofold.kernel.view import SliceId
 from twofold.monitoring.lag import Lag, read_lag
@@ -36,31 +36,60 @@ class Report(NamedTuple):
     read_at: float
 
 
+LAG_OPERATION = Operation(
+    name="lag",
+    tag="views",
+    summary="How far every view is behind the log",
+    replies={200: Reply("The lag.", Lag)},
+    problems=("malformed", *AWAY),
+)
+VIEWS_OPERATION = Operation(
+    name="views",
+    tag="views",
+    summary="Every view, and how far it is",
+    replies={
+        200: Reply(
+            "The views.",
+            {"type": "object", "required": ["views"], "properties": {"views": {"type": "array", "items": ViewState}}},
+        )
+    },
+    problems=("malformed", *AWAY),
+)
+
+
 class LagReports:
     """Lives on the event loop."""
 
     def __init__(
-        self, domain: Domain, events: History, views: ViewStore, clock: Clock, threads: Threads, progress: ProgressBoard
+        self,
+        domain: Domain,
+        history: History,
+        rows: Rows,
+        parked: ParkedKeys,
+        clock: Clock,
+        threads: Threads,
+        progress: ProgressBoard,
     ) -> None:
         self._domain = domain
-        self._events = events
-        self._views = views
+        self._history = history
+        self._rows = rows
+        self._parked = parked
         self._clock = clock
         self._threads = threads
         self._progress = progress
         self._last: Report | None = None
         self._reading: asyncio.Task[Report] | None = None
 
-    def routes(self) -> Iterable[web.RouteDef]:
-        return [web.get("/lag", self.get), web.get("/views", self.views)]
+    def routes(self) -> Iterable[Route]:
+        return [Route("GET", "/lag", self.get, (LAG_OPERATION,)), Route("GET", "/views", self.views, (VIEWS_OPERATION,))]
 
     async def get(self, request: web.Request) -> web.Response:
-        Params(request, ())
+        Params(request)
         report = await self.current()
         return web.Response(body=encode(report.lag), content_type=JSON, headers={"Cache-Control": "no-store"})
 
     async def views(self, request: web.Request) -> web.Response:
-        Params(request, ())
+        Params(request)
         states = self.states(await self.current())
         return web.Response(body=encode({"views": states}), content_type=JSON, headers={"Cache-Control": "no-store"})
 
@@ -116,15 +145,15 @@ class LagReports:
     async def _read(self) -> Report:
         read_at = asyncio.get_running_loop().time()
         report = await self._threads.run(lambda: self._read_blocking(read_at))
-        self._progress.lay_out(report.positions)
+        self._progress.learn_positions(report.positions)
         self._progress.hear_ring(report.lag.head)
         self._last = report
         return report
 
     def _read_blocking(self, read_at: float) -> Report:
-        lag = read_lag(self._events, self._views, self._domain.views, self._clock)
-        parked = {(key.slice.view, key.key): key for key in self._views.parked()}
-        return Report(lag, self._views.positions(), parked, read_at)
+        lag = read_lag(self._history, self._rows, self._parked, self._domain.views, self._clock)
+        parked = {(key.slice.view, key.key): key for key in self._parked.parked()}
+        return Report(lag, self._rows.positions(), parked, read_at)
 
 
 def _seen(task: asyncio.Task[Report]) -> None:

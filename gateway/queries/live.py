@@ -16,7 +16,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from twofold.gateway.http.answers import encode
-from twofold.gateway.http.event_streams import Stream, Streams
+from twofold.gateway.http.event_streams import EventStream, OpenEventStreams
 from twofold.gateway.queries.consistency import ConsistentReads
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.rows import Query
@@ -37,10 +37,10 @@ class Shown(NamedTuple):
     wake: Callable[[], Awaitable[None]]
 
 
-class Follower:
+class LiveAnswers:
     """Lives on the event loop."""
 
-    def __init__(self, reads: ConsistentReads, progress: ProgressBoard, streams: Streams) -> None:
+    def __init__(self, reads: ConsistentReads, progress: ProgressBoard, streams: OpenEventStreams) -> None:
         self._reads = reads
         self._progress = progress
         self._streams = streams
@@ -89,7 +89,7 @@ class Follower:
                 shown = await show()
         return stream.response
 
-    async def _send(self, stream: Stream, shown: Shown) -> None:
+    async def _send(self, stream: EventStream, shown: Shown) -> None:
         if shown.id == stream.last_event_id:
             await stream.beat()
         else:

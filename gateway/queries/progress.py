@@ -11,10 +11,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from twofold.gateway.queries.peaks import LagPeaks
 from twofold.kernel.ids import slice_of
 from twofold.kernel.rows import Progress
 from twofold.kernel.view import SliceId
+
+PEAK_SPAN_SECONDS = 0.5
+"""As long as the time between two looks of the console."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +61,7 @@ class ProgressBoard:
             self._moves[step.view] = self.moves(step.view) + 1
             self._wake(step.view, step.slice, step.position)
 
-    def lay_out(self, positions: Mapping[SliceId, int]) -> None:
+    def learn_positions(self, positions: Mapping[SliceId, int]) -> None:
         """Learn from the store how many slices each view has, and where they stand."""
         counts: dict[tuple[str, int], int] = {}
         for view, generation, _ in positions:
@@ -137,3 +139,31 @@ class ProgressBoard:
 async def _for_a_while(future: asyncio.Future[None], seconds: float) -> None:
     await asyncio.wait((future,), timeout=max(0.0, seconds))
     future.cancel()
+
+
+class LagPeaks:
+    """The most each view was behind lately: one that catches up within milliseconds still shows that it moved. For drawing only.
+
+    Peaks of the running span and of the one before, so that a look at any moment sees a whole span.
+    """
+
+    def __init__(self) -> None:
+        self._span = 0
+        self._now: dict[str, int] = {}
+        self._before: dict[str, int] = {}
+
+    def note(self, view: str, lag_events: int, seconds: float) -> None:
+        """`seconds` is the loop's time."""
+        self._turn(seconds)
+        self._now[view] = max(lag_events, self._now.get(view, 0))
+
+    def peaks(self, seconds: float) -> Mapping[str, int]:
+        """By view; those that were never behind may be missing."""
+        self._turn(seconds)
+        return {view: max(self._now.get(view, 0), self._before.get(view, 0)) for view in {*self._now, *self._before}}
+
+    def _turn(self, seconds: float) -> None:
+        span = int(seconds / PEAK_SPAN_SECONDS)
+        if span != self._span:
+            self._before = self._now if span == self._span + 1 else {}
+            self._now, self._span = {}, span

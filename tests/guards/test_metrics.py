@@ -31,6 +31,7 @@ CONTRACT = {
     "twofold_queries": {"view", "status"},
     "twofold_query_seconds": {"view"},
     "twofold_members": {"room"},
+    "twofold_refusals": {"neighbour", "reason"},
 }
 """Family names: counters end in `_total` where they are scraped."""
 BEYOND = {"twofold_facts_up": set[str](), "twofold_parked_commands": set[str]()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 import twofold.bus.dispatch.broker
 import twofold.bus.embedded.publisher
@@ -24,13 +26,28 @@ from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.migrate import migrate
 from twofold.eventstore.sqlite import SqliteLog
 from twofold.kernel.codec import Codec
-from twofold.kernel.domain import domain_of
+from twofold.kernel.domain import Domain, domain_of
+from twofold.kernel.envelope import Envelope
+from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ports import CommandQueue, Log, ViewStore
+from twofold.kernel.rows import Progress
 from twofold.readmodels.projection.projector import Projector
 from twofold.workers.execute import Executor
 
 LANES = 2
 SLICES = 2
+BUS_DESCRIPTION: dict[str, Any] = {
+    "channels": {
+        "lane": {"address": "lane.{lane}", "messages": {"batch": {"$ref": "#/components/messages/batch"}}},
+        "rings": {"address": "rings", "messages": {"advanced": {"$ref": "#/components/messages/advanced"}}},
+    },
+    "operations": {"sendCommands": {"action": "send", "channel": {"$ref": "#/channels/lane"}}},
+    "messages": {
+        "batch": {"summary": "Commands.", "contentType": "application/json", "payload": list[Envelope]},
+        "advanced": {"summary": "Progress.", "contentType": "application/json", "payload": list[Progress]},
+    },
+}
+"""As a bus describes itself."""
 
 
 class SystemClock:
@@ -59,6 +76,7 @@ class Rig:
         self.parts = parts
         self.stop = stop
         self.queries: list[tuple[str, int]] = []
+        self.refusals: list[tuple[str, str]] = []
 
     async def call(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         """Header names with underscores for dashes; a `bytes` body is sent as it is."""
@@ -77,10 +95,10 @@ class Rig:
         return await self.call("POST", "/commands/Count", {"tally_id": tally_id, "by": by, "colour": colour}, **headers)
 
 
-def is_problem(answer: Answer, status: int, kind: str) -> dict[str, Any]:
+def is_problem(answer: Answer, status: int, problem_type: str) -> dict[str, Any]:
     assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer.json
     problem: dict[str, Any] = answer.json
-    assert problem["type"] == f"/problems/{kind}", problem
+    assert problem["type"] == f"/problems/{problem_type}", problem
     assert problem["status"] == status
     assert problem["title"] and problem["detail"]
     return problem
@@ -107,15 +125,20 @@ class Parts:
 
 
 class GatedQueue:
-    """The queue, with a door that a test can shut."""
+    """The queue, which a test can shut, or fill for some streams."""
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue
         self.is_shut = False
+        self.full_streams: set[str] = set()
         self.put_count = 0
 
     def put(self, envelope: Any) -> Any:
         self.put_count += 1
+        if envelope.stream in self.full_streams:
+            refused = asyncio.get_running_loop().create_future()
+            refused.set_exception(Unavailable(Neighbour.LANES, "too many commands wait", is_overload=True))
+            return refused
         return self._queue.put(envelope)
 
     def is_ready(self) -> bool:
@@ -161,17 +184,23 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
         inner = parts.queue._queue
         await inner.start()
         queries: list[tuple[str, int]] = []
-        rooms = twofold.gateway.app.Rooms(
+        refusals: list[tuple[str, str]] = []
+        ports = twofold.gateway.app.GatewayPorts(
             domain=domain,
             codec=Codec(domain),
             queue=parts.queue,
-            events=parts.events,
-            views=parts.views,
+            inbox=parts.events,
+            history=parts.events,
+            parked_commands=parts.events,
+            rows=parts.views,
+            parked_keys=parts.views,
             bell=parts.bell,
             outcomes=parts.outcomes,
             clock=SystemClock(),
             lanes_total=LANES,
-            metrics=lambda: (b"twofold_log_head 1\n", "text/plain; version=0.0.4"),
+            bus_description=BUS_DESCRIPTION,
+            count_refusal=lambda neighbour, reason: refusals.append((neighbour, reason)),
+            exposition=lambda: (b"twofold_log_head 1\n", "text/plain; version=0.0.4"),
             observe_query=lambda view, status, seconds: queries.append((view, status)),
             depths=lambda: {str(lane): 0 for lane in range(LANES)},
             describe={"title": "Tallies", "version": "1"},
@@ -184,10 +213,38 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
         try:
             async with aiohttp.ClientSession() as session, serving:
                 port = await serving.enter_async_context(
-                    twofold.gateway.app.listen(twofold.gateway.app.application(rooms), "127.0.0.1", 0)
+                    twofold.gateway.app.listen(twofold.gateway.app.application(ports), "127.0.0.1", 0)
                 )
                 made = Rig(session, port, parts, serving.aclose)
-                made.queries = queries
+                made.queries, made.refusals = queries, refusals
                 yield made
         finally:
             await inner.close()
+
+
+def unconnected(domain: Domain) -> twofold.gateway.app.GatewayPorts:
+    """Ports behind which nobody answers: enough to ask an application what it would answer to."""
+
+    class Nobody:
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_: pytest.fail(f"{name} was called")
+
+    nobody: Any = Nobody()
+    return twofold.gateway.app.GatewayPorts(
+        domain=domain,
+        codec=Codec(domain),
+        clock=SystemClock(),
+        queue=nobody,
+        inbox=nobody,
+        history=nobody,
+        parked_commands=nobody,
+        rows=nobody,
+        parked_keys=nobody,
+        bell=nobody,
+        outcomes=nobody,
+        lanes_total=LANES,
+        bus_description=BUS_DESCRIPTION,
+        exposition=nobody.scrape,
+        observe_query=nobody.observe,
+        count_refusal=nobody.count,
+    )

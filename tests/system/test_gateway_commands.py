@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-import twofold.gateway.http.body
+import twofold.gateway.http.request
 from tests.system.gateway_domain import EXPLOSIVE
 from tests.system.gateway_rig import Rig, is_problem, rig
 from twofold.kernel.ids import command_id_for, new_command_id
@@ -31,7 +31,7 @@ async def idle(tmp_path: Path) -> AsyncIterator[Rig]:
         yield made
 
 
-async def test_a_wish_is_answered_202_with_its_id_as_the_token(idle: Rig) -> None:
+async def test_a_command_is_answered_202_with_its_id_as_the_token(idle: Rig) -> None:
     answer = await idle.count("a", 2)
     assert answer.status == 202
     command_id = answer.json["command_id"]
@@ -58,7 +58,7 @@ async def test_whoever_waits_gets_the_outcome(running: Rig) -> None:
     assert again.json == answer.json
 
 
-async def test_a_wish_that_changes_nothing_is_ignored_and_says_so(running: Rig) -> None:
+async def test_a_command_that_changes_nothing_is_ignored_and_says_so(running: Rig) -> None:
     answer = await running.count("a", 0, Prefer="wait=5")
     assert (answer.status, answer.json["status"], answer.json["events"]) == (200, "ignored", [])
 
@@ -128,7 +128,7 @@ async def test_a_key_survives_a_restart_of_the_gateway(tmp_path: Path) -> None:
         assert after.parts.queue.put_count == 0
 
 
-async def test_an_expected_version_that_moved_is_412_at_the_door(running: Rig) -> None:
+async def test_an_expected_version_that_moved_is_412_before_it_is_queued(running: Rig) -> None:
     assert (await running.count("a", If_Match='"0"', Prefer="wait=5")).status == 200
     assert (await running.count("a", If_Match='"1"', Prefer="wait=5")).status == 200
     problem = is_problem(await running.count("a", If_Match='"1"'), 412, "stream-moved")
@@ -137,7 +137,7 @@ async def test_an_expected_version_that_moved_is_412_at_the_door(running: Rig) -
 
 
 async def test_an_expected_version_that_moves_on_the_way_is_412_for_whoever_waits(idle: Rig) -> None:
-    """Two clients that saw the same version: the door cannot know who is first, the worker does."""
+    """Two clients that saw the same version: the gateway cannot know who is first, the worker does."""
     first = asyncio.create_task(idle.count("a", If_Match='"0"', Prefer="wait=10"))
     await asyncio.sleep(0.1)
     second = asyncio.create_task(idle.count("a", If_Match='"0"', Prefer="wait=10"))
@@ -238,6 +238,24 @@ async def test_a_gateway_that_cannot_accept_says_503_and_when_to_come_back(runni
         answer = await running.call("POST", path, body)
         is_problem(answer, 503, "unavailable")
         assert int(answer.headers["Retry-After"]) >= 1
+    assert running.refusals == [("lanes", "not ready")] * 2
+
+
+async def test_a_gateway_that_is_overloaded_says_so_and_counts_it_for_each_item(running: Rig) -> None:
+    """Absence needs somebody to look, overload needs less traffic: whoever reads the answer or the metric must know which."""
+    running.parts.queue.full_streams = {"tally-b"}
+    answer = await running.count("b")
+    is_problem(answer, 503, "overloaded")
+    assert answer.headers["Retry-After"] == "1"
+    items = [{"type": "Count", "data": {"tally_id": name}} for name in "abcb"]
+    bulk = (await running.call("POST", "/commands", items)).json
+    assert [item["index"] for item in bulk["accepted"]] == [0, 2]
+    assert [(item["index"], item["problem"]["type"]) for item in bulk["refused"]] == [
+        (1, "/problems/overloaded"),
+        (3, "/problems/overloaded"),
+    ]
+    assert running.refusals == [("lanes", "too many commands wait")] * 3
+    assert (await running.call("GET", "/problems/overloaded")).json["status"] == 503
 
 
 async def test_a_correlation_id_is_written_into_the_events(running: Rig) -> None:
@@ -310,7 +328,7 @@ async def test_bulk_is_bounded_and_keeps_the_order_of_a_stream(running: Rig) -> 
 
 async def test_a_body_that_does_not_arrive_in_time_is_408(running: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that trickles must not hold a connection for ever."""
-    monkeypatch.setattr(twofold.gateway.http.body, "BODY_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(twofold.gateway.http.request, "BODY_SECONDS_MAX", 0.3)
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     writer.write(b"POST /commands/Count HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)

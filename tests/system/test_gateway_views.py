@@ -74,6 +74,7 @@ async def test_a_view_that_does_not_get_there_in_time_says_so(unseen: Rig) -> No
     page = await unseen.call("GET", "/views/tallies?colour=blue", Consistency_Token=token, Prefer="wait=0.2")
     is_problem(page, 503, "view-behind")
     assert {("tallies", 503)} == set(unseen.queries)
+    assert unseen.refusals == [("rows", "view behind")] * 3
 
 
 async def test_a_stale_answer_is_given_to_whoever_prefers_one(unseen: Rig) -> None:
@@ -94,6 +95,7 @@ async def test_the_token_of_a_command_nobody_ever_sent_waits_and_then_says_pendi
     answer = await running.call("GET", "/views/tallies/a", Consistency_Token=new_command_id(), Prefer="wait=0.2")
     problem = is_problem(answer, 503, "view-behind")
     assert (problem["required"], problem["state"]) == (None, "pending")
+    assert running.refusals == [("rows", "command undecided")]
 
 
 async def test_the_token_of_a_refused_command_is_as_good_as_any(running: Rig) -> None:
@@ -221,6 +223,7 @@ async def test_a_poisoned_key_is_parked_and_its_reader_is_told(running: Rig) -> 
         await running.call("GET", "/views/tallies/a", Consistency_Token=token, Prefer="wait=1"), 503, "view-behind"
     )
     assert problem["state"] == "parked"
+    assert ("rows", "row parked") in running.refusals
     shown = await running.call("GET", "/parked/key-tallies-a")
     assert shown.json["waiting_positions"] == [2] and "a view with a bug" in shown.json["error"]
     assert (await running.call("POST", "/parked/key-tallies-a/discard")).status == 202

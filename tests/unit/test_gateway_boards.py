@@ -12,7 +12,7 @@ import pytest
 import twofold.gateway.commands.outcomes
 import twofold.gateway.http.threads
 from twofold.gateway.commands.outcomes import OutcomeBoard
-from twofold.gateway.http.threads import Threads, Together
+from twofold.gateway.http.threads import BatchLoader, Threads
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Neighbour, Unavailable
@@ -118,7 +118,7 @@ async def test_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.Monk
 
 async def test_a_slice_that_is_heard_to_be_there_is_not_waited_for() -> None:
     board = ProgressBoard()
-    board.lay_out({SliceId("v", 1, 0): 5, SliceId("v", 1, 1): 9})
+    board.learn_positions({SliceId("v", 1, 0): 5, SliceId("v", 1, 1): 9})
     async with asyncio.timeout(1):
         await board.reached("v", 0, 5, 30)
         await board.reached("v", 1, 9, 30)
@@ -127,7 +127,7 @@ async def test_a_slice_that_is_heard_to_be_there_is_not_waited_for() -> None:
 
 async def test_progress_wakes_only_who_waits_for_that_slice_and_position() -> None:
     board = ProgressBoard()
-    board.lay_out({SliceId("v", 1, 0): 5, SliceId("v", 1, 1): 5})
+    board.learn_positions({SliceId("v", 1, 0): 5, SliceId("v", 1, 1): 5})
     early, late = (asyncio.create_task(board.reached("v", 0, position, 30)) for position in (6, 9))
     await asyncio.sleep(0)
     board.hear_progress([Progress("v", 1, 1, 100), Progress("v", 1, 0, 7)])
@@ -140,7 +140,7 @@ async def test_progress_wakes_only_who_waits_for_that_slice_and_position() -> No
 async def test_a_new_generation_starts_from_nothing_and_the_old_one_is_not_heard_any_more() -> None:
     """After a rebuild, positions of the replaced rows would make hints out of nothing."""
     board = ProgressBoard()
-    board.lay_out({SliceId("v", 1, 0): 50})
+    board.learn_positions({SliceId("v", 1, 0): 50})
     board.hear_progress([Progress("v", 2, 0, 3), Progress("v", 1, 0, 60)])
     assert board.position("v", 0) == 3
     assert board.slice_number("v", "key") is None
@@ -161,12 +161,12 @@ class Store:
 
 async def test_what_waits_together_is_read_together_and_nothing_is_read_twice() -> None:
     store, threads = Store(), Threads(4)
-    together = Together(threads, store.read)
-    first = [asyncio.create_task(together.get(key)) for key in ("a", "b", "a", "none")]
+    loader = BatchLoader(threads, store.read)
+    first = [asyncio.create_task(loader.load(key)) for key in ("a", "b", "a", "none")]
     await asyncio.sleep(0.05)
-    later = [asyncio.create_task(together.get(key)) for key in ("c", "d")]
+    later = [asyncio.create_task(loader.load(key)) for key in ("c", "d")]
     await asyncio.sleep(0.05)
-    last = [asyncio.create_task(together.get(key)) for key in ("e", "a", "f")]
+    last = [asyncio.create_task(loader.load(key)) for key in ("e", "a", "f")]
     await asyncio.sleep(0.05)
     assert store.calls == [["a", "b", "none"], ["c", "d"]], "at most two calls at a time"
     store.gate.set()
@@ -176,7 +176,7 @@ async def test_what_waits_together_is_read_together_and_nothing_is_read_twice() 
     threads.close()
 
 
-async def test_a_failed_read_fails_for_everybody_aboard_and_for_nobody_later() -> None:
+async def test_a_failed_read_fails_for_everybody_in_its_batch_and_for_nobody_later() -> None:
     class Broken:
         is_broken = True
 
@@ -186,18 +186,18 @@ async def test_a_failed_read_fails_for_everybody_aboard_and_for_nobody_later() -
             return dict.fromkeys(keys, "fine")
 
     store, threads = Broken(), Threads(2)
-    together = Together(threads, store.read)
-    answers = await asyncio.gather(together.get("a"), together.get("b"), return_exceptions=True)
+    loader = BatchLoader(threads, store.read)
+    answers = await asyncio.gather(loader.load("a"), loader.load("b"), return_exceptions=True)
     assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
     store.is_broken = False
-    assert await together.get("a") == "fine"
+    assert await loader.load("a") == "fine"
     threads.close()
 
 
 async def test_one_who_gives_up_does_not_take_the_others_along() -> None:
     store, threads = Store(), Threads(2)
-    together = Together(threads, store.read)
-    impatient, patient = (asyncio.create_task(together.get("a")) for _ in range(2))
+    loader = BatchLoader(threads, store.read)
+    impatient, patient = (asyncio.create_task(loader.load("a")) for _ in range(2))
     await asyncio.sleep(0.05)
     impatient.cancel()
     store.gate.set()
@@ -220,7 +220,7 @@ async def test_too_many_waiting_reads_are_refused(monkeypatch: pytest.MonkeyPatc
 async def test_a_view_that_was_behind_for_a_moment_shows_it_for_a_span_and_no_longer() -> None:
     """Looked at twice a second, a view that is quick would otherwise look as if nothing ever happened."""
     board = ProgressBoard()
-    board.lay_out({SliceId("v", 1, 0): 5, SliceId("v", 1, 1): 7})
+    board.learn_positions({SliceId("v", 1, 0): 5, SliceId("v", 1, 1): 7})
     board.hear_ring(12)
     board.hear_progress([Progress("v", 1, 0, 12), Progress("v", 1, 1, 12)])
     now = asyncio.get_running_loop().time()

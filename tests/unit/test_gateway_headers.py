@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twofold.gateway.http.headers import Preferences, Token, expected_version_of, is_seen, preferences_of, printable, token_of
-from twofold.gateway.http.params import storable
+from twofold.gateway.http.request import storable
 from twofold.kernel.errors import Malformed
 from twofold.kernel.ids import command_id_for, new_command_id
 

@@ -35,16 +35,16 @@ class Clock:
 
 def test_a_view_is_as_far_as_its_slowest_slice() -> None:
     """A reader of any key must be able to trust the number."""
-    orders = read_lag(Log(), Views(), ["orders"], Clock()).views["orders"]  # type: ignore[arg-type]
+    orders = read_lag(Log(), Views(), Views(), ["orders"], Clock()).views["orders"]  # type: ignore[arg-type]
     assert (orders.position, orders.lag_events, orders.lag_seconds, orders.state) == (7, 3, 12.0, "behind")
 
 
 def test_a_view_that_never_started_is_at_zero_not_current() -> None:
     """It has no checkpoint at all; taking that for "nothing to do" would hide the worst lag there is."""
-    never = read_lag(Log(), Views(), ["never"], Clock()).views["never"]  # type: ignore[arg-type]
+    never = read_lag(Log(), Views(), Views(), ["never"], Clock()).views["never"]  # type: ignore[arg-type]
     assert (never.position, never.lag_events, never.lag_seconds) == (0, 10, 19.0)
 
 
 def test_a_view_at_the_head_has_no_lag() -> None:
-    stock = read_lag(Log(), Views(), ["stock"], Clock()).views["stock"]  # type: ignore[arg-type]
+    stock = read_lag(Log(), Views(), Views(), ["stock"], Clock()).views["stock"]  # type: ignore[arg-type]
     assert (stock.lag_events, stock.lag_seconds, stock.state) == (0, 0.0, "live")

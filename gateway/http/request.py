@@ -1,0 +1,142 @@
+"""What a request brings along: its path, its query, its body. Whatever is not understood is refused, and so is what no store
+can hold."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime
+
+import msgspec
+from aiohttp import web
+
+from twofold.gateway.http.operation import COUNT, NUMBER_MAX, TEXT, TEXT_CHARS_MAX, Parameter
+from twofold.gateway.http.problem import Problem
+from twofold.kernel.errors import Malformed
+
+STREAM_CHARS_MAX = 500
+LIMIT_MAX = 1_000
+COMMAND_BYTES_MAX = 256 * 1024
+BULK_BYTES_MAX = 4 * 1024 * 1024
+BODY_SECONDS_MAX = 20.0
+
+LIMIT = Parameter("query", "limit", "How many at most.", COUNT | {"minimum": 1, "maximum": LIMIT_MAX})
+ROW_KEY = Parameter("path", "key", "The row's key.", TEXT)
+STREAM = Parameter("path", "stream", "The stream's name.", TEXT | {"maxLength": STREAM_CHARS_MAX})
+
+_NUMBER = re.compile(r"[0-9]{1,19}")
+
+
+def storable(name: str, text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
+    """The text, or Malformed when it is too long or holds what no store can hold: NUL, or half a surrogate pair."""
+    if len(text) > chars_max:
+        raise Malformed(f"{name} is longer than {chars_max} characters")
+    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise Malformed(f"{name} holds a character that cannot be stored")
+    return text
+
+
+def path_text(request: web.Request, parameter: Parameter) -> str:
+    return storable(parameter.name, request.match_info[parameter.name], parameter.schema.get("maxLength", TEXT_CHARS_MAX))
+
+
+class Params:
+    """The query of one request. Raises Malformed for parameters other than these, and for one given twice."""
+
+    def __init__(self, request: web.Request, *known: Parameter, repeatable: Parameter | None = None) -> None:
+        self._query = request.query
+        if not self._query:
+            return
+        names = [parameter.name for parameter in known if parameter.location == "query"]
+        for name in self._query:
+            if name not in names:
+                listed = ", ".join(names) if names else "none"
+                raise Malformed(f"there is no parameter {storable('a parameter', name)!r}; those are: {listed}")
+            is_repeatable = repeatable is not None and name == repeatable.name
+            if not is_repeatable and len(self._query.getall(name)) > 1:
+                raise Malformed(f"the parameter {name} is given more than once")
+
+    def text(self, parameter: Parameter) -> str | None:
+        value = self._query.get(parameter.name)
+        return None if value is None else storable(parameter.name, value)
+
+    def texts(self, parameter: Parameter) -> list[str]:
+        """Of a parameter that may be repeated, or hold several values with commas between them. Empty when not given."""
+        given = self._query.getall(parameter.name, [])
+        values = [part.strip() for value in given for part in storable(parameter.name, value).split(",")]
+        return [value for value in values if value]
+
+    def number(self, parameter: Parameter, default: int) -> int:
+        given = self.number_or_none(parameter)
+        return default if given is None else given
+
+    def number_or_none(self, parameter: Parameter) -> int | None:
+        """Within the bounds that the parameter's schema names."""
+        value = self._query.get(parameter.name)
+        if value is None:
+            return None
+        least, most = parameter.schema["minimum"], parameter.schema.get("maximum", NUMBER_MAX)
+        if not _NUMBER.fullmatch(value) or not least <= int(value) <= most:
+            raise Malformed(f"{parameter.name} must be a whole number from {least} to {most}")
+        return int(value)
+
+    def time(self, parameter: Parameter) -> datetime | None:
+        """A time with its zone, as UTC. A plus that was not percent-encoded arrives as a space, and is understood."""
+        value = self.text(parameter)
+        if value is None:
+            return None
+        try:
+            moment = msgspec.convert(value.replace(" ", "+"), datetime)
+            if moment.tzinfo is None:
+                raise Malformed(f"{parameter.name} needs a time zone, like 2026-01-31T12:00:00Z")
+            return moment.astimezone(UTC)
+        except (msgspec.ValidationError, OverflowError, ValueError) as error:
+            raise Malformed(f"{parameter.name} must be a time like 2026-01-31T12:00:00Z") from error
+
+
+async def read_body(request: web.Request, bytes_max: int) -> bytes:
+    """The whole body. Raises Problem too-large or too-slow; the connection is closed then, for the rest is not read."""
+    declared = request.content_length
+    if declared is not None and declared > bytes_max:
+        raise _too_large(bytes_max)
+    content = request.content
+    if content.is_eof():
+        body = content.read_nowait()
+        if len(body) > bytes_max:
+            raise _too_large(bytes_max)
+        return body
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            return await _gather(request, bytes_max)
+    except TimeoutError as error:
+        raise Problem("too-slow", f"the body did not arrive within {BODY_SECONDS_MAX:g} s", {"Connection": "close"}) from error
+
+
+def media_type_of(request: web.Request, *accepted: str) -> str:
+    """The body's media type, one of these. Raises Problem unsupported-media-type, also for compression and foreign charsets."""
+    headers = request.headers
+    if "Content-Encoding" in headers and headers["Content-Encoding"].lower() != "identity":
+        raise Problem("unsupported-media-type", "compressed bodies are not accepted", {"Accept-Encoding": "identity"})
+    declared = headers.get("Content-Type", "")
+    if declared in accepted:
+        return declared
+    media_type, _, parameters = declared.partition(";")
+    media_type = media_type.strip().lower()
+    charset = parameters.replace('"', "").replace(" ", "").lower()
+    if media_type not in accepted or charset not in ("", "charset=utf-8"):
+        listed = " or ".join(accepted)
+        raise Problem("unsupported-media-type", f"the body must be {listed}, in UTF-8", {"Accept": ", ".join(accepted)})
+    return media_type
+
+
+async def _gather(request: web.Request, bytes_max: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > bytes_max:
+            raise _too_large(bytes_max)
+    return bytes(body)
+
+
+def _too_large(bytes_max: int) -> Problem:
+    return Problem("too-large", f"the body is larger than {bytes_max} bytes", {"Connection": "close"})

@@ -1,0 +1,44 @@
+"""What a gateway does, counted: commands accepted, queries answered, requests refused."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Callable
+from typing import cast
+
+from twofold.kernel.envelope import Envelope
+from twofold.kernel.ports import CommandQueue
+from twofold.monitoring.metrics import Metrics
+from twofold.monitoring.observed import replaced
+
+
+def observe_queue(port: CommandQueue, metrics: Metrics) -> CommandQueue:
+    def put(envelope: Envelope) -> Future[None]:
+        accepted = port.put(envelope)
+        accepted.add_done_callback(lambda done: count(envelope.type, done))
+        return accepted
+
+    def count(command: str, done: Future[None]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            metrics.accepted.labels(command).inc()
+
+    return cast(CommandQueue, replaced(port, put=put))
+
+
+def query_observer(metrics: Metrics) -> Callable[[str, int, float], None]:
+    """To be told the view, the HTTP status and the seconds of every query."""
+
+    def observe(view: str, status: int, seconds: float) -> None:
+        metrics.queries.labels(view, str(status)).inc()
+        metrics.query_seconds.labels(view).observe(seconds)
+
+    return observe
+
+
+def refusal_counter(metrics: Metrics) -> Callable[[str, str], None]:
+    """To be told the neighbour and the reason of every refusal."""
+
+    def count(neighbour: str, reason: str) -> None:
+        metrics.refusals.labels(neighbour, reason).inc()
+
+    return count
