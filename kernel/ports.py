@@ -20,6 +20,8 @@ from twofold.kernel.outcome import Outcome
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Progress, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 
+OnRing = Callable[[int], None]
+OnAdvanced = Callable[[Sequence[Progress]], None]
 Stop = Callable[[], None]
 """Ends a subscription. May be called from any thread, any number of times."""
 
@@ -40,10 +42,9 @@ class EventStore(Inbox, Protocol):
     def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
         """Commit a batch, whole or not at all: events at gapless positions in the order given, outcomes, parked, inline rows.
 
-        Raises Conflict when a version is taken or a command has an outcome already (other than an older, parked attempt's,
-        which is replaced). A connection cut during COMMIT raises Unavailable: what happened is in the inbox. Data that cannot
-        be stored, and whatever `inline` raises, comes as it is: a bug of one of the commands, and nothing was committed.
-        """
+        Raises Conflict when a version is taken or a command has an outcome already (other than an older, parked attempt's, which
+        is replaced). A connection cut during COMMIT raises Unavailable: what happened is in the inbox. Data that cannot be
+        stored, and what `inline` raises, comes as it is: a bug of one of the commands, and nothing was committed."""
 
 
 class LogPages(Protocol):
@@ -114,10 +115,8 @@ class CommandQueue(Protocol):
     """The gateway's end of the lanes. Called on the event loop, never blocks."""
 
     def put(self, envelope: Envelope) -> Future[None]:
-        """Done when the command is durable in its lane; fails with Unavailable when it may not be (asking again is harmless).
-
-        Commands of one stream keep the order in which they were put.
-        """
+        """Done when the command is durable in its lane; fails with Unavailable when it may not be, and asking again is harmless.
+        Commands of one stream keep the order in which they were put."""
 
     def is_ready(self) -> bool:
         """Whether a command put now has a chance to be accepted."""
@@ -151,18 +150,18 @@ class Bell(Protocol):
     def advanced(self, progress: Sequence[Progress]) -> None:
         """These slices' rows and checkpoints are committed up to there."""
 
-    def listen(
-        self, on_ring: Callable[[int], None] | None = None, on_advanced: Callable[[Sequence[Progress]], None] | None = None
-    ) -> Stop:
+    def listen(self, on_ring: OnRing | None = None, on_advanced: OnAdvanced | None = None) -> Stop:
         """Call back from the bell's own thread; callbacks must return at once."""
 
 
 class Outcomes(Protocol):
     """News of decided commands, told to every gateway. As lossy as a ring: the inbox is the truth."""
 
-    def tell(self, outcomes: Sequence[Outcome]) -> None: ...
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Send them. Never blocks, never raises."""
 
-    def listen(self, on_outcomes: Callable[[Sequence[Outcome]], None]) -> Stop: ...
+    def listen(self, on_outcomes: Callable[[Sequence[Outcome]], None]) -> Stop:
+        """Call back from a thread of the bus; callbacks must return at once."""
 
 
 class Rows(Protocol):
@@ -205,19 +204,15 @@ class Projection(ParkedLines, Protocol):
 
     def make(self, view: AnyView, slices: int) -> Generation:
         """Make what the view needs, once: tables, keys, a generation of its shape. Safe to call from many processes at a time.
-
-        Called by `migrate` and `up` alone. The live generation: that of the view's shape if there is one; otherwise a new one,
-        empty, at position 0, and the one that was live is retired.
-        """
+        Called by `migrate` and `up` alone. The live generation: that of the view's shape; if there is none, a new one, empty, at
+        position 0, and the one that was live is retired."""
 
     def attach(self, view: AnyView) -> Generation:
         """Find the live generation and work on it from now on. Makes nothing.
-
-        Raises Misconfigured, with the fix, when there is none of the view's shape.
-        """
+        Raises Misconfigured, with the fix, when there is none of the view's shape."""
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
-        """As Rows.positions."""
+        """As Rows.positions: by slice."""
 
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         """Those of these rows that exist, by key."""
@@ -240,18 +235,15 @@ class Leases(Protocol):
         """Say "I am alive" for `term_seconds`, give up what is above the fair share, take what is free up to it.
 
         What is held, resource to epoch: from 1, and one more whenever it is taken from nobody or from somebody else. What is no
-        longer among `resources` is given up. To be called several times a term: a lost lease is heard of here only.
-        """
+        longer among `resources` is given up. To be called several times a term: a lost lease is heard of here only."""
 
     def leave(self, room: str, member: str) -> None:
         """Free everything at once; epochs stay. Nothing happens when there is no such member."""
 
     def members(self) -> dict[str, int]:
-        """How many members of each room are alive; rooms without any are missing."""
+        """How many members are alive, by room; rooms without any are missing."""
 
 
 class Clock(Protocol):
-    """The time, where it is shown or compared with what was recorded; waiting is measured elsewhere."""
-
     def now(self) -> datetime:
         """The time, UTC. Never raises."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeVar, cast
 
 from twofold.kernel.ports import Projection
-from twofold.kernel.rows import Advance
+from twofold.kernel.rows import Advance, Drain
 from twofold.kernel.view import SliceId
 from twofold.monitoring.metrics import Metrics
 from twofold.monitoring.observed import replaced
@@ -21,10 +21,19 @@ def observe_projection(port: PortT, metrics: Metrics) -> PortT:
         now = time.time()
         for advance in advances:
             if advance.slice in moved and advance.recorded_at:
-                visibility = metrics.visibility.labels(advance.slice.view)
-                metrics.view_events.labels(advance.slice.view).inc(len(advance.recorded_at))
-                for recorded_at in advance.recorded_at:
-                    visibility.observe(max(0.0, now - recorded_at.timestamp()))
+                count(advance, now)
         return moved
 
-    return cast(PortT, replaced(port, commit=commit))
+    def drain(line: Drain) -> bool:
+        is_applied = port.drain(line)
+        if is_applied and line.recorded_at:
+            count(line, time.time())
+        return is_applied
+
+    def count(folded: Advance | Drain, now: float) -> None:
+        visibility = metrics.visibility.labels(folded.slice.view)
+        metrics.view_events.labels(folded.slice.view).inc(len(folded.recorded_at))
+        for recorded_at in folded.recorded_at:
+            visibility.observe(max(0.0, now - recorded_at.timestamp()))
+
+    return cast(PortT, replaced(port, commit=commit, drain=drain))

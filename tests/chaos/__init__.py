@@ -4,5 +4,5 @@
                                          ├──> checker.Checker ──> violations
     stores.Stores (plain SQL, Redis) ────┘
 
-`python -m tests.chaos` runs every scenario many times; `tests/system/test_faults.py` runs each once.
+`python -m tests.chaos` runs every scenario many times; `tests/system/faults/test_faults.py` runs each once.
 """

@@ -24,6 +24,7 @@ from tests.contract.viewstores import (
     rows_url,  # noqa: F401
     slice_with,
 )
+from twofold.kernel.errors import Misconfigured
 from twofold.kernel.ports import ViewStore
 from twofold.kernel.rows import Advance, Found, Generation, Query, Row
 from twofold.kernel.view import SliceId
@@ -181,6 +182,51 @@ def test_a_view_of_another_shape_begins_anew_beside_the_old_one(where: Place) ->
     for number in (3, 4):
         shaped = dataclasses.replace(EVERYTHING, orders=("count", "ratio")[: number - 2], indexes=())
         assert where.open().make(shaped, 1).number == number
+
+
+def test_who_attaches_finds_what_was_made_and_makes_nothing(where: Place) -> None:
+    """Rooms run under roles that may not make tables."""
+    changed = dataclasses.replace(EVERYTHING, orders=("count",))
+    store = where.open()
+    with pytest.raises(Misconfigured, match="twofold migrate"):
+        store.attach(EVERYTHING)
+    made = store.make(EVERYTHING, SLICES)
+    put(store, made, {"a": Everything("a", 5)}, 9)
+    attached = where.open()
+    assert attached.attach(EVERYTHING) == made
+    assert attached.load("everything", ["a"]).keys() == {"a"}
+    with pytest.raises(Misconfigured, match="twofold migrate"):
+        where.open().attach(changed)
+    assert where.open().attach(EVERYTHING) == made
+
+
+def test_rows_that_are_being_built_are_nobodys_answer(where: Place) -> None:
+    """The live generation answers until another one takes its place, whatever numbers they have."""
+    store = where.open()
+    made = store.make(EVERYTHING, SLICES)
+    put(store, made, {"a": Everything("a", 5)}, 9)
+    where.plant_building(EVERYTHING, made.number + 1)
+    again = where.open()
+    assert again.attach(EVERYTHING) == made == again.make(EVERYTHING, SLICES)
+    assert set(again.positions("everything")) == set(made.slice_ids())
+    assert again.get("everything", ["a"])[0].row == Row("a", Everything("a", 5), 9)
+    assert [row.key for row in again.find("everything", Query()).rows] == ["a"]
+    following = where.open().make(dataclasses.replace(EVERYTHING, orders=()), 1)
+    assert (following.number, following.state) == (made.number + 2, "live")
+
+
+def test_advances_of_several_views_are_one_commit_where_the_store_promises_it(where: Place) -> None:
+    """Otherwise those before one that fails stay committed; each view's rows and checkpoint move together all the same."""
+    other = dataclasses.replace(EVERYTHING, name="other")
+    store = where.open()
+    [first], [second] = (store.make(view, 1).slice_ids() for view in (EVERYTHING, other))
+    where.break_rows(other)
+    with pytest.raises(Exception, match=r".+"):
+        store.commit([advance(first, 0, 1, a=Everything("a")), advance(second, 0, 1, a=Everything("a"))])
+    assert store.promises.is_atomic
+    moved = store.positions("everything")[first]
+    assert moved == (0 if store.promises.commits_views_together else 1)
+    assert len(store.load("everything", ["a"])) == moved, "rows and checkpoint of a view move together"
 
 
 @pytest.mark.parametrize("kind", ["postgres", "redis"])

@@ -14,7 +14,7 @@ import twofold.readmodels.stores.sql
 from tests.contract.eventstores import Place, PostgresPlace, SqlitePlace, envelope, place
 from tests.contract.projections import Bugs, Heard, Said, domain
 from twofold.kernel.codec import Codec, encode_event
-from twofold.kernel.errors import Conflict, Unavailable
+from twofold.kernel.errors import Conflict, Misconfigured, Unavailable
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.log import Decision, Meta, NewEvent
 from twofold.kernel.ports import Log
@@ -126,9 +126,11 @@ def test_rows_of_a_view_made_later_begin_with_the_log_so_far(rig: Rig) -> None:
 
 
 def test_before_the_tables_are_made_there_is_no_answer(rig: Rig) -> None:
-    """A gateway may start before the first worker."""
-    with pytest.raises(Unavailable):
-        rig.answers.make(rig.view, 1)
+    """Only `migrate` makes tables: whoever starts before it is told so."""
+    with pytest.raises(Misconfigured, match="twofold migrate"):
+        rig.answers.attach(rig.view)
+    with pytest.raises(Misconfigured, match="twofold migrate"):
+        _in_log(rig.where, rig.rows.attach)
 
 
 def test_appends_at_once_fold_each_event_once_into_rows_they_share(rig: Rig) -> None:

@@ -22,10 +22,10 @@ from twofold.kernel.ids import slice_of
 from twofold.kernel.messages import Event
 from twofold.kernel.ports import ViewStore
 from twofold.kernel.rows import Advance, Generation, Row
-from twofold.kernel.view import About, SliceId, View
+from twofold.kernel.view import About, AnyView, SliceId, View
 from twofold.readmodels.stores.redis import RedisViewStore
 from twofold.readmodels.stores.sql import SqlViewStore, connect
-from twofold.testing.memory_rows import MemoryViewStore
+from twofold.testing.memory_rows import Build, MemoryViewStore
 
 NOON = datetime(2010, 12, 1, 12, 0, 0, 123456, tzinfo=UTC)
 POOL_SIZE = 4
@@ -85,6 +85,14 @@ class Place(ABC):
         """Take everything away, as a flush or a lost disk does."""
 
     @abstractmethod
+    def plant_building(self, view: AnyView, number: int) -> None:
+        """A generation of this view, being built, with nothing in it."""
+
+    @abstractmethod
+    def break_rows(self, view: AnyView) -> None:
+        """Let every write of this view's first generation fail."""
+
+    @abstractmethod
     def close(self) -> None: ...
 
 
@@ -119,6 +127,21 @@ class SqlPlace(Place):
             connection.exec_driver_sql(f"DELETE FROM {prefix}parked_positions")
         engine.dispose()
 
+    def plant_building(self, view: AnyView, number: int) -> None:
+        self._run(f"INSERT INTO {{}}generations SELECT view, {number}, slices, shape, 'building' FROM {{}}generations")
+
+    def break_rows(self, view: AnyView) -> None:
+        self._run(f'DROP TABLE {{}}"{view.name}__g1"')
+
+    def _run(self, statement: str) -> None:
+        engine = connect(self._url, 1)
+        prefix = "" if engine.dialect.name == "sqlite" else "read."
+        with engine.begin() as connection:
+            if not prefix:
+                connection.exec_driver_sql("PRAGMA query_only=OFF")
+            connection.exec_driver_sql(statement.replace("{}", prefix))
+        engine.dispose()
+
     def close(self) -> None:
         for engine in self._engines:
             engine.dispose()
@@ -139,6 +162,15 @@ class RedisPlace(Place):
         for key in self._client.scan_iter(f"{{{self._prefix}:*"):
             self._client.delete(key)
 
+    def plant_building(self, view: AnyView, number: int) -> None:
+        named = f"{{{self._prefix}:{view.name}}}"
+        [record] = self._client.hvals(f"{named}:generations")
+        self._client.hset(f"{named}:generations", str(number), record)
+        self._client.hset(f"{named}:states", str(number), "building")
+
+    def break_rows(self, view: AnyView) -> None:
+        self._client.set(f"{{{self._prefix}:{view.name}}}:g1:rows", "not a hash")
+
     def close(self) -> None:
         self.empty()
         self._client.close()
@@ -155,6 +187,13 @@ def rows_url(servers: Servers) -> Iterator[str]:
         admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
+class FrozenRows(dict[str, Row]):
+    """Takes nothing."""
+
+    def __setitem__(self, key: str, row: Row) -> None:
+        raise RuntimeError("these rows take nothing")
+
+
 class MemoryPlace(Place):
     """One process has one store."""
 
@@ -168,6 +207,15 @@ class MemoryPlace(Place):
         for build in [build for builds in self._only.builds.values() for build in builds]:
             build.rows.clear()
             build.positions.update(dict.fromkeys(build.positions, 0))
+
+    def plant_building(self, view: AnyView, number: int) -> None:
+        [build] = self._only.builds[view.name]
+        generation = msgspec.structs.replace(build.generation, number=number, state="building")
+        self._only.builds[view.name].append(Build(view, generation, build.shape, {}, {}))
+
+    def break_rows(self, view: AnyView) -> None:
+        [build] = self._only.builds[view.name]
+        build.rows = FrozenRows()
 
     def close(self) -> None:
         pass

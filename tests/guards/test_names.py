@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
 
 from tests.guards.house import ROOT, Source, room_sources, sources_below
 
 PATH = re.compile(r"(?<![\w./{])((?:[\w-]+/)*[\w-]+\.(?:py|md|lua|sql|yml|json|txt|html|js|css))\b")
 FOLDER = re.compile(r"(?<![\w./{])((?:bench|docs|examples|tests|monitoring)/[\w/-]+\w)(?![\w/-]|\.\w)")
-WRITTEN_BY_USERS = {"log.db", "views.db", "docker-compose.yml"}
+ELSEWHERE = {"log.db", "views.db", "appendix.html"}
+"""Files of a deployment, and of other people's documentation."""
 
 
 def shared_names(sources: Iterable[Source]) -> dict[str, list[str]]:
@@ -34,10 +37,17 @@ def dead_paths(sources: Iterable[Source]) -> list[str]:
         here = (ROOT / source.path).parent
         for line, text in told(source):
             named = {match.group(1) for match in (*PATH.finditer(text), *FOLDER.finditer(text))}
-            for name in sorted(named - WRITTEN_BY_USERS):
-                if not any(is_there(place / name) for place in (ROOT, here, ROOT / source.room)):
+            for name in sorted(named - ELSEWHERE):
+                if not any(is_there(place / name) for place in (ROOT, here, *folders_of(source.room))):
                     found.append(f"{source.path}:{line} names {name}")
     return found
+
+
+@cache
+def folders_of(room: str) -> tuple[Path, ...]:
+    """The room's folder and those in it: a room's own docstrings speak of its files by their names."""
+    folders = [path for path in (ROOT / room).rglob("*") if path.is_dir() and path.name != "__pycache__"]
+    return (ROOT / room, *folders)
 
 
 def is_there(path: object) -> bool:

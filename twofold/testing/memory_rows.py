@@ -33,7 +33,7 @@ class Build(msgspec.Struct):
 class MemoryViewStore:
     """Ports Rows, Projection and ParkedKeys. Thread-safe."""
 
-    promises = Promises(is_atomic=True, commits_views_together=True)
+    promises = Promises(is_atomic=True, commits_views_together=False)
 
     def __init__(self) -> None:
         self._lock = RLock()
@@ -78,8 +78,8 @@ class MemoryViewStore:
                 self._refuse(advance)
             standing = [advance for advance in advances if self._is_standing(advance.slice, advance.expected, advance.lines)]
             for advance in standing:
-                self._attached[advance.slice.view].positions[advance.slice] = advance.position
                 self._write(advance)
+                self._attached[advance.slice.view].positions[advance.slice] = advance.position
                 for key, positions in advance.waiting.items():
                     self._extend((advance.slice, key), positions, advance.errors.get(key, ""))
             return {advance.slice for advance in standing}
