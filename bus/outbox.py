@@ -163,12 +163,13 @@ class Outbox:
         body = encode_batch([waiting.envelope for waiting in batch])
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ACCEPT_SECONDS_MAX
-        backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
+        backoff: Backoff | None = None
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
                     return await self._publisher.publish(number, body)
             except (Unavailable, TimeoutError) as error:
+                backoff = backoff or Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
                 pause_seconds = backoff.failed()
                 if loop.time() + pause_seconds >= deadline:
                     raise Unavailable(Neighbour.LANES, "not durable in time") from error

@@ -8,8 +8,6 @@ anything else                         ──> None: wrong data, or a bug; it sta
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import psycopg
 from sqlalchemy.exc import DBAPIError
@@ -63,17 +61,6 @@ def as_ours(error: BaseException | None, neighbour: Neighbour) -> Unavailable | 
     if isinstance(error, psycopg.Error):
         return _of_postgres(error, neighbour)
     return _of_sqlite(error, neighbour) if isinstance(error, sqlite3.Error) else None
-
-
-@contextmanager
-def in_our_words(neighbour: Neighbour) -> Iterator[None]:
-    """Raises Unavailable(neighbour) in a driver's stead. A key that is taken stays the driver's error."""
-    try:
-        yield
-    except (DBAPIError, PoolTimeout) as error:
-        if isinstance(ours := as_ours(error, neighbour), Unavailable):
-            raise ours from error
-        raise
 
 
 def _of_postgres(error: psycopg.Error, neighbour: Neighbour) -> Unavailable | Conflict | None:

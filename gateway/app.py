@@ -7,8 +7,7 @@ GatewayPorts ──> boards (what was heard), threads (what is read) ──> adm
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +24,7 @@ from twofold.gateway.http.problem import answer_problems
 from twofold.gateway.http.refusals import CountRefusal, Refusals
 from twofold.gateway.http.request import COMMAND_BYTES_MAX
 from twofold.gateway.http.server import listen, serve
-from twofold.gateway.http.threads import BatchLoader, Threads
+from twofold.gateway.http.threads import BatchLoader, Threads, on_loop
 from twofold.gateway.log.endpoints import LogEndpoints
 from twofold.gateway.operations.console import ConsoleData, Depths
 from twofold.gateway.operations.health import Exposition, HealthEndpoints
@@ -99,13 +98,10 @@ def application(ports: GatewayPorts) -> web.Application:
     app.router.add_routes([route.definition() for route in routes])
 
     async def listening(app: web.Application) -> AsyncIterator[None]:
-        call = asyncio.get_running_loop().call_soon_threadsafe
+        loop = asyncio.get_running_loop()
         stops = (
-            ports.outcomes.listen(lambda outcomes: _pass_on(call, board.hear_news, outcomes)),
-            ports.bell.listen(
-                on_ring=lambda position: _pass_on(call, progress.hear_ring, position),
-                on_advanced=lambda steps: _pass_on(call, progress.hear_progress, steps),
-            ),
+            ports.outcomes.listen(on_loop(loop, board.hear_news)),
+            ports.bell.listen(on_ring=on_loop(loop, progress.hear_ring), on_advanced=on_loop(loop, progress.hear_progress)),
         )
         lag.refresh()
         yield
@@ -120,9 +116,3 @@ def application(ports: GatewayPorts) -> web.Application:
     app.cleanup_ctx.append(listening)
     app.on_shutdown.append(close_streams)
     return app
-
-
-def _pass_on(call: Callable[..., object], hear: Callable[..., None], news: object) -> None:
-    """From the bell's thread to the loop; news that come while the loop closes are nobody's."""
-    with suppress(RuntimeError):
-        call(hear, news)

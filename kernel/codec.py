@@ -14,6 +14,7 @@ from twofold.kernel.messages import Command, Event, tag_of
 
 DEPTH_MAX = 32
 _ENCODER = msgspec.json.Encoder()
+_TAGS: dict[type[Event], str] = {}
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _PLACE = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
@@ -61,7 +62,7 @@ def encode(message: Command | Event) -> bytes:
 def encode_event(event: Event) -> tuple[str, int, bytes]:
     """Wire name, schema version and JSON of an event."""
     cls = type(event)
-    return tag_of(cls), cls.schema_version, _ENCODER.encode(event)
+    return _TAGS.get(cls) or _TAGS.setdefault(cls, tag_of(cls)), cls.schema_version, _ENCODER.encode(event)
 
 
 def refuse_unstorable(data: bytes) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from twofold.kernel.messages import Event
+from twofold.kernel.messages import Event, tag_of
 
 Store = Literal["sql", "redis", "search"]
 Synchronisation = Literal["inline", "async", "live"]
@@ -51,6 +52,11 @@ class View(Generic[RowT, EventT]):
     orders: tuple[str, ...] = ()
     store: Store = "sql"
     sync: Synchronisation = "async"
+
+    @cached_property
+    def listened(self) -> frozenset[str]:
+        """The wire names of the events it listens to."""
+        return frozenset(tag_of(event) for event in self.on)
 
     def parts(self, event: EventT, about: About) -> Mapping[str, Any]:
         """Key to part for every row this event touches, each key once, in the order given."""

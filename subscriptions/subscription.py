@@ -93,7 +93,8 @@ class Subscription(Generic[KeyT]):
                 _log_failure(error, self._backoff.failed())
                 self._wait(stop, self._backoff.seconds)
                 continue
-            self._backoff.succeeded()
+            if self._backoff.seconds:
+                self._backoff.succeeded()
             if not is_behind and self._wait(self._rung, TICK_SECONDS):
                 self._wait(stop, max(0.0, began + PACE_SECONDS - self._seconds()))
 

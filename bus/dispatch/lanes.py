@@ -138,7 +138,8 @@ class Lanes:
             state.is_in_flight = False
             live = [message for message in delivery.messages if message.lane == lane and message.session is state.session]
             if delivery.is_committed:
-                state.backoff.succeeded()
+                if state.has_failed:
+                    state.backoff.succeeded()
                 state.again = 0
                 settled += live
             else:

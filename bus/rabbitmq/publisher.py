@@ -68,7 +68,7 @@ class RabbitPublisher:
 
     def is_ready(self) -> bool:
         since = self._lost_at
-        if self._channel is not None and self._channel.is_open:
+        if self._channel is not None and not self._channel.closed.done():
             since = self._channel.blocked_since
         return since is None or asyncio.get_running_loop().time() - since < ABSENT_SECONDS_MAX
 

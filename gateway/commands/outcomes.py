@@ -103,14 +103,18 @@ class OutcomeBoard:
         if len(self._waiters) >= WAITING_MAX:
             raise Unavailable(Neighbour.GATEWAY, "too many wait for outcomes", is_overload=True)
         loop = asyncio.get_running_loop()
-        deadline, tick = loop.time() + seconds, Backoff(TICK_SECONDS, TICK_SECONDS_MAX)
-        while (left := deadline - loop.time()) > 0:
-            heard = await self._next(command_id, min(tick.failed(), left))
-            if heard is None:
-                heard = await self.find(command_id)
-            if heard is not None:
+        deadline = loop.time() + seconds
+        heard = await self._next(command_id, min(TICK_SECONDS, seconds))
+        if heard is not None:
+            return heard
+        tick = Backoff(TICK_SECONDS, TICK_SECONDS_MAX)
+        while True:
+            if (found := await self.find(command_id)) is not None:
+                return found
+            if (left := deadline - loop.time()) <= 0:
+                return None
+            if (heard := await self._next(command_id, min(tick.failed(), left))) is not None:
                 return heard
-        return None
 
     def _is_over(self, outcome: Outcome) -> bool:
         """Whether this is the outcome of a parked attempt, and the command has been tried again since."""

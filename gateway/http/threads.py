@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from twofold.kernel.errors import Neighbour, Unavailable
@@ -109,3 +110,13 @@ class BatchLoader(Generic[K, V]):
             for future in futures:
                 if not future.done():
                     future.set_result(found.get(key))
+
+
+def on_loop(loop: asyncio.AbstractEventLoop, hear: Callable[[T], None]) -> Callable[[T], None]:
+    """What another thread calls to be heard on the loop; news that come while the loop closes are nobody's."""
+
+    def pass_on(news: T) -> None:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(hear, news)
+
+    return pass_on

@@ -17,19 +17,17 @@ from typing import Any
 
 from sqlalchemy import Dialect, make_url
 
+from twofold.database.session import RawSession, Session
 from twofold.kernel.codec import Codec
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.log import NewEvent, Recorded
-from twofold.kernel.messages import tag_of
 from twofold.kernel.ports import LogPages
 from twofold.kernel.rows import Row
 from twofold.kernel.view import About, AnyView
 from twofold.readmodels.inline.store import HEAD
 from twofold.readmodels.projection.fold import Touch, parts_of
-from twofold.readmodels.stores.sql.dialects import row_table
 from twofold.readmodels.stores.sql.generations import live_of_shape, make, not_made
-from twofold.readmodels.stores.sql.rows import RowTable
-from twofold.readmodels.stores.sql.session import RawSession, Session
+from twofold.readmodels.stores.sql.rows import RowTable, row_table
 from twofold.subscriptions.log_cache import Seen
 
 PAGE_EVENTS = 1_000
@@ -47,7 +45,6 @@ class SqlInlineProjection:
         self._views = {view.name: view for view in views}
         self._codec = codec
         self._dialect = dialect
-        self._listened = {name: frozenset(tag_of(event) for event in view.on) for name, view in self._views.items()}
         self._tables: dict[str, RowTable] = {}
 
     def attach(self, connection: Any) -> None:
@@ -115,11 +112,10 @@ class SqlInlineProjection:
         table.delete(session, [key for key, row in changed.items() if row is None])
 
     def _parts(self, view: AnyView, events: Collection[Seen]) -> list[tuple[Seen, Mapping[str, Any]]]:
-        listened = self._listened[view.name]
-        return [(seen, parts_of(view, seen)) for seen in events if seen.type in listened]
+        return [(seen, parts_of(view, seen)) for seen in events if seen.type in view.listened]
 
     def _decoded(self, recorded: Recorded) -> Seen:
-        is_listened = any(recorded.type in listened for listened in self._listened.values())
+        is_listened = any(recorded.type in view.listened for view in self._views.values())
         about = About(recorded.position, recorded.stream, recorded.version, recorded.recorded_at)
         event = self._codec.event(recorded) if is_listened else None
         return Seen(recorded.position, recorded.type, about, event, None, len(recorded.data))

@@ -11,17 +11,15 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
-from twofold.database.errors import in_our_words
+from twofold.database.session import EngineSession, Session, in_our_words
 from twofold.kernel.errors import Neighbour
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
-from twofold.readmodels.schema.keys import queryable_key
+from twofold.readmodels.schema.columns import queryable_key
 from twofold.readmodels.schema.query import checked_query
-from twofold.readmodels.stores.sql.dialects import row_table
 from twofold.readmodels.stores.sql.find import find
 from twofold.readmodels.stores.sql.generations import live_of_shape, not_made
-from twofold.readmodels.stores.sql.rows import RowTable
-from twofold.readmodels.stores.sql.session import EngineSession, Session
+from twofold.readmodels.stores.sql.rows import RowTable, row_table
 
 HEAD = "log_head"
 """The log's table whose `position` is its last: where an inline view stands."""

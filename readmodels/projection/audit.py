@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from twofold.kernel.codec import Codec
-from twofold.kernel.messages import tag_of
 from twofold.kernel.ports import LogPages
 from twofold.kernel.view import About, AnyView
 
@@ -20,10 +19,9 @@ def refold(events: LogPages, view: AnyView, codec: Codec, until: int | None = No
     """
     rows: dict[str, msgspec.Struct] = {}
     broken: set[str] = set()
-    listened = [tag_of(event) for event in view.on]
     through = 0
     while until is None or through < until:
-        page = events.page(through, PAGE_EVENTS, listened)
+        page = events.page(through, PAGE_EVENTS, view.listened)
         if page.through == through:
             break
         through = page.through

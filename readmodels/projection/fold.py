@@ -15,13 +15,11 @@ from typing import Any
 import msgspec
 
 from twofold.kernel.ids import slice_of
-from twofold.kernel.messages import tag_of
 from twofold.kernel.ports import Projection
 from twofold.kernel.rows import Advance, Row
 from twofold.kernel.view import About, AnyView
 from twofold.readmodels.projection.state import RowCache, SliceState
-from twofold.readmodels.schema.columns import Columns
-from twofold.readmodels.schema.keys import is_stream_key, refuse_key, stream_key
+from twofold.readmodels.schema.columns import Columns, is_stream_key, refuse_key, stream_key
 from twofold.subscriptions.log_cache import Seen
 
 ERROR_CHARS_MAX = 2_000
@@ -63,9 +61,8 @@ def touched(view: AnyView, page: Iterable[Seen], slices: int, parked: Mapping[in
     """For each slice in `parked` (slice to its parked keys), what the page touches there, by key, in log order."""
     found: dict[int, Touches] = {slice: {} for slice in parked}
     blocked = {slice: {key for key in keys if is_stream_key(key)} for slice, keys in parked.items()}
-    listened = {tag_of(event) for event in view.on}
     for seen in page:
-        if seen.type not in listened:
+        if seen.type not in view.listened:
             continue
         try:
             parts = parts_of(view, seen)

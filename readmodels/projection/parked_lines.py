@@ -19,7 +19,7 @@ from twofold.kernel.rows import Drain, Row
 from twofold.kernel.view import AnyView
 from twofold.readmodels.projection.fold import Encode, Touch, error_text, fold, parts_of
 from twofold.readmodels.projection.state import SliceState
-from twofold.readmodels.schema.keys import is_stream_key
+from twofold.readmodels.schema.columns import is_stream_key
 from twofold.subscriptions.log_cache import LogCache, Seen
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable
 from threading import Event, Thread
 
 from twofold.kernel.codec import Codec
-from twofold.kernel.messages import tag_of
 from twofold.kernel.ports import Bell, LogPages, Projection
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.projection.reader import SliceReader
@@ -37,7 +36,7 @@ class Projector:
     ) -> None:
         """`store` has prepared the views; those that are not folded asynchronously are left to others."""
         followed = [view for view in views if view.sync == "async"]
-        log = LogCache(pages, codec, {tag_of(event) for view in followed for event in view.on})
+        log = LogCache(pages, codec, {tag for view in followed for tag in view.listened})
         self._bell = bell
         self._readers: list[SliceReader] = []
         self._subscriptions: list[Subscription[SliceId]] = []

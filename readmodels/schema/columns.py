@@ -1,9 +1,8 @@
 """How a row is kept: one column for each field of its struct, of one of six types that every store orders alike.
 
-A row comes from `View.evolve` and leaves as a tuple of encoded values, one for each column, in the order of the struct; or it
-comes from a store as such a tuple and leaves as the struct. An encoder takes the value that `evolve` put into a field and
-returns the plain value a store is given; it raises ValueError, TypeError or OverflowError for what some store could not hold, in
-the same words for all of them, so that the projector parks the key before a store sees it.
+A row comes from `View.evolve` and leaves as a tuple of encoded values, in the order of the struct; or it comes from a store as such
+a tuple and leaves as the struct. An encoder returns the plain value a store is given; it raises ValueError, TypeError or
+OverflowError for what some store could not hold, so that the projector parks the key before a store sees it.
 """
 
 from __future__ import annotations
@@ -14,27 +13,28 @@ from datetime import UTC, date, datetime
 from enum import Enum
 from math import isfinite
 from typing import Any, Literal
+from zlib import crc32
 
 import msgspec
 from msgspec import inspect
 
 from twofold.kernel.codec import refuse_unstorable
 from twofold.kernel.errors import Misconfigured
-from twofold.kernel.messages import tag_of
+from twofold.kernel.ids import slice_of
 from twofold.kernel.view import AnyView
 
 ColumnType = Literal["integer", "truth", "number", "text", "time", "json"]
 Encoder = Callable[[Any], Any]
-
 KEY_BYTES_MAX = 1_000
 """A key stands in every index of its table; PostgreSQL takes at most 2,700 bytes an entry, order field included."""
 
+STREAM_PREFIX = "!stream/"
+"""Begins the key under which a stream's events wait when `View.keys` raised on one of them. No row key may begin so. On disk."""
+
 INDEXED_BYTES_MAX = 1_000
 """The same bound for a text one may filter or sort by."""
-
 FIELD_BYTES_MAX = 4 << 20
 """One field kept as text or JSON. What is larger is not a row but a document."""
-
 INTEGER_MIN, INTEGER_MAX = -(1 << 63), (1 << 63) - 1
 
 
@@ -95,13 +95,12 @@ class Columns:
 
 
 def shape_of(view: AnyView) -> str:
-    """What has to stay the same for a stored generation to stay in use: fields, declared questions, and the events listened to.
-
-    The events belong to it, because rows that never saw the past of an event would be wrong for ever.
-    """
+    """What has to stay the same for a stored generation to stay in use: fields, declared questions, and the events listened to,
+    because rows that never saw the past of an event would be wrong for ever."""
     fields = ",".join(f"{column.name}:{column.type}{'?' * column.is_nullable}" for column in Columns(view).all)
-    listened = ",".join(sorted(tag_of(event) for event in view.on))
-    return "|".join((view.key, fields, ",".join(sorted(view.indexes)), ",".join(sorted(view.orders)), listened))
+    return "|".join(
+        (view.key, fields, ",".join(sorted(view.indexes)), ",".join(sorted(view.orders)), ",".join(sorted(view.listened)))
+    )
 
 
 def _columns(view: AnyView) -> list[Column]:
@@ -116,9 +115,7 @@ def _column(view: AnyView, name: str, described: inspect.Type, annotation: Any) 
     is_indexed = name in (view.key, *view.indexes, *view.orders)
     column_type, encode, decode = column_type_of(plain, annotation, INDEXED_BYTES_MAX if is_indexed else FIELD_BYTES_MAX)
     if is_indexed and column_type == "json":
-        raise Misconfigured(
-            f"view {view.name}: field {name!r} cannot be filtered or sorted by; make it a text, a number or a time"
-        )
+        raise Misconfigured(f"view {view.name}: field {name!r} cannot be filtered or sorted by; make it a text, number or time")
     return Column(name, annotation, column_type, is_nullable, nullable(encode) if is_nullable else encode, decode)
 
 
@@ -216,3 +213,38 @@ def _value_of(member: Any) -> Any:
     if not isinstance(member, Enum):
         raise TypeError(f"a member of an enumeration is expected, not {type(member).__name__}")
     return member.value
+
+
+_ENCODE_KEY = text_encoder(KEY_BYTES_MAX)
+
+
+def refuse_key(key: Any) -> None:
+    """Raises ValueError or TypeError for what cannot be a row key."""
+    if _ENCODE_KEY(key).startswith(STREAM_PREFIX):
+        raise ValueError(f"row keys that begin with {STREAM_PREFIX!r} are reserved")
+
+
+def stream_key(stream: str) -> str:
+    """The parked key that stands for a stream; a name too long is cut and made unique by a check sum."""
+    key = STREAM_PREFIX + stream.replace("\0", "")
+    if len(key.encode()) <= KEY_BYTES_MAX:
+        return key
+    return f"{key.encode()[: KEY_BYTES_MAX - 9].decode(errors='ignore')}#{crc32(stream.encode()):08x}"
+
+
+def is_stream_key(key: str) -> bool:
+    return key.startswith(STREAM_PREFIX)
+
+
+def queryable_key(key: str) -> str:
+    """The key itself, or, for one that no store can hold, one that no row has."""
+    try:
+        _ENCODE_KEY(key)
+    except ValueError:
+        return STREAM_PREFIX
+    return key
+
+
+def slice_for(key: str, slices: int) -> int:
+    """The slice a key asked for belongs to, whatever the key."""
+    return slice_of(queryable_key(key), slices)

@@ -15,8 +15,7 @@ import msgspec
 from twofold.kernel.errors import Malformed
 from twofold.kernel.rows import Query, Row
 from twofold.kernel.view import AnyView
-from twofold.readmodels.schema.columns import Column, Columns
-from twofold.readmodels.schema.keys import refuse_key
+from twofold.readmodels.schema.columns import Column, Columns, refuse_key
 
 LIMIT_MAX = 1_000
 """Rows in one page."""

@@ -18,8 +18,8 @@ from tests.servers import Servers
 from tests.servers.postgres import libpq
 from tests.unit.test_driver_errors import OURS, OVERLOADED, SQLSTATES
 from twofold.database import sqlite
-from twofold.database.errors import in_our_words
 from twofold.database.postgres import LOG, ROWS, Profile, borrowed, connect
+from twofold.database.session import in_our_words
 from twofold.database.sqlite_file import SqliteFile
 from twofold.kernel.errors import Conflict, Neighbour, Unavailable
 from twofold.readmodels.stores.redis.connect import client_of

@@ -12,9 +12,8 @@ from tests.contract.viewstores import EVERYTHING, Everything
 from twofold.kernel.rows import Advance, Query, Row
 from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.stores.sql import SqlViewStore, connect
-from twofold.readmodels.stores.sql.dialects import row_table
 from twofold.readmodels.stores.sql.find import find_statement
-from twofold.readmodels.stores.sql.rows import RowTable
+from twofold.readmodels.stores.sql.rows import RowTable, row_table
 
 ROWS = {f"k{number}": Row(f"k{number}", Everything(f"k{number}", number, colour=f"c{number}"), 1) for number in range(5_000)}
 CURSOR_LIMIT = 9

@@ -11,7 +11,7 @@ import redis
 import sqlalchemy.exc
 from sqlalchemy.exc import DBAPIError
 
-from twofold.database import errors
+from twofold.database import errors, session
 from twofold.kernel.errors import Conflict, Neighbour, Unavailable
 from twofold.readmodels.stores.redis.errors import as_ours as redis_as_ours
 from twofold.readmodels.stores.redis.errors import in_our_words as redis_in_our_words
@@ -147,7 +147,7 @@ def meaning(found: Exception | None, neighbour: Neighbour) -> str | None:
 
 def raised_as(error: DBAPIError | sqlalchemy.exc.TimeoutError) -> Exception:
     """What comes out where rows are read and written."""
-    with pytest.raises(Exception) as caught, errors.in_our_words(Neighbour.ROWS):
+    with pytest.raises(Exception) as caught, session.in_our_words(Neighbour.ROWS):
         raise error
     assert caught.value is error or caught.value.__cause__ is error
     return caught.value

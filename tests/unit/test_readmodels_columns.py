@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.messages import Event
 from twofold.kernel.view import AnyView, View
-from twofold.readmodels.schema.columns import Columns, shape_of
-from twofold.readmodels.schema.keys import queryable_key, refuse_key, slice_for, stream_key
+from twofold.readmodels.schema.columns import Columns, queryable_key, refuse_key, shape_of, slice_for, stream_key
 
 
 class Happened(Event, frozen=True):

@@ -99,8 +99,8 @@ def visits(calls: Sequence[Call], windows: Sequence[tuple[int, int]]) -> tuple[V
     for file, function in sorted(always, key=lambda name: rank[name]):
         functions.setdefault(file, []).append(function)
     callers: dict[str, set[str]] = {}
-    for _, file, function, room in calls:
-        if (file, function) in always and room:
+    for at, file, function, room in calls:
+        if room and (file, function) in always and any(begin <= at <= end for begin, end in windows):
             callers.setdefault(file, set()).add(room)
     return tuple(Visit(file, tuple(names), frozenset(callers.get(file, ()))) for file, names in functions.items())
 

@@ -13,8 +13,7 @@ from twofold.kernel.errors import Misconfigured
 from twofold.kernel.ids import slice_of
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
-from twofold.readmodels.schema.columns import Columns, shape_of
-from twofold.readmodels.schema.keys import queryable_key
+from twofold.readmodels.schema.columns import Columns, queryable_key, shape_of
 from twofold.readmodels.schema.query import checked_query
 
 Line = tuple[SliceId, str]

@@ -15,7 +15,7 @@ import msgspec
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
-from twofold.readmodels.schema.keys import queryable_key, slice_for
+from twofold.readmodels.schema.columns import queryable_key, slice_for
 from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.stores.redis import lines
 from twofold.readmodels.stores.redis.errors import in_our_words

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from twofold.database.session import Session
 from twofold.kernel.rows import RowPage
 from twofold.readmodels.schema.query import CheckedQuery
 from twofold.readmodels.stores.sql.rows import RowTable, quoted
-from twofold.readmodels.stores.sql.session import Session
 
 
 def find(session: Session, table: RowTable, question: CheckedQuery) -> RowPage:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from sqlalchemy import Dialect
 
+from twofold.database.session import Session
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import shape_of
-from twofold.readmodels.stores.sql.session import Session
 from twofold.readmodels.stores.sql.tables import create_platform, create_rows, drop_rows, qualified
 
 ADVISORY_LOCK = 0x74776F666F6C6472

@@ -1,22 +1,33 @@
-"""The SQL of one generation of a view's rows: load, write, delete, get by key. What differs by dialect is in dialects.py.
+"""The SQL of one generation of a view's rows: load, write, delete, get by key; and what PostgreSQL and SQLite say differently.
 
-The text is made once, when the view is prepared. A row travels as its plain values in column order, `_position` last.
+The text is made once, when a view is made or attached. A row travels as its encoded values in column order, `_position` last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from sqlalchemy import Dialect
 
+from twofold.database.session import Session
+from twofold.database.times import microseconds, moment
 from twofold.kernel.ids import slice_of
 from twofold.kernel.rows import Generation, Row
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Columns, ColumnType
-from twofold.readmodels.stores.sql.session import Session
 from twofold.readmodels.stores.sql.tables import qualified, row_table_name
+
+TYPES: dict[ColumnType, str] = {
+    "integer": "bigint",
+    "truth": "boolean",
+    "number": "double precision",
+    "text": "text",
+    "time": "timestamptz",
+    "json": "jsonb",
+}
 
 
 class RowTable:
@@ -118,3 +129,116 @@ class RowTable:
 
 def quoted(name: str) -> str:
     return f'"{name}"'
+
+
+class PostgresRows(RowTable):
+    """Many keys or rows travel as one JSON text: the driver writes arrays of text at a third of the speed.
+
+    Keys are joined LATERALLY with a subquery that OFFSET 0 fences: one index descent for each key, whatever the planner thinks.
+    Left alone it scans the table, and goes on with the plan that it made when the table was empty.
+    """
+
+    mark = "%s"
+    places_nulls = True
+
+    def read(self, name: str, kind: ColumnType) -> str:
+        return f"{quoted(name)}::text AS {quoted(name)}" if kind == "json" else quoted(name)
+
+    def loading(self, lock: str) -> str:
+        return f"SELECT r.* FROM {self._keys()} CROSS JOIN LATERAL ({self._row(self.selected)} {lock}) r"
+
+    def deleting(self) -> str:
+        found = f"SELECT r.ctid FROM {self._keys()} CROSS JOIN LATERAL ({self._row('ctid')}) r"
+        return f"DELETE FROM {self.table} WHERE ctid = ANY(ARRAY({found}))"
+
+    def wanted(self) -> str:
+        return "(SELECT value ->> 0 AS key, (value ->> 1)::int AS slice FROM json_array_elements(%s::json)) w"
+
+    def wanted_values(self, wanted: Sequence[tuple[str, int]]) -> tuple[Any, ...]:
+        return (msgspec.json.encode(wanted).decode(),)
+
+    def beside(self) -> str:
+        return f"LATERAL ({self._row(self.selected)}) r ON true"
+
+    def _keys(self) -> str:
+        return "(SELECT value AS key FROM json_array_elements_text(%s::json)) w"
+
+    def _row(self, selected: str) -> str:
+        return f"SELECT {selected} FROM {self.table} t WHERE t.{self.key} = w.key OFFSET 0"
+
+    def values(self) -> str:
+        typed = ", ".join(f"{quoted(column.name)} {TYPES[column.type]}" for column in self.columns.all)
+        return f"SELECT * FROM json_to_recordset(%s::json) AS r({typed}, _position bigint)"
+
+    def insert(self, session: Session, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        names = (*(column.name for column in self.columns.all), "_position")
+        session.count(sql, (msgspec.json.encode([dict(zip(names, row, strict=True)) for row in rows]).decode(),))
+
+    def lock(self) -> str:
+        return "FOR UPDATE"
+
+    def to_driver(self, kept: tuple[Any, ...]) -> tuple[Any, ...]:
+        values = list(kept)
+        for place in self.jsons:
+            values[place] = values[place] and msgspec.Raw(values[place])
+        return tuple(values)
+
+
+class SqliteRows(RowTable):
+    """Many keys travel as one JSON array; times are kept as microseconds since 1970, UTC."""
+
+    def __init__(self, view: AnyView, generation: Generation, dialect: Dialect, head: str | None = None) -> None:
+        super().__init__(view, generation, dialect, head)
+        self._times = tuple(place for place, column in enumerate(self.columns.all) if column.type == "time")
+
+    def loading(self, lock: str) -> str:
+        return f"SELECT {self.selected} FROM {self.table} WHERE {self.key} IN (SELECT value FROM json_each(?)) {lock}"
+
+    def deleting(self) -> str:
+        return f"DELETE FROM {self.table} WHERE {self.key} IN (SELECT value FROM json_each(?))"
+
+    def wanted(self) -> str:
+        return "(SELECT value ->> 0 AS key, value ->> 1 AS slice FROM json_each(?)) w"
+
+    def wanted_values(self, wanted: Sequence[tuple[str, int]]) -> tuple[Any, ...]:
+        return (msgspec.json.encode(wanted).decode(),)
+
+    def beside(self) -> str:
+        return f"(SELECT {self.selected} FROM {self.table}) r ON r.{self.key} = w.key"
+
+    def values(self) -> str:
+        return f"VALUES ({', '.join('?' * (len(self.columns.all) + 1))})"
+
+    def insert(self, session: Session, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        session.each(sql, rows)
+
+    def lock(self) -> str:
+        return ""
+
+    def to_driver(self, kept: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not self._times:
+            return kept
+        values = list(kept)
+        for place in self._times:
+            values[place] = _micros(values[place])
+        return tuple(values)
+
+    def from_driver(self, stored: Sequence[Any]) -> Sequence[Any]:
+        if not self._times:
+            return stored
+        values = list(stored)
+        for place in self._times:
+            if values[place] is not None:
+                values[place] = moment(values[place])
+        return values
+
+    def value_to_driver(self, kind: ColumnType, value: Any) -> Any:
+        return _micros(value) if kind == "time" else value
+
+
+def row_table(view: AnyView, generation: Generation, dialect: Dialect, head: str | None = None) -> RowTable:
+    return (PostgresRows if dialect.name == "postgresql" else SqliteRows)(view, generation, dialect, head)
+
+
+def _micros(value: datetime | None) -> int | None:
+    return None if value is None else microseconds(value)

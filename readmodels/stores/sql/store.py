@@ -14,20 +14,17 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
-from twofold.database.errors import in_our_words
+from twofold.database.session import EngineSession, Session, in_our_words
 from twofold.database.sqlite import writer
 from twofold.kernel.errors import Neighbour
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
-from twofold.readmodels.schema.keys import queryable_key, slice_for
+from twofold.readmodels.schema.columns import queryable_key, slice_for
 from twofold.readmodels.schema.query import checked_query
-from twofold.readmodels.stores.sql.checkpoints import Checkpoints
-from twofold.readmodels.stores.sql.dialects import row_table
+from twofold.readmodels.stores.sql.checkpoints import Checkpoints, ParkedLineTable
 from twofold.readmodels.stores.sql.find import find
 from twofold.readmodels.stores.sql.generations import live_of_shape, make, not_made
-from twofold.readmodels.stores.sql.lines import ParkedLineTable
-from twofold.readmodels.stores.sql.rows import RowTable
-from twofold.readmodels.stores.sql.session import EngineSession, Session
+from twofold.readmodels.stores.sql.rows import RowTable, row_table
 
 Answer = TypeVar("Answer")
 

@@ -1,11 +1,18 @@
-"""One transaction's way to run SQL, the same through an engine as on the raw connection of an append in progress."""
+"""One transaction's way to run SQL: the same through an engine as on the raw connection of an append in progress, and what goes
+wrong in our words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from twofold.database.errors import as_ours
+from twofold.kernel.errors import Neighbour, Unavailable
 
 Values = Sequence[Any]
 
@@ -64,3 +71,14 @@ class RawSession:
 
     def run(self, sql: str) -> None:
         self._connection.execute(sql)
+
+
+@contextmanager
+def in_our_words(neighbour: Neighbour) -> Iterator[None]:
+    """Raises Unavailable(neighbour) in a driver's stead. A key that is taken stays the driver's error."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        if isinstance(ours := as_ours(error, neighbour), Unavailable):
+            raise ours from error
+        raise
