@@ -1,8 +1,8 @@
 """A room with a tracer in every thread: `python -m tests.way.traced ROOM`. When it ends it writes what was called in it.
 
 A JSON array of calls, each with the nanoseconds of the machine's monotonic clock, file, function, and the room of the nearest
-caller in another file ("" when that is the file's own, or when a loop or a driver called). monitoring's wrappers are looked
-through. Calls below one of BESIDE are not on any command's way: they happen whether or not somebody sends one.
+caller in another file ("" when that is the file's own, or when a loop or a driver called). The roof, and monitoring's wrappers,
+are looked through. Calls below one of BESIDE are not on any command's way: they happen whether or not somebody sends one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from twofold.cli import main
 TRACE = "TWOFOLD_TEST_TRACE"
 """Names the file that is written."""
 BESIDE = {"LeaseKeeper._run", "LagReports._read", "LagReports._read_blocking", "LagReports.refresh"}
-WRAPPERS = "monitoring"
+LOOKED_THROUGH = ("monitoring", "twofold")
 
 Call = tuple[int, str, str, str]
 
@@ -41,6 +41,8 @@ class Tracer:
         if event != "call" or (named := self._name(frame.f_code)) is None:
             return
         room, file, function = named
+        if room == "twofold":
+            return
         caller = self._caller(frame, room, file)
         if caller is not None:
             self.calls.append((time.monotonic_ns(), file, function, caller))
@@ -53,7 +55,7 @@ class Tracer:
             if (named := self._name(above.f_code)) is not None:
                 if named[2] in BESIDE:
                     return None
-                if found is None and named[1] != file and named[0] != WRAPPERS:
+                if found is None and named[1] != file and named[0] not in LOOKED_THROUGH:
                     found = named[0]
             above = above.f_back
         return "" if found in (None, room) else found
@@ -71,7 +73,7 @@ def _name(code: CodeType) -> tuple[str, str, str] | None:
         return None
     file = path.relative_to(ROOT).as_posix()
     room = file.split("/", 1)[0]
-    if room not in FLOOR_OF or room == "twofold":
+    if room not in FLOOR_OF:
         return None
     function = code.co_qualname.split(".<locals>")[0]
     return None if "<" in function else (room, file, function)

@@ -78,6 +78,7 @@ def walk(postgres_url: str, broker_url: str, namespace: str, folder: Path) -> li
         port = rooms["gateway"].port
         assert port is not None
         windows = [_send(port) for _ in range(WARM_COMMANDS + COMMANDS)][WARM_COMMANDS:]
+        time.sleep(QUIET_SECONDS)  # stopping is not on the way
     calls = {name: msgspec.json.decode(trace.read_bytes(), type=list[Call]) for name, trace in traces.items()}
     accepting = [(sent, accepted) for sent, accepted, _ in windows]
     answering = [(accepted, answered) for _, accepted, answered in windows]
