@@ -1,4 +1,4 @@
-"""Starts the house as its users do, with the command line: served (three rooms, three processes) or embedded (`up`)."""
+"""Starts the running as its users do, with the command line: served (three rooms, three processes) or embedded (`up`)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PAGE_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class House:
-    """The house at work. `processes` by room, "up" when embedded."""
+class Running:
+    """The running at work. `processes` by room, "up" when embedded."""
 
     port: int
     processes: dict[str, Process]
@@ -50,7 +50,7 @@ class House:
 
 
 @contextmanager
-def served(domain: str, database_url: str, broker_url: str, folder: Path) -> Iterator[House]:
+def served(domain: str, database_url: str, broker_url: str, folder: Path) -> Iterator[Running]:
     """One gateway, one process of workers, one projector. Its queues are deleted when the block ends."""
     namespace = f"bench{uuid4().hex[:8]}"
     port = free_port()
@@ -68,26 +68,26 @@ def served(domain: str, database_url: str, broker_url: str, folder: Path) -> Ite
         with Process(f"migrate-{namespace}", _twofold("migrate"), env, folder) as migrate:
             migrate.finish(START_SECONDS_MAX)
         processes = {room: stack.enter_context(Process(f"{room}-{namespace}", _twofold(room), env, folder)) for room in ROOMS}
-        yield _ready(House(port, processes))
+        yield _ready(Running(port, processes))
 
 
 @contextmanager
-def embedded(domain: str, data: Path, folder: Path) -> Iterator[House]:
+def embedded(domain: str, data: Path, folder: Path) -> Iterator[Running]:
     """Everything in one process, on files in `data`."""
     port = free_port()
     command = _twofold("up", "--domain", domain, "--data", str(data), "--host", HOST, "--port", str(port))
     with Process(f"up-{data.name}", command, {}, folder) as process:
-        yield _ready(House(port, {"up": process}))
+        yield _ready(Running(port, {"up": process}))
 
 
 def _twofold(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "twofold", *arguments]
 
 
-def _ready(house: House) -> House:
-    wait_until("the gateway", answers(house.port, "/readyz"), START_SECONDS_MAX, house.members)
-    wait_until("the views", lambda: house.shows(0), START_SECONDS_MAX, house.members)
-    return house
+def _ready(running: Running) -> Running:
+    wait_until("the gateway", answers(running.port, "/readyz"), START_SECONDS_MAX, running.members)
+    wait_until("the views", lambda: running.shows(0), START_SECONDS_MAX, running.members)
+    return running
 
 
 def _delete_from_broker(broker_url: str, namespace: str) -> None:

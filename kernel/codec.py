@@ -16,7 +16,7 @@ DEPTH_MAX = 32
 _ENCODER = msgspec.json.Encoder()
 _TAGS: dict[type[Event], str] = {}
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_PLACE = re.compile(r" - at `\$(.*)`$")
+_PATH = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -86,9 +86,9 @@ def refuse_unstorable(data: bytes) -> None:
 
 def _detail_and_pointer(text: str) -> tuple[str, str]:
     """msgspec says "Expected `int` - at `$.lines[0].quantity`"; the contract says pointer "/lines/0/quantity"."""
-    place = _PLACE.search(text)
-    steps = [name or index for name, index in _STEP.findall(place.group(1))] if place else []
-    detail = text[: place.start()] if place else text
+    path = _PATH.search(text)
+    steps = [name or index for name, index in _STEP.findall(path.group(1))] if path else []
+    detail = text[: path.start()] if path else text
     named = re.search(r"(?:unknown|required) field `([^`]+)`", detail)
     if named:
         steps.append(named.group(1))

@@ -85,13 +85,13 @@ def _exported(module: ModuleType, name: str) -> tuple[Any, ...]:
     return value
 
 
-def _unique(where: str, kind: str, things: tuple[Named, ...]) -> tuple[Named, ...]:
+def _unique(where: str, what: str, things: tuple[Named, ...]) -> tuple[Named, ...]:
     names = [thing.name for thing in things]
     for name in names:
         if names.count(name) > 1:
-            raise Misconfigured(f"{where}: two {kind}s are called {name!r}")
+            raise Misconfigured(f"{where}: two {what}s are called {name!r}")
         if not name.replace("_", "").isalnum() or not name.isascii() or len(name) > 40:
-            raise Misconfigured(f"{where}: {kind} name {name!r} must be at most 40 ASCII letters, digits and underscores")
+            raise Misconfigured(f"{where}: {what} name {name!r} must be at most 40 ASCII letters, digits and underscores")
     return things
 
 

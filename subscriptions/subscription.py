@@ -41,10 +41,10 @@ class Reader(Protocol[KeyT]):
         """Let go of what is not ours any more, look up where what is new stands. Before every round."""
 
     def verify(self) -> None:
-        """Look up whether everything still stands where it is believed to; forget what does not. Every VERIFY_SECONDS."""
+        """Look up whether everything still stands where it was left; forget what does not. Every VERIFY_SECONDS."""
 
     def checkpoints(self) -> Mapping[KeyT, int]:
-        """The position behind which each key goes on, as believed."""
+        """The position behind which each key goes on, as far as is known."""
 
     def step(self, keys: Sequence[KeyT], page: Sequence[Seen]) -> None:
         """Take these keys, which stand where the page begins, to its end. The page has no gap and at least one event."""
@@ -53,7 +53,7 @@ class Reader(Protocol[KeyT]):
         """What is to be done beside reading, after every round. Whether more of it can be done at once."""
 
     def forget(self) -> None:
-        """Something failed: nothing is believed any more."""
+        """Something failed: nothing is known any more."""
 
 
 class Subscription(Generic[KeyT]):

@@ -44,5 +44,5 @@ def _of_this_domain(domain: Domain, components: Json) -> Json:
     if envelope is None:
         return {}
     commands = [{"$ref": COMPONENT.format(name=command.__name__)} for command in domain.commands.values()]
-    told = {"type": {"type": "string", "enum": list(domain.commands)}, "data": {"anyOf": commands}}
-    return {Envelope.__name__: {**envelope, "properties": envelope["properties"] | told}}
+    named = {"type": {"type": "string", "enum": list(domain.commands)}, "data": {"anyOf": commands}}
+    return {Envelope.__name__: {**envelope, "properties": envelope["properties"] | named}}

@@ -75,11 +75,11 @@ async def serve(
     app: web.Application, host: str, port: int, reuse_port: bool = False, on_ready: Callable[[], None] | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT. `on_ready` is called once the socket listens."""
-    told = asyncio.Event()
+    is_stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, is_stopping.set)
     async with listen(app, host, port, reuse_port):
         if on_ready is not None:
             on_ready()
-        await told.wait()
+        await is_stopping.wait()

@@ -40,8 +40,8 @@ class Projector:
         self._bell = bell
         self._readers: list[SliceReader] = []
         self._subscriptions: list[Subscription[SliceId]] = []
-        for kind in sorted({view.store for view in followed}):
-            mine = {view.name: view for view in followed if view.store == kind}
+        for store_name in sorted({view.store for view in followed}):
+            mine = {view.name: view for view in followed if view.store == store_name}
             self._readers.append(SliceReader(log, store, mine, bell, page_events, seconds))
             self._subscriptions.append(Subscription(log, self._readers[-1], page_events, seconds))
 

@@ -1,7 +1,7 @@
 """How a row is kept: one column for each field of its struct, of one of six types that every store orders alike.
 
-A row comes from `View.evolve` and leaves as a tuple of encoded values, in the order of the struct; or it comes from a store as such
-a tuple and leaves as the struct. An encoder returns the plain value a store is given; it raises ValueError, TypeError or
+A row comes from `View.evolve` and leaves as a tuple of encoded values, in the order of the struct; or it comes from a store as
+such a tuple and leaves as the struct. An encoder returns the plain value a store is given; it raises ValueError, TypeError or
 OverflowError for what some store could not hold, so that the projector parks the key before a store sees it.
 """
 

@@ -1,6 +1,6 @@
 """From a query as a client wrote it to a question a store can answer: names checked, values converted, cursors opened.
 
-A cursor is the place of the last row of a page, its order value and key, written together with the order it belongs to:
+A cursor is the anchor of the last row of a page, its order value and key, written together with the order it belongs to:
 a cursor from another order is refused, not misread.
 """
 
@@ -41,8 +41,8 @@ class CheckedQuery:
 
     def cursor(self, row: Row) -> str:
         """What continues after this row."""
-        place = None if self.order is None else self.order.encode(getattr(row.value, self.order.name))
-        data = msgspec.json.encode((_name(self.order), self.descending, place, row.key))
+        anchor = None if self.order is None else self.order.encode(getattr(row.value, self.order.name))
+        data = msgspec.json.encode((_name(self.order), self.descending, anchor, row.key))
         return urlsafe_b64encode(data).decode().rstrip("=")
 
 
@@ -87,13 +87,13 @@ def _opened(order: Column | None, query: Query) -> tuple[Any, str]:
         if len(cursor) > CURSOR_CHARS_MAX:
             raise ValueError("too long")
         data = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-        name, descending, place, key = msgspec.json.decode(data, type=tuple[str | None, bool, Any, str])
+        name, descending, anchor, key = msgspec.json.decode(data, type=tuple[str | None, bool, Any, str])
         if (name, descending) != (_name(order), query.descending):
             raise ValueError("it belongs to another order")
         refuse_key(key)
         if order is not None:
-            place = order.encode(msgspec.convert(place, order.annotation))
-        return place, key
+            anchor = order.encode(msgspec.convert(anchor, order.annotation))
+        return anchor, key
     except _UNUSABLE as error:
         raise Malformed(f"not a cursor of this query: {error}", "/cursor") from error
 

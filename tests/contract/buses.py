@@ -28,6 +28,8 @@ from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.migrate import migrate
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.ids import lane_of
+from twofold.testing.memory_bus import memory_lanes
+from twofold.testing.memory_log import MemoryLaneTable
 
 LANES = 4
 WAIT_SECONDS_MAX = 30.0
@@ -165,7 +167,42 @@ class EmbeddedBus:
             broker.wake()
 
 
-AnyBus = RabbitBus | EmbeddedBus
+class MemoryBus:
+    """The embedded bus over the twin of its table."""
+
+    kind = "memory"
+
+    def __init__(self) -> None:
+        self.table = MemoryLaneTable()
+        self._brokers: list[LaneBroker] = []
+
+    def queue(self) -> Outbox:
+        return twofold.bus.embedded.publisher.command_queue(self.table, LANES, self._wake)
+
+    def broker(self) -> LaneBroker:
+        _, broker = memory_lanes(LANES, self.table)
+        self._brokers.append(broker)
+        return broker
+
+    def put_raw(self, lane: int, body: bytes) -> None:
+        self.table.put([(lane, body)])
+        self._wake()
+
+    def depth(self, lane: int) -> int:
+        return self.table.depths().get(lane, 0)
+
+    def dead(self) -> int:
+        return len(self.table.dead_letters)
+
+    def close(self) -> None:
+        pass
+
+    def _wake(self) -> None:
+        for broker in self._brokers:
+            broker.wake()
+
+
+AnyBus = RabbitBus | EmbeddedBus | MemoryBus
 
 
 class Proxy:

@@ -10,15 +10,29 @@ from threading import Event, Timer
 
 import pytest
 
-from tests.contract.buses import LANES, AnyBus, EmbeddedBus, RabbitBus, Seen, envelope, put_all, stream_on, until, working
+from tests.contract.buses import (
+    LANES,
+    AnyBus,
+    EmbeddedBus,
+    MemoryBus,
+    RabbitBus,
+    Seen,
+    envelope,
+    put_all,
+    stream_on,
+    until,
+    working,
+)
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Neighbour, Unavailable
 
 
-@pytest.fixture(params=["embedded", "rabbit"])
+@pytest.fixture(params=["embedded", "rabbit", "memory"])
 def lanes(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> Iterator[AnyBus]:
     if request.param == "embedded":
         found: AnyBus = EmbeddedBus(tmp_path / "log.db")
+    elif request.param == "memory":
+        found = MemoryBus()
     else:
         found = RabbitBus(request.getfixturevalue("broker_url"), unique)
     yield found

@@ -127,17 +127,17 @@ class MemoryViewStore:
             asked = checked_query(build.view, Columns(build.view), query)
             index, order = asked.index, asked.order
 
-            def place(row: Row) -> tuple[Any, ...]:
+            def anchor(row: Row) -> tuple[Any, ...]:
                 value = None if order is None else order.encode(getattr(row.value, order.name))
                 return _anchor(value, row.key)
 
             rows = list(build.rows.values())
             if index is not None:
                 rows = [row for row in rows if index.encode(getattr(row.value, index.name)) == asked.value]
-            rows.sort(key=place, reverse=asked.descending)
+            rows.sort(key=anchor, reverse=asked.descending)
             if asked.after is not None:
                 after = _anchor(*asked.after)
-                rows = [row for row in rows if (place(row) < after if asked.descending else place(row) > after)]
+                rows = [row for row in rows if (anchor(row) < after if asked.descending else anchor(row) > after)]
             page = rows[: asked.limit]
             following = asked.cursor(page[-1]) if len(rows) > len(page) else None
             return RowPage(page, following, min(build.positions.values()))

@@ -35,7 +35,7 @@ OVERLOAD_REASONS = ("busy", "no free connection")
 
 def as_ours(error: redis.RedisError) -> Unavailable | None:
     """Unavailable, to be raised from `error`; None when it is to be left as it is."""
-    reason = next((reason for kind, reason in TRANSIENT_TYPES.items() if isinstance(error, kind)), None)
+    reason = next((reason for error_type, reason in TRANSIENT_TYPES.items() if isinstance(error, error_type)), None)
     if reason is None and isinstance(error, redis.ResponseError):
         # The client takes the first word off the replies that it knows, and leaves it on the others.
         reason = TRANSIENT_REPLIES.get(error.status_code or str(error).partition(" ")[0])

@@ -1,7 +1,7 @@
 """The five scripts, each in a .lua file. Each runs whole or, on a server that lacks memory, not at all; all keys of a view are in
 one hash slot.
 
-    rows         key -> [position, row as JSON, members]      members: the row's place in each order, see places.py
+    rows         key -> [position, row as JSON, members]      members: where the row stands in each order, see orders.py
     by:{n}       sorted set of the members of order n
     checkpoints  slice -> position, absent for 0
     parked       NUL-joined (slice, key) -> [position, error, waiting, attempts, parked at, request]

@@ -20,11 +20,11 @@ from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.stores.redis import lines
 from twofold.readmodels.stores.redis.errors import in_our_words
 from twofold.readmodels.stores.redis.generations import Keyspace, live_of_shape, make
-from twofold.readmodels.stores.redis.places import members_of, range_of
+from twofold.readmodels.stores.redis.orders import members_of, range_of
 from twofold.readmodels.stores.redis.scripts import script
 
 Stored = tuple[int, str, list[str]]
-"""Position, the row as JSON, its members (see places.py). Redis's MessagePack knows text, not bytes."""
+"""Position, the row as JSON, its members (see orders.py). Redis's MessagePack knows text, not bytes."""
 
 _STORED = msgspec.msgpack.Decoder(tuple[int, str, Any])
 
@@ -113,18 +113,18 @@ class RedisViewStore:
 
     def find(self, view: str, query: Query) -> RowPage:
         keyspace = self._keyspaces[view]
-        question = checked_query(keyspace.view, keyspace.columns, query)
-        path, lowest, highest = range_of(keyspace.columns, question)
-        bounds = ("ZREVRANGEBYLEX", highest, lowest) if question.descending else ("ZRANGEBYLEX", lowest, highest)
+        asked = checked_query(keyspace.view, keyspace.columns, query)
+        path, lowest, highest = range_of(keyspace.columns, asked)
+        bounds = ("ZREVRANGEBYLEX", highest, lowest) if asked.descending else ("ZRANGEBYLEX", lowest, highest)
         keys = (keyspace.rows, keyspace.orders[keyspace.paths.index(path)], keyspace.checkpoints)
         with in_our_words():
-            checkpoints, stored = self._find(keys=keys, args=(*bounds, question.limit + 1))
+            checkpoints, stored = self._find(keys=keys, args=(*bounds, asked.limit + 1))
         positions = dict(zip(checkpoints[::2], checkpoints[1::2], strict=True))
         rows = [_row(keyspace, None, one) for one in stored]
-        page = rows[: question.limit]
+        page = rows[: asked.limit]
         return RowPage(
             rows=page,
-            next=question.cursor(page[-1]) if len(rows) > question.limit else None,
+            next=asked.cursor(page[-1]) if len(rows) > asked.limit else None,
             position=min(int(positions.get(b"%d" % slice, 0)) for slice in range(keyspace.generation.slices)),
         )
 
@@ -164,8 +164,8 @@ def _packed_together(keyspace: Keyspace, advances: Sequence[Advance]) -> list[by
 
 def _packed(keyspace: Keyspace, advance: Advance, blobs: list[bytes]) -> tuple[Any, ...]:
     """An advance as the script unpacks it: slice, expected, position, rows, waiting, lines. Adds to the blobs."""
-    place = str(advance.slice.slice), str(advance.expected), str(advance.position)
-    return (*place, _packed_rows(keyspace, advance.rows, blobs), *lines.packed(advance))
+    named = str(advance.slice.slice), str(advance.expected), str(advance.position)
+    return (*named, _packed_rows(keyspace, advance.rows, blobs), *lines.packed(advance))
 
 
 def _packed_rows(keyspace: Keyspace, rows: Mapping[str, Row | None], blobs: list[bytes]) -> list[tuple[str, int, list[str]]]:

@@ -13,56 +13,56 @@ from twofold.readmodels.schema.query import CheckedQuery
 from twofold.readmodels.stores.sql.rows import RowTable, quoted
 
 
-def find(session: Session, table: RowTable, question: CheckedQuery) -> RowPage:
-    sql, values = find_statement(table, question)
+def find(session: Session, table: RowTable, query: CheckedQuery) -> RowPage:
+    sql, values = find_statement(table, query)
     answer = session.rows(sql, values)
     rows = [table.row(stored) for _, *stored in answer if stored[-1] is not None]
-    page = rows[: question.limit]
+    page = rows[: query.limit]
     return RowPage(
         rows=page,
-        next=question.cursor(page[-1]) if len(rows) > question.limit else None,
+        next=query.cursor(page[-1]) if len(rows) > query.limit else None,
         position=answer[0][0] or 0,
     )
 
 
-def find_statement(table: RowTable, question: CheckedQuery) -> tuple[str, list[Any]]:
+def find_statement(table: RowTable, query: CheckedQuery) -> tuple[str, list[Any]]:
     conditions: list[str] = []
     values: list[Any] = []
-    if question.index is not None and question.value is None:
-        conditions.append(f"{quoted(question.index.name)} IS NULL")
-    elif question.index is not None:
-        conditions.append(f"{quoted(question.index.name)} = {table.mark}")
-        values.append(table.value_to_driver(question.index.type, question.value))
-    if question.after is not None:
-        condition, places = _behind(table, question, *question.after)
+    if query.index is not None and query.value is None:
+        conditions.append(f"{quoted(query.index.name)} IS NULL")
+    elif query.index is not None:
+        conditions.append(f"{quoted(query.index.name)} = {table.mark}")
+        values.append(table.value_to_driver(query.index.type, query.value))
+    if query.after is not None:
+        condition, anchors = _behind(table, query, *query.after)
         conditions.append(condition)
-        values.extend(places)
-    order = _order(table, question)
+        values.extend(anchors)
+    order = _order(table, query)
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    page = f"SELECT {table.selected} FROM {table.table} {where} ORDER BY {order} LIMIT {question.limit + 1}"
+    page = f"SELECT {table.selected} FROM {table.table} {where} ORDER BY {order} LIMIT {query.limit + 1}"
     return f"SELECT c.position, r.* FROM ({table.lowest}) c LEFT JOIN ({page}) r ON true ORDER BY {order}", values
 
 
-def _order(table: RowTable, question: CheckedQuery) -> str:
+def _order(table: RowTable, query: CheckedQuery) -> str:
     """Absent values first, last when descending: SQLite's own way, and PostgreSQL's when told so."""
-    direction = "DESC" if question.descending else "ASC"
+    direction = "DESC" if query.descending else "ASC"
     key = f"{table.key} {direction}"
-    if question.order is None:
+    if query.order is None:
         return key
-    nulls = (" NULLS LAST" if question.descending else " NULLS FIRST") if table.places_nulls else ""
-    return f"{quoted(question.order.name)} {direction}{nulls}, {key}"
+    nulls = (" NULLS LAST" if query.descending else " NULLS FIRST") if table.places_nulls else ""
+    return f"{quoted(query.order.name)} {direction}{nulls}, {key}"
 
 
-def _behind(table: RowTable, question: CheckedQuery, place: Any, key: str) -> tuple[str, list[Any]]:
-    beyond = "<" if question.descending else ">"
-    if question.order is None:
+def _behind(table: RowTable, query: CheckedQuery, anchor: Any, key: str) -> tuple[str, list[Any]]:
+    beyond = "<" if query.descending else ">"
+    if query.order is None:
         return f"{table.key} {beyond} {table.mark}", [key]
-    name = quoted(question.order.name)
-    if place is None:
+    name = quoted(query.order.name)
+    if anchor is None:
         among_absent = f"({name} IS NULL AND {table.key} {beyond} {table.mark})"
-        return (among_absent if question.descending else f"({among_absent} OR {name} IS NOT NULL)"), [key]
+        return (among_absent if query.descending else f"({among_absent} OR {name} IS NOT NULL)"), [key]
     further = f"({name}, {table.key}) {beyond} ({table.mark}, {table.mark})"
-    values = [table.value_to_driver(question.order.type, place), key]
-    if question.descending and question.order.is_nullable:
+    values = [table.value_to_driver(query.order.type, anchor), key]
+    if query.descending and query.order.is_nullable:
         return f"({further} OR {name} IS NULL)", values
     return further, values

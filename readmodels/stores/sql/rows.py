@@ -43,7 +43,7 @@ class RowTable:
         self.columns = Columns(view)
         self.table = qualified(row_table_name(generation), dialect)
         self.key = quoted(view.key)
-        self.jsons = tuple(place for place, column in enumerate(self.columns.all) if column.type == "json")
+        self.jsons = tuple(index for index, column in enumerate(self.columns.all) if column.type == "json")
         self.selected = ", ".join(self.read(column.name, column.type) for column in self.columns.all) + ", _position"
         checkpoints = qualified("checkpoints", dialect)
         mine = f"c.view = '{view.name}' AND c.generation = {generation.number}"
@@ -86,7 +86,7 @@ class RowTable:
         value = self.columns.decode(self.from_driver(stored[:-1]))
         return Row(getattr(value, self.view.key), value, stored[-1])
 
-    def read(self, name: str, kind: ColumnType) -> str:
+    def read(self, name: str, column_type: ColumnType) -> str:
         return quoted(name)
 
     def keys(self, keys: Collection[str]) -> str:
@@ -123,7 +123,7 @@ class RowTable:
     def from_driver(self, stored: Sequence[Any]) -> Sequence[Any]:
         return stored
 
-    def value_to_driver(self, kind: ColumnType, value: Any) -> Any:
+    def value_to_driver(self, column_type: ColumnType, value: Any) -> Any:
         return value
 
 
@@ -141,8 +141,8 @@ class PostgresRows(RowTable):
     mark = "%s"
     places_nulls = True
 
-    def read(self, name: str, kind: ColumnType) -> str:
-        return f"{quoted(name)}::text AS {quoted(name)}" if kind == "json" else quoted(name)
+    def read(self, name: str, column_type: ColumnType) -> str:
+        return f"{quoted(name)}::text AS {quoted(name)}" if column_type == "json" else quoted(name)
 
     def loading(self, lock: str) -> str:
         return f"SELECT r.* FROM {self._keys()} CROSS JOIN LATERAL ({self._row(self.selected)} {lock}) r"
@@ -179,8 +179,8 @@ class PostgresRows(RowTable):
 
     def to_driver(self, kept: tuple[Any, ...]) -> tuple[Any, ...]:
         values = list(kept)
-        for place in self.jsons:
-            values[place] = values[place] and msgspec.Raw(values[place])
+        for index in self.jsons:
+            values[index] = values[index] and msgspec.Raw(values[index])
         return tuple(values)
 
 
@@ -189,7 +189,7 @@ class SqliteRows(RowTable):
 
     def __init__(self, view: AnyView, generation: Generation, dialect: Dialect, head: str | None = None) -> None:
         super().__init__(view, generation, dialect, head)
-        self._times = tuple(place for place, column in enumerate(self.columns.all) if column.type == "time")
+        self._times = tuple(index for index, column in enumerate(self.columns.all) if column.type == "time")
 
     def loading(self, lock: str) -> str:
         return f"SELECT {self.selected} FROM {self.table} WHERE {self.key} IN (SELECT value FROM json_each(?)) {lock}"
@@ -219,21 +219,21 @@ class SqliteRows(RowTable):
         if not self._times:
             return kept
         values = list(kept)
-        for place in self._times:
-            values[place] = _micros(values[place])
+        for index in self._times:
+            values[index] = _micros(values[index])
         return tuple(values)
 
     def from_driver(self, stored: Sequence[Any]) -> Sequence[Any]:
         if not self._times:
             return stored
         values = list(stored)
-        for place in self._times:
-            if values[place] is not None:
-                values[place] = moment(values[place])
+        for index in self._times:
+            if values[index] is not None:
+                values[index] = moment(values[index])
         return values
 
-    def value_to_driver(self, kind: ColumnType, value: Any) -> Any:
-        return _micros(value) if kind == "time" else value
+    def value_to_driver(self, column_type: ColumnType, value: Any) -> Any:
+        return _micros(value) if column_type == "time" else value
 
 
 def row_table(view: AnyView, generation: Generation, dialect: Dialect, head: str | None = None) -> RowTable:

@@ -54,11 +54,11 @@ def create_platform(dialect: Dialect) -> list[str]:
         Column("shape", Text, nullable=False),
         Column("state", Text, nullable=False),
     )
-    Table("checkpoints", metadata, *_place(dialect), Column("position", BigInteger, nullable=False), **hot)
+    Table("checkpoints", metadata, *_slice_columns(dialect), Column("position", BigInteger, nullable=False), **hot)
     Table(
         "parked_keys",
         metadata,
-        *_place(dialect),
+        *_slice_columns(dialect),
         Column("key", _text(dialect), primary_key=True),
         Column("position", BigInteger, nullable=False),
         Column("error", Text, nullable=False),
@@ -70,7 +70,7 @@ def create_platform(dialect: Dialect) -> list[str]:
     Table(
         "parked_positions",
         metadata,
-        *_place(dialect),
+        *_slice_columns(dialect),
         Column("key", _text(dialect), primary_key=True),
         Column("position", BigInteger, primary_key=True, autoincrement=False),
     )
@@ -115,7 +115,7 @@ def qualified(table: str, dialect: Dialect) -> str:
     return f'"{schema}"."{table}"' if schema else f'"{table}"'
 
 
-def _place(dialect: Dialect) -> list[Column[Any]]:
+def _slice_columns(dialect: Dialect) -> list[Column[Any]]:
     """The three columns that name a slice."""
     return [
         Column("view", _text(dialect), primary_key=True),

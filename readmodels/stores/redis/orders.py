@@ -38,26 +38,26 @@ def members_of(paths: Sequence[Path], key: str, value: msgspec.Struct) -> list[s
     return [b"".join(sortable[column.name] + b"\0" for column in path).decode() + key for path in paths]
 
 
-def range_of(columns: Columns, question: CheckedQuery) -> tuple[Path, bytes, bytes]:
-    """The path that answers a question, and the bounds of its members, lowest and highest, as ZRANGEBYLEX wants them."""
-    if question.index is columns.key:
-        return (), *_one_key(question)
-    fixed = [] if question.index is None else [question.index]
-    ordered = [] if question.order is None or question.order in fixed else [question.order]
-    within = b"".join(_sortable(column, question.value) + b"\0" for column in fixed)
+def range_of(columns: Columns, query: CheckedQuery) -> tuple[Path, bytes, bytes]:
+    """The path that answers a query, and the bounds of its members, lowest and highest, as ZRANGEBYLEX wants them."""
+    if query.index is columns.key:
+        return (), *_one_key(query)
+    fixed = [] if query.index is None else [query.index]
+    ordered = [] if query.order is None or query.order in fixed else [query.order]
+    within = b"".join(_sortable(column, query.value) + b"\0" for column in fixed)
     lowest, highest = (b"[" + within, b"(" + within[:-1] + b"\x01") if within else (b"-", b"+")
-    if question.after is not None:
-        place, key = question.after
-        last = b"(" + within + b"".join(_sortable(column, place) + b"\0" for column in ordered) + key.encode()
-        lowest, highest = (lowest, last) if question.descending else (last, highest)
+    if query.after is not None:
+        anchor, key = query.after
+        last = b"(" + within + b"".join(_sortable(column, anchor) + b"\0" for column in ordered) + key.encode()
+        lowest, highest = (lowest, last) if query.descending else (last, highest)
     return (*fixed, *ordered), lowest, highest
 
 
-def _one_key(question: CheckedQuery) -> tuple[bytes, bytes]:
+def _one_key(query: CheckedQuery) -> tuple[bytes, bytes]:
     """The bounds of one key, which let nothing through when a cursor is past it."""
-    key = str(question.value).encode()
-    after = None if question.after is None else question.after[1].encode()
-    is_past = after is not None and (key >= after if question.descending else key <= after)
+    key = str(query.value).encode()
+    after = None if query.after is None else query.after[1].encode()
+    is_past = after is not None and (key >= after if query.descending else key <= after)
     return (b"(" if is_past else b"[") + key, b"[" + key
 
 
