@@ -18,8 +18,8 @@ WALLS: dict[str, Layers] = {
     "gateway": (
         ("http",),
         ("commands",),
-        ("queries", "log"),
-        ("operations",),
+        ("queries",),
+        ("log", "operations"),
         ("documents",),
         ("app",),
     ),
