@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import pytest
@@ -17,7 +17,7 @@ from tests.contract.viewstores import (
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ids import slice_of
 from twofold.kernel.ports import ViewStore
-from twofold.kernel.rows import Advance, Generation, Row
+from twofold.kernel.rows import Advance, Drain, Generation, Row
 from twofold.kernel.view import SliceId
 
 
@@ -201,11 +201,17 @@ class Picky:
         return getattr(self._store, name)
 
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
-        rows: Collection[Row | None] = [row for advance in advances for row in advance.rows.values()]
+        self._look_at(row for advance in advances for row in advance.rows.values())
+        return self._store.commit(advances)
+
+    def drain(self, drain: Drain) -> bool:
+        self._look_at(drain.rows.values())
+        return self._store.drain(drain)
+
+    def _look_at(self, rows: Iterable[Row | None]) -> None:
         if any(self._is_refused(row) for row in rows if row is not None):
             self.refusals += 1
             raise ValueError("not that one")
-        return self._store.commit(advances)
 
 
 def test_what_only_the_store_refuses_is_found_and_parked_alone(bench: Bench, generation: Generation) -> None:
