@@ -142,19 +142,28 @@ class Admission:
 
     async def _check_versions(self, envelopes: Sequence[Envelope], indexes: Sequence[int], verdicts: list[Verdict]) -> None:
         """A first look, so that most who are late lose at once; the worker looks again when it decides."""
-        asked = []
+        asked = self._unknown(envelopes, indexes, verdicts)
+        streams = {envelopes[index].stream for index in asked}
+        versions = await self._threads.run(lambda: {stream: self._history.version(stream) for stream in streams}) if asked else {}
+        late = [index for index in asked if versions[envelopes[index].stream] != envelopes[index].expected_version]
+        # What moved the stream may be this very command, brought by somebody else: its outcome is as old as the new version.
+        keyed = [envelopes[index].command_id for index in late if is_made_of_key(envelopes[index].command_id)]
+        if keyed:
+            await self._look_up(keyed)
+            late = self._unknown(envelopes, late, verdicts)
+        for index in late:
+            verdicts[index] = stream_moved(versions[envelopes[index].stream], envelopes[index].expected_version)
+
+    def _unknown(self, envelopes: Sequence[Envelope], indexes: Sequence[int], verdicts: list[Verdict]) -> list[int]:
+        """Those of these that have not been let in before; a verdict for each whose id belongs to another command."""
+        unknown = []
         for index in indexes:
             try:
                 if not self._is_known(envelopes[index]):
-                    asked.append(index)
+                    unknown.append(index)
             except Problem as problem:
                 verdicts[index] = problem
-        streams = {envelopes[index].stream for index in asked}
-        versions = await self._threads.run(lambda: {stream: self._history.version(stream) for stream in streams}) if asked else {}
-        for index in asked:
-            version, expected = versions[envelopes[index].stream], envelopes[index].expected_version
-            if version != expected:
-                verdicts[index] = stream_moved(version, expected)
+        return unknown
 
     def _is_known(self, envelope: Envelope) -> bool:
         """Whether this attempt at this very command has been let in before. Raises Problem key-reused for another command's id.
@@ -169,7 +178,7 @@ class Admission:
         if earlier is None:
             return False
         if earlier.fingerprint != envelope.fingerprint:
-            raise Problem("key-reused", "this idempotency key was used with another body", command_id=envelope.command_id)
+            raise key_reused(envelope.command_id)
         return not isinstance(earlier, _Entering) and earlier.attempt >= envelope.attempt
 
     def _enter(self, envelope: Envelope) -> Awaitable[None]:
@@ -192,6 +201,10 @@ class Admission:
         if not done.cancelled() and done.exception() is None:
             self.accepted_count += 1
             self._board.accept(envelope)
+
+
+def key_reused(command_id: str) -> Problem:
+    return Problem("key-reused", "this idempotency key was used with another body", command_id=command_id)
 
 
 def stream_moved(version: int, expected: object) -> Problem:

@@ -9,12 +9,14 @@ from twofold.bus.rabbitmq.topology import queues, rings_exchange
 
 
 def clean(broker_url: str, redis_url: str, namespace: str, lanes: int) -> None:
-    """Delete everything of this namespace."""
+    """Delete everything of this namespace; `redis_url` is "" where none was used."""
     with pika.BlockingConnection(pika.URLParameters(broker_url)) as connection:
         channel = connection.channel()
         for queue in queues(namespace, lanes):
             channel.queue_delete(queue)
         channel.exchange_delete(rings_exchange(namespace))
+    if not redis_url:
+        return
     with redis.Redis.from_url(redis_url) as client:
         for key in client.scan_iter(f"*{namespace}*", count=1_000):
             client.delete(key)

@@ -200,3 +200,29 @@ async def test_nothing_is_let_in_while_the_lanes_are_not_ready(room: Room) -> No
 def test_an_id_tells_whether_it_is_made_of_a_key() -> None:
     assert is_made_of_key(command_id_for("anonymous", "k"))
     assert not is_made_of_key(new_command_id())
+
+
+async def test_who_repeats_a_command_that_has_just_moved_its_stream_is_not_told_that_it_moved(room: Room) -> None:
+    """The same key, body and If-Match at another gateway: what moved the stream between two looks was this very command."""
+    one = envelope("k", expected_version=0)
+    version = room.log.version
+
+    def moved_meanwhile(stream: str) -> int:
+        room.log.decided[one.command_id] = outcome_of(one)
+        room.log.versions[stream] = 1
+        return version(stream)
+
+    room.log.version = moved_meanwhile  # type: ignore[method-assign]
+    assert await room.admit(one) == [None]
+    assert room.queue.put_envelopes == []
+
+
+async def test_who_repeats_it_with_another_body_is_told_so(room: Room) -> None:
+    one, other = envelope("k", "f", expected_version=0), envelope("k", "g", expected_version=0)
+
+    def moved_meanwhile(stream: str) -> int:
+        room.log.decided[one.command_id] = outcome_of(one)
+        return 1
+
+    room.log.version = moved_meanwhile  # type: ignore[method-assign]
+    assert [type_of(verdict) for verdict in await room.admit(other)] == ["key-reused"]
