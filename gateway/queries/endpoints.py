@@ -93,7 +93,7 @@ class ViewEndpoints:
         row = reading.answer.row
         if row is None:
             raise Problem("no-such-row", "the view has no row with this key", headers)
-        headers["ETag"] = etag = f'"{row.position}"'
+        headers["ETag"] = etag = f'"{reading.answer.slice.generation}-{row.position}"'
         if is_seen(request.headers.get("If-None-Match"), etag):
             return web.Response(status=304, headers=headers)
         return web.Response(body=encode(row.value), content_type=JSON, headers=headers)

@@ -81,14 +81,15 @@ def checkpoint_before_rows() -> None:
 def skipping_tailer() -> None:
     """Bug: a tailer that has fallen behind goes on from the newest events, not from its checkpoint."""
     from twofold.eventstore.postgres import PostgresLog
+    from twofold.eventstore.postgres.pages import PostgresLogPages
     from twofold.kernel.log import Page
 
-    page = PostgresLog.page
+    page = PostgresLogPages.page
 
     def newest(self: PostgresLog, after: int, limit: int, types: Collection[str] | None = None) -> Page:
         return page(self, max(after, self.head()[0] - NEWEST_EVENTS), limit, types)
 
-    _replace(PostgresLog, "page", newest)
+    _replace(PostgresLogPages, "page", newest)
 
 
 def publish_twice() -> None:

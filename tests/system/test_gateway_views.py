@@ -31,7 +31,7 @@ async def test_a_row_says_how_fresh_it_is(running: Rig) -> None:
     token = (await running.count("a", 2)).json["command_id"]
     answer = await running.call("GET", "/views/tallies/a", Consistency_Token=token)
     assert answer.json == {"tally_id": "a", "count": 2, "colour": "blue"}
-    assert (answer.headers["View-Position"], answer.headers["ETag"]) == ("1", '"1"')
+    assert (answer.headers["View-Position"], answer.headers["ETag"]) == ("1", '"1-1"')
     assert float(answer.headers["View-Lag"]) >= 0
     assert ("tallies", 200) in running.queries
 
@@ -39,11 +39,13 @@ async def test_a_row_says_how_fresh_it_is(running: Rig) -> None:
 async def test_a_row_that_did_not_change_is_304(running: Rig) -> None:
     token = (await running.count("a")).json["command_id"]
     await running.call("GET", "/views/tallies/a", Consistency_Token=token)
-    for sent in ('"1"', '"7", W/"1"', "*"):
+    for sent in ('"1-1"', '"7", W/"1-1"', "*"):
         answer = await running.call("GET", "/views/tallies/a", If_None_Match=sent)
         assert (answer.status, answer.json) == (304, b"")
-        assert answer.headers["ETag"] == '"1"'
-    assert (await running.call("GET", "/views/tallies/a", If_None_Match='"2"')).status == 200
+        assert answer.headers["ETag"] == '"1-1"'
+    for other in ('"1-2"', '"2-1"', '"1"'):
+        answer = await running.call("GET", "/views/tallies/a", If_None_Match=other)
+        assert answer.status == 200, "another row, or the same position in rows that were built anew"
 
 
 async def test_the_token_works_while_the_command_is_still_in_its_lane(tmp_path: Path) -> None:
