@@ -31,6 +31,7 @@ PENDING_BYTES_MAX = 64 * 1024 * 1024
 ENVELOPE_BYTES = 400
 """About what an envelope weighs beside its data."""
 ACCEPT_SECONDS_MAX = 10.0
+"""How long a command may wait to become durable, from when it was put: then its client is told that it may not be."""
 RETRY_SECONDS_MIN = 0.05
 RETRY_SECONDS_MAX = 0.5
 CLOSE_SECONDS_MAX = 5.0
@@ -61,12 +62,16 @@ class _Waiting(NamedTuple):
     envelope: Envelope
     accepted: asyncio.Future[None]
     size: int
+    put_at: float
 
 
 @dataclass(slots=True)
 class _Lane:
     waiting: deque[_Waiting] = field(default_factory=deque)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    pending_commands: int = 0
+    pending_bytes: int = 0
+    """What waits or is under way. Every lane has its share of the room: one that is stuck takes none from the others."""
 
 
 class Outbox:
@@ -76,8 +81,6 @@ class Outbox:
         self._publisher = publisher
         self._lanes = [_Lane() for _ in range(lanes)]
         self._tasks: list[asyncio.Task[None]] = []
-        self._pending_commands = 0
-        self._pending_bytes = 0
         self._is_closing = False
         self._window_seconds = WINDOW_SECONDS_MIN
         self._counted = 0
@@ -95,31 +98,31 @@ class Outbox:
         if self._is_closing:
             accepted.set_exception(Unavailable(Neighbour.LANES, "closing"))
             return accepted
-        if not self._has_room(size):
+        lane = self._lanes[lane_of(envelope.stream, len(self._lanes))]
+        if not self._has_room(lane, size):
             accepted.set_exception(Unavailable(Neighbour.LANES, "too many commands wait", is_overload=True))
             return accepted
-        self._pending_commands += 1
-        self._pending_bytes += size
-        lane = self._lanes[lane_of(envelope.stream, len(self._lanes))]
-        lane.waiting.append(_Waiting(envelope, accepted, size))
+        lane.pending_commands += 1
+        lane.pending_bytes += size
+        lane.waiting.append(_Waiting(envelope, accepted, size, loop.time()))
         lane.arrived.set()
         return accepted
 
     def is_ready(self) -> bool:
-        return not self._is_closing and self._has_room(0) and self._publisher.is_ready()
+        return not self._is_closing and any(self._has_room(lane, 0) for lane in self._lanes) and self._publisher.is_ready()
 
     async def close(self) -> None:
         """Refuse new commands, give those that wait CLOSE_SECONDS_MAX to become durable, and fail the rest."""
         self._is_closing = True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CLOSE_SECONDS_MAX
-        while self._pending_commands and loop.time() < deadline:
+        while any(lane.pending_commands for lane in self._lanes) and loop.time() < deadline:
             await asyncio.sleep(WINDOW_SECONDS_MIN)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for lane in self._lanes:
-            self._settle(list(lane.waiting), Unavailable(Neighbour.LANES, "closing"))
+            self._settle(lane, list(lane.waiting), Unavailable(Neighbour.LANES, "closing"))
             lane.waiting.clear()
         await self._publisher.close()
 
@@ -132,8 +135,9 @@ class Outbox:
             self._window_seconds = min(WINDOW_SECONDS_MAX, max(WINDOW_SECONDS_MIN, WINDOW_SECONDS_MAX * share))
             self._counted, self._counted_since = 0, now
 
-    def _has_room(self, size: int) -> bool:
-        return self._pending_commands < PENDING_COMMANDS_MAX and self._pending_bytes + size <= PENDING_BYTES_MAX
+    def _has_room(self, lane: _Lane, size: int) -> bool:
+        share = len(self._lanes)
+        return lane.pending_commands < PENDING_COMMANDS_MAX // share and lane.pending_bytes + size <= PENDING_BYTES_MAX // share
 
     async def _run(self, number: int, lane: _Lane) -> None:
         loop = asyncio.get_running_loop()
@@ -143,26 +147,29 @@ class Outbox:
             gather_seconds = _next_tick(left_at, self._window_seconds) - loop.time()
             if gather_seconds > 0 and len(lane.waiting) < BATCH_COMMANDS_MAX:
                 await asyncio.sleep(gather_seconds)
-            batch = _take(lane)
             left_at = loop.time()
+            self._settle(lane, _take_late(lane, left_at), Unavailable(Neighbour.LANES, "not durable in time"))
+            batch = _take(lane)
+            if not batch:
+                continue
             try:
                 await self._publish(number, batch)
             except Unavailable as error:
-                self._settle(batch, error)
+                self._settle(lane, batch, error)
             except asyncio.CancelledError:
-                self._settle(batch, Unavailable(Neighbour.LANES, "closing"))
+                self._settle(lane, batch, Unavailable(Neighbour.LANES, "closing"))
                 raise
             except Exception as bug:
                 structlog.get_logger().error("publishing failed", lane=number, commands=len(batch), error=type(bug).__name__)
-                self._settle(batch, bug)
+                self._settle(lane, batch, bug)
             else:
-                self._settle(batch, None)
+                self._settle(lane, batch, None)
 
     async def _publish(self, number: int, batch: list[_Waiting]) -> None:
         """The same body, again and again, until it is durable or its time is up."""
         body = encode_batch([waiting.envelope for waiting in batch])
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + ACCEPT_SECONDS_MAX
+        deadline = batch[0].put_at + ACCEPT_SECONDS_MAX
         backoff: Backoff | None = None
         while True:
             try:
@@ -175,10 +182,10 @@ class Outbox:
                     raise Unavailable(Neighbour.LANES, "not durable in time") from error
                 await asyncio.sleep(pause_seconds)
 
-    def _settle(self, batch: list[_Waiting], error: Exception | None) -> None:
+    def _settle(self, lane: _Lane, batch: list[_Waiting], error: Exception | None) -> None:
         for waiting in batch:
-            self._pending_commands -= 1
-            self._pending_bytes -= waiting.size
+            lane.pending_commands -= 1
+            lane.pending_bytes -= waiting.size
             if waiting.accepted.done():
                 continue  # whoever asked has gone; the command has not
             if error is None:
@@ -193,8 +200,16 @@ def _next_tick(left_at: float, window_seconds: float) -> float:
     return (left_at // window_seconds + 1) * window_seconds
 
 
+def _take_late(lane: _Lane, now: float) -> list[_Waiting]:
+    """Those whose time is up before they could leave: what was before them took all of it."""
+    late: list[_Waiting] = []
+    while lane.waiting and lane.waiting[0].put_at + ACCEPT_SECONDS_MAX <= now:
+        late.append(lane.waiting.popleft())
+    return late
+
+
 def _take(lane: _Lane) -> list[_Waiting]:
-    """The next batch, at least one command."""
+    """The next batch; empty when nothing waits."""
     batch: list[_Waiting] = []
     size = 0
     while lane.waiting and len(batch) < BATCH_COMMANDS_MAX and (not batch or size + lane.waiting[0].size <= BATCH_BYTES_MAX):

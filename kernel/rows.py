@@ -29,7 +29,7 @@ class Generation(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A row as it is stored. `position` is that of the last event folded into it: the row's version, with the generation, its ETag."""
+    """A row as it is stored. `position` is that of the last event folded into it: the row's version, part of its ETag."""
 
     key: str
     value: msgspec.Struct

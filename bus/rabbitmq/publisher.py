@@ -9,10 +9,11 @@ import asyncio
 from typing import Any
 
 import pika
+import structlog
 
 from twofold.bus.outbox import Outbox
 from twofold.bus.rabbitmq.connection import AsyncChannel, keep_connected
-from twofold.bus.rabbitmq.topology import lane_queue, parameters, queues
+from twofold.bus.rabbitmq.topology import HEARTBEAT_SECONDS, lane_queue, parameters, queues
 from twofold.kernel.errors import Neighbour, Unavailable
 
 CONFIRMS_MAX = 1_000
@@ -21,6 +22,10 @@ CONFIRM_SECONDS_MAX = 5.0
 ABSENT_SECONDS_MAX = 2.0
 """How long the broker may be away or blocked by an alarm before new commands are refused at the door."""
 PERSISTENT = 2
+DECLARE_SECONDS = 2.0 * HEARTBEAT_SECONDS + 1.0
+"""How long a lane without a queue is left to its worker. Were it there again before the worker has noticed, the broker would take
+the worker's consumer for one of the new queue, and drop what it delivers to it (RabbitMQ 3.10): by then a worker that was stopped
+has lost its connection."""
 
 
 def command_queue(url: str, lanes: int, prefix: str) -> Outbox:
@@ -39,6 +44,7 @@ class RabbitPublisher:
         self._channel: AsyncChannel | None = None
         self._confirms = Confirms()
         self._connecting: asyncio.Task[None] | None = None
+        self._declaring: asyncio.Task[None] | None = None
         self._lost_at: float | None = None
 
     async def start(self) -> None:
@@ -78,13 +84,28 @@ class RabbitPublisher:
             await asyncio.gather(self._connecting, return_exceptions=True)
 
     async def _use(self, channel: AsyncChannel) -> None:
-        for queue, arguments in queues(self._prefix, self._lanes).items():
-            await channel.call("queue_declare", queue, durable=True, arguments=arguments)
+        await self._declare(channel)
         confirms = Confirms()
         channel.pika.add_on_return_callback(confirms.on_return)
+        channel.pika.add_on_return_callback(lambda *_: self._on_return(channel))
         await channel.call("confirm_delivery", confirms.on_confirm)
         self._confirms, self._channel, self._lost_at = confirms, channel, None
         channel.closed.add_done_callback(lambda _: self._on_lost(confirms))
+
+    async def _declare(self, channel: AsyncChannel) -> None:
+        for queue, arguments in queues(self._prefix, self._lanes).items():
+            await channel.call("queue_declare", queue, durable=True, arguments=arguments)
+
+    def _on_return(self, channel: AsyncChannel) -> None:
+        """A lane's queue is gone. Its worker, whom the broker tells, declares it again; we do so when nobody has."""
+        if self._declaring is None or self._declaring.done():
+            structlog.get_logger().error("a lane's queue is gone")
+            self._declaring = asyncio.create_task(self._declare_late(channel))
+            self._declaring.add_done_callback(_ended)
+
+    async def _declare_late(self, channel: AsyncChannel) -> None:
+        await asyncio.sleep(DECLARE_SECONDS)
+        await self._declare(channel)
 
     def _on_lost(self, confirms: Confirms) -> Any:
         self._lost_at = asyncio.get_running_loop().time()
@@ -140,3 +161,9 @@ class Confirms:
             confirmed.set_result(None)
         else:
             confirmed.set_exception(Unavailable(Neighbour.BROKER, "not confirmed"))
+
+
+def _ended(declaring: asyncio.Task[None]) -> None:
+    """The connection may go while it declares: the next one declares all the same."""
+    if not declaring.cancelled() and (error := declaring.exception()) is not None:
+        structlog.get_logger().warning("lanes not declared", reason=str(error))

@@ -60,6 +60,7 @@ class RabbitTransport(Transport):
         self._woken = threading.Event()
         self._backoff = Backoff(RECONNECT_SECONDS_MIN, RECONNECT_SECONDS_MAX)
         self._connect_at = 0.0
+        self._is_cancelled = False
 
     @property
     def opened(self) -> Collection[int]:
@@ -71,6 +72,7 @@ class RabbitTransport(Transport):
         try:
             channel = self._connection.channel()
             channel.basic_qos(prefetch_count=PREFETCH_MESSAGES)
+            channel.add_on_cancel_callback(self._on_cancel)
             self._channels[lane] = channel
             self.lanes.open(lane, channel)
             channel.basic_consume(lane_queue(self._prefix, lane), partial(self._on_message, lane))
@@ -91,6 +93,8 @@ class RabbitTransport(Transport):
                 self._reconnect(seconds)
             else:
                 self._connection.process_data_events(seconds)
+                if self._is_cancelled:
+                    raise pika.exceptions.ConsumerCancelled("a lane's queue is gone")
         except CONNECTION_ERRORS as error:
             self._cut(error)
 
@@ -152,9 +156,14 @@ class RabbitTransport(Transport):
         else:
             self.lanes.add(LaneMessage(lane, envelopes, len(body), method.delivery_tag, channel))
 
+    def _on_cancel(self, _frame: Any) -> None:
+        """The broker consumes a lane for us no more, its queue was deleted or its node is gone: begin anew, which declares it."""
+        self._is_cancelled = True
+
     def _cut(self, error: BaseException) -> None:
         """Give up the connection and everything on it, at once and without closing: the broker sees it end and returns all."""
         connection, self._connection = self._connection, None
+        self._is_cancelled = False
         for lane in list(self._channels):
             del self._channels[lane]
             self.lanes.close(lane)

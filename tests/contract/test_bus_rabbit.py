@@ -175,6 +175,19 @@ async def test_a_message_without_a_queue_is_not_accepted(lanes: RabbitBus, uniqu
     await queue.close()
 
 
+async def test_a_lane_that_no_worker_declares_again_is_declared_by_who_fills_it(
+    lanes: RabbitBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twofold.bus.rabbitmq.publisher, "DECLARE_SECONDS", 0.3)
+    queue = lanes.queue()
+    await queue.start()
+    await queue.put(envelope("one", stream_on(0)))
+    lanes.close()
+    await queue.put(envelope("two", stream_on(0)))
+    await asyncio.to_thread(until, lambda: lanes.depth(0) == 1, "what was accepted is in the lane")
+    await queue.close()
+
+
 async def test_a_restart_of_the_broker_under_load_loses_nothing(servers: Servers, unique: str) -> None:
     """Stopped in order once, killed once, with commands arriving and being executed all the while."""
     with servers.private_rabbitmq() as server:
@@ -254,3 +267,17 @@ async def test_the_two_private_calls_of_pika_that_a_hand_over_needs_are_there(br
         twofold.bus.rabbitmq.transport._close_without_cancel(channel)
         connection.process_data_events(0.5)
         assert declared.method.queue == unique and inner.is_closed and not cancelled
+
+
+async def test_a_lane_whose_queue_is_deleted_is_declared_and_consumed_again(lanes: RabbitBus) -> None:
+    """By an operator's hand, or with a node that held it alone: what is put from then on must be executed, by itself."""
+    queue, seen = lanes.queue(), Seen()
+    await queue.start()
+    with working(lanes.broker(), seen):
+        await put_all(queue, [envelope("before", stream_on(0))])
+        await asyncio.to_thread(until, lambda: "before" in seen.ids, "the first command")
+        with pika.BlockingConnection(pika.URLParameters(lanes.url)) as connection:
+            connection.channel().queue_delete(twofold.bus.rabbitmq.topology.lane_queue(lanes.prefix, 0))
+        await put_all(queue, [envelope("after", stream_on(0)), envelope("beside", stream_on(1))])
+        await asyncio.to_thread(until, lambda: {"after", "beside"} <= set(seen.ids), "those put after it was deleted")
+    await queue.close()

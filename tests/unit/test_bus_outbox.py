@@ -170,3 +170,47 @@ async def test_a_stream_keeps_to_its_lane_and_its_order() -> None:
         found = [(lane, each) for lane, batch in published.batches for each in batch if each.startswith(f"{stream}/")]
         assert found == [(lane_of(stream, 4), f"{stream}/{n:02}") for n in range(20)]
     await outbox.close()
+
+
+class OneStuckLane(Published):
+    """Lane 0 never becomes durable; the others do at once."""
+
+    async def publish(self, lane: int, body: bytes) -> None:
+        await super().publish(lane, body)
+        if lane == 0:
+            await asyncio.Event().wait()
+
+
+def streams_of_lanes(lanes: int) -> list[str]:
+    """A stream on each of these lanes."""
+    named = {lane_of(f"note-{n}", lanes): f"note-{n}" for n in range(100)}
+    return [named[lane] for lane in range(lanes)]
+
+
+async def test_a_lane_that_is_stuck_takes_no_room_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One lane without a quorum must not make every gateway refuse everything."""
+    monkeypatch.setattr(twofold.bus.outbox, "PENDING_COMMANDS_MAX", 20)
+    outbox = await started(OneStuckLane(), lanes=2)
+    stuck, well = streams_of_lanes(2)
+    waiting = [outbox.put(envelope(f"{n}", stuck)) for n in range(30)]
+    refused = [one for one in waiting if one.done()]
+    assert len(refused) == 20, "half of the room is its share"
+    assert all(isinstance(one.exception(), Unavailable) for one in refused)
+    assert outbox.is_ready()
+    await asyncio.wait_for(outbox.put(envelope("well", well)), 1.0)
+    monkeypatch.setattr(twofold.bus.outbox, "CLOSE_SECONDS_MAX", 0.1)
+    await outbox.close()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_how_long_a_command_may_wait_is_counted_from_when_it_was_put(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a stuck lane the last of a full outbox would be told after as many times as there are batches before it."""
+    monkeypatch.setattr(twofold.bus.outbox, "ACCEPT_SECONDS_MAX", 0.4)
+    monkeypatch.setattr(twofold.bus.outbox, "BATCH_COMMANDS_MAX", 1)
+    outbox = await started(OneStuckLane(), lanes=2)
+    stuck, _ = streams_of_lanes(2)
+    waiting = [outbox.put(envelope(f"{n}", stuck)) for n in range(10)]
+    done, late = await asyncio.wait(waiting, timeout=1.0)
+    assert not late and all(isinstance(one.exception(), Unavailable) for one in done)
+    monkeypatch.setattr(twofold.bus.outbox, "CLOSE_SECONDS_MAX", 0.1)
+    await outbox.close()
