@@ -53,7 +53,8 @@ class Publisher(Protocol):
     async def publish(self, lane: int, body: bytes) -> None:
         """Return when the batch is durable in its lane; raise Unavailable when it may not be. Publishing it again is harmless."""
 
-    def is_ready(self) -> bool: ...
+    def refusal(self) -> Unavailable | None:
+        """Why a batch published now has no chance to become durable; None when it has one."""
 
     async def close(self) -> None: ...
 
@@ -100,7 +101,7 @@ class Outbox:
             return accepted
         lane = self._lanes[lane_of(envelope.stream, len(self._lanes))]
         if not self._has_room(lane, size):
-            accepted.set_exception(Unavailable(Neighbour.LANES, "too many commands wait", is_overload=True))
+            accepted.set_exception(_full())
             return accepted
         lane.pending_commands += 1
         lane.pending_bytes += size
@@ -108,8 +109,12 @@ class Outbox:
         lane.arrived.set()
         return accepted
 
-    def is_ready(self) -> bool:
-        return not self._is_closing and any(self._has_room(lane, 0) for lane in self._lanes) and self._publisher.is_ready()
+    def refusal(self) -> Unavailable | None:
+        if self._is_closing:
+            return Unavailable(Neighbour.LANES, "closing")
+        if not any(self._has_room(lane, 0) for lane in self._lanes):
+            return _full()
+        return self._publisher.refusal()
 
     async def close(self) -> None:
         """Refuse new commands, give those that wait CLOSE_SECONDS_MAX to become durable, and fail the rest."""
@@ -148,7 +153,7 @@ class Outbox:
             if gather_seconds > 0 and len(lane.waiting) < BATCH_COMMANDS_MAX:
                 await asyncio.sleep(gather_seconds)
             left_at = loop.time()
-            self._settle(lane, _take_late(lane, left_at), Unavailable(Neighbour.LANES, "not durable in time"))
+            self._settle(lane, _take_late(lane, left_at), _late())
             batch = _take(lane)
             if not batch:
                 continue
@@ -171,15 +176,17 @@ class Outbox:
         loop = asyncio.get_running_loop()
         deadline = batch[0].put_at + ACCEPT_SECONDS_MAX
         backoff: Backoff | None = None
+        refusal: Unavailable | None = None
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
                     return await self._publisher.publish(number, body)
             except (Unavailable, TimeoutError) as error:
+                refusal = error if isinstance(error, Unavailable) else refusal
                 backoff = backoff or Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
                 pause_seconds = backoff.failed()
                 if loop.time() + pause_seconds >= deadline:
-                    raise Unavailable(Neighbour.LANES, "not durable in time") from error
+                    raise (refusal.again() if refusal else _late()) from error
                 await asyncio.sleep(pause_seconds)
 
     def _settle(self, lane: _Lane, batch: list[_Waiting], error: Exception | None) -> None:
@@ -198,6 +205,14 @@ def _next_tick(left_at: float, window_seconds: float) -> float:
     """When the lane may leave again: at the clock's next multiple of the window, so that lanes leave together and what
     they carry reaches the worker as one delivery, which is one transaction."""
     return (left_at // window_seconds + 1) * window_seconds
+
+
+def _full() -> Unavailable:
+    return Unavailable(Neighbour.LANES, "too many commands wait", is_overload=True)
+
+
+def _late() -> Unavailable:
+    return Unavailable(Neighbour.LANES, "not durable in time")
 
 
 def _take_late(lane: _Lane, now: float) -> list[_Waiting]:

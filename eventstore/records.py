@@ -47,7 +47,11 @@ class PlannedAppend:
         for decision in decisions:
             self.events += decision.events
             self.offsets.append(len(self.events))
-        self.noted = [(d, offset) for d, offset in zip(decisions, self.offsets, strict=True) if d.code != KEY_REUSED]
+        self.noted = [
+            (d, offset)
+            for d, offset in zip(decisions, self.offsets, strict=True)
+            if not (d.status == "parked" and d.code == KEY_REUSED)
+        ]
         """What gets a row in the inbox."""
         self.parked = [decision for decision in decisions if decision.status == "parked"]
         self.retried = [decision for decision, _ in self.noted if decision.envelope.attempt > 1]

@@ -12,7 +12,7 @@ import msgspec
 
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=False):
-    """A wish. Unknown fields are refused."""
+    """A command. Unknown fields are refused."""
 
     tag: ClassVar[str]
 

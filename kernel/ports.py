@@ -3,8 +3,8 @@
     gateway ── CommandQueue ──> bus ──> workers ── EventStore ──> log ──> readmodels ── ViewStore ──> rows ──> gateway
                     Bell (positions, progress) and Outcomes fly back beside it; Leases say who holds which lane or slice.
 
-Every port has an embedded and a served implementation and one conformance suite in tests/contract. All calls are
-blocking and thread-safe unless they say otherwise; every one may raise Unavailable. Gateways call them from threads.
+What needs a server when served has an embedded implementation, too, and one conformance suite in tests/contract. All calls
+are blocking and thread-safe unless they say otherwise; every one may raise Unavailable. Gateways call them from threads.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from twofold.kernel.envelope import Envelope
+from twofold.kernel.errors import Unavailable
 from twofold.kernel.log import Appended, Decision, NewEvent, Page, ParkedCommand, Recorded
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Progress, Promises, Query, Row, RowPage
@@ -118,8 +119,8 @@ class CommandQueue(Protocol):
         """Done when the command is durable in its lane; fails with Unavailable when it may not be, and asking again is harmless.
         Commands of one stream keep the order in which they were put."""
 
-    def is_ready(self) -> bool:
-        """Whether a command put now has a chance to be accepted."""
+    def refusal(self) -> Unavailable | None:
+        """Why a command put now has no chance to be accepted; None when it has one."""
 
 
 class LaneTable(Protocol):
@@ -208,8 +209,8 @@ class Projection(ParkedLines, Protocol):
         position 0, and the one that was live is retired."""
 
     def attach(self, view: AnyView) -> Generation:
-        """Find the live generation and work on it from now on. Makes nothing.
-        Raises Misconfigured, with the fix, when there is none of the view's shape."""
+        """Find the live generation of the view's shape, or the one before it, and work on it from now on. Makes no tables.
+        Raises Misconfigured, with the fix, when there is none."""
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
         """As Rows.positions: by slice."""
@@ -218,7 +219,7 @@ class Projection(ParkedLines, Protocol):
         """Those of these rows that exist, by key."""
 
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
-        """Apply each advance whose slice still stands at `expected`, rows and checkpoint together. The slices that moved."""
+        """Apply each advance whose slice still stands at `expected`, rows and checkpoint as `promises` says. Those that moved."""
 
     def drain(self, drain: Drain) -> bool:
         """Apply it, rows and line together. False when the slice or the line is not where it is expected: nothing was changed."""

@@ -125,11 +125,14 @@ class Promises(msgspec.Struct, frozen=True):
 
     `is_atomic`: rows move with their checkpoint in one step, or not at all. A store that is not (a search index) has its
     checkpoints elsewhere and writes rows by their version instead: docs/decisions/0010 says how that stays exact.
-    `commits_views_together`: so do advances of several views in one commit.
+    `commits_views_together`: so do advances of several views in one commit. `needs_making`: rows must have been made before
+    anybody attaches; a store that may lose everything and needs no tables makes them anew instead, empty, to be folded again.
+    What nobody reads is not promised here: every store orders absent values first, none searches texts.
     """
 
     is_atomic: bool
     commits_views_together: bool
+    needs_making: bool = True
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):

@@ -56,6 +56,7 @@ class Deployment(ABC):
     def make_tables(self) -> None:
         """Bring the log's tables up to date, and make what the views need. Whoever else opens a store finds it, or refuses."""
         twofold.eventstore.migrate.migrate(log_url(self.settings))
+        _ = self.events  # embedded, this holds the folder for us alone, before anything else in it is written
         self.make_inline_tables()
         for view in self.domain.views.values():
             self._store_of(view).make(view, self.settings.slices)
@@ -136,7 +137,7 @@ class Deployment(ABC):
 
     @cached_property
     def _redis(self) -> ViewStore:
-        store = twofold.readmodels.stores.redis.connect(self.settings.redis_url, self.settings.namespace)
+        store = twofold.readmodels.stores.redis.connect(self.settings.redis_url, self.settings.namespace, self.settings.slices)
         self._closing.callback(store.close)
         return store
 

@@ -57,14 +57,14 @@ def run_gateway(settings: Settings, reuse_port: bool) -> None:
 def run_workers(settings: Settings) -> None:
     """Needs the log, the lanes and the rings; no store of rows but the log's own, for inline views."""
     metrics = Metrics()
-    with open_deployment(settings) as deployment, _metrics_port(settings, metrics), _working(deployment, metrics):
+    with open_deployment(settings) as deployment, _working(deployment, metrics), _metrics_port(settings, metrics):
         _until_stopped()
 
 
 def run_readmodels(settings: Settings) -> None:
     """Needs the log, the stores whose rows follow it, and the rings."""
     metrics = Metrics()
-    with open_deployment(settings) as deployment, _metrics_port(settings, metrics), _projecting(deployment, metrics):
+    with open_deployment(settings) as deployment, _projecting(deployment, metrics), _metrics_port(settings, metrics):
         _until_stopped()
 
 
@@ -112,7 +112,7 @@ def _gateway_ports(deployment: Deployment, metrics: Metrics) -> GatewayPorts:
         observe_query=query_observer(metrics),
         count_refusal=refusal_counter(metrics),
         depths=deployment.depths,
-        describe={"title": f"Twofold: {deployment.domain.name}", "version": VERSION},
+        describe={"title": f"Twofold: {deployment.domain.name.removeprefix('twofold.')}", "version": VERSION},
     )
 
 

@@ -59,12 +59,12 @@ class Supervisor:
         )
 
     def _is_due(self, index: int, dead: subprocess.Popen[bytes], now: float) -> bool:
-        """Whether a dead child's pause is over; its death is noted, and the pause set, when it is first seen."""
+        """Whether a dead child's pause, counted from its start, is over; its death is noted when it is first seen."""
         backoff = self._backoffs[index]
         if self._start_at[index] <= self._started[index]:
             if now - self._started[index] > SETTLED_SECONDS:
                 backoff.succeeded()
-            self._start_at[index] = now + backoff.failed()
+            self._start_at[index] = self._started[index] + backoff.failed()
             self._log.error("a child died and is started again", child=index, pid=dead.pid, status=dead.returncode)
         return now >= self._start_at[index]
 

@@ -98,7 +98,7 @@ class Executor:
     def _append(self, decisions: Sequence[Decision]) -> list[Outcome]:
         appended = self._events.append(decisions, self._inline)
         self._bell.ring(appended.head)
-        return [outcome for outcome in appended.outcomes if outcome.code != codes.KEY_REUSED]
+        return [outcome for outcome in appended.outcomes if not (outcome.status == "parked" and outcome.code == codes.KEY_REUSED)]
 
     def _remember(self, folded: dict[str, Folded]) -> None:
         for stream, state in folded.items():

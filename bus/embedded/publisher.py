@@ -39,8 +39,8 @@ class LanePublisher:
             self._putting = asyncio.create_task(self._put_gathered())
         await durable
 
-    def is_ready(self) -> bool:
-        return True
+    def refusal(self) -> Unavailable | None:
+        return None
 
     async def close(self) -> None:
         if self._putting is not None:

@@ -53,13 +53,9 @@ class RabbitPublisher:
         self._connecting = asyncio.create_task(keep_connected(self._parameters, self._use))
 
     async def publish(self, lane: int, body: bytes) -> None:
-        channel = self._channel
-        if channel is None or channel.closed.done():
-            raise Unavailable(Neighbour.BROKER, "not connected")
-        if channel.blocked_since is not None:
-            raise Unavailable(Neighbour.BROKER, "blocks publishers", is_overload=True)
-        if len(self._confirms) >= CONFIRMS_MAX:
-            raise Unavailable(Neighbour.BROKER, "too many confirms outstanding", is_overload=True)
+        channel, refusal = self._channel, self._refusal()
+        if refusal is not None or channel is None:
+            raise refusal or _not_connected()
         tag, confirmed = self._confirms.expect()
         properties = pika.BasicProperties(delivery_mode=PERSISTENT, content_type="application/json", message_id=str(tag))
         try:
@@ -72,11 +68,24 @@ class RabbitPublisher:
         except TimeoutError as error:
             raise Unavailable(Neighbour.BROKER, "confirm timed out") from error
 
-    def is_ready(self) -> bool:
+    def refusal(self) -> Unavailable | None:
+        """A broker that has just gone, or blocks for a moment, is waited for; one that stays so is not."""
         since = self._lost_at
         if self._channel is not None and not self._channel.closed.done():
             since = self._channel.blocked_since
-        return since is None or asyncio.get_running_loop().time() - since < ABSENT_SECONDS_MAX
+        if since is None or asyncio.get_running_loop().time() - since < ABSENT_SECONDS_MAX:
+            return None
+        return self._refusal()
+
+    def _refusal(self) -> Unavailable | None:
+        channel = self._channel
+        if channel is None or channel.closed.done():
+            return _not_connected()
+        if channel.blocked_since is not None:
+            return Unavailable(Neighbour.BROKER, "blocks publishers", is_overload=True)
+        if len(self._confirms) >= CONFIRMS_MAX:
+            return Unavailable(Neighbour.BROKER, "too many confirms outstanding", is_overload=True)
+        return None
 
     async def close(self) -> None:
         if self._connecting is not None:
@@ -161,6 +170,10 @@ class Confirms:
             confirmed.set_result(None)
         else:
             confirmed.set_exception(Unavailable(Neighbour.BROKER, "not confirmed"))
+
+
+def _not_connected() -> Unavailable:
+    return Unavailable(Neighbour.BROKER, "not connected")
 
 
 def _ended(declaring: asyncio.Task[None]) -> None:

@@ -23,7 +23,7 @@ from twofold.kernel.codec import Codec, encode
 from twofold.kernel.codes import STREAM_MOVED
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope, fingerprint_of
-from twofold.kernel.errors import Error, Malformed, Neighbour, Unavailable
+from twofold.kernel.errors import Error, Malformed
 from twofold.kernel.ids import command_id_for, is_made_of_key, new_command_id
 from twofold.kernel.ports import Clock, CommandQueue, History, Inbox
 
@@ -93,14 +93,18 @@ class Admission:
         self._entering: dict[str, _Entering] = {}
         self.accepted_count = 0
 
+    def require_open(self) -> None:
+        """Raises Unavailable when no command put now has a chance; for whoever has work to do before `admit`."""
+        if (refusal := self._queue.refusal()) is not None:
+            raise refusal
+
     async def admit(self, envelopes: Sequence[Envelope]) -> list[Verdict]:
         """Let each of these in, once, and wait until it is durable: a verdict for each, in order; none spoils another's.
 
         Envelopes of one stream keep their order. Raises Unavailable when a neighbour that all of them need is away: nothing
         was let in.
         """
-        if not self._queue.is_ready():
-            raise Unavailable(Neighbour.LANES, "not ready")
+        self.require_open()
         keyed, conditional = [], []
         for index, envelope in enumerate(envelopes):
             if is_made_of_key(envelope.command_id):
@@ -118,18 +122,23 @@ class Admission:
             if verdicts[index] is not None:
                 continue
             if envelope.attempt == 1 and not is_made_of_key(envelope.command_id):
-                waiting.append((index, self._put(envelope)))  # its id was minted for it: nobody else can bring it
+                waiting.append((index, asyncio.shield(self._put(envelope))))  # its id was minted for it: nobody else can bring it
                 continue
             try:
                 if not self._is_known(envelope):
                     waiting.append((index, self._enter(envelope)))
             except Problem as problem:
                 verdicts[index] = problem
+        bug: Exception | None = None
         for index, durable in waiting:
             try:
                 await durable
             except Error as error:
                 verdicts[index] = error
+            except Exception as error:
+                bug = error  # loud, once the others know what became of them
+        if bug is not None:
+            raise bug
         return verdicts
 
     async def _look_up(self, command_ids: Sequence[str]) -> None:

@@ -52,6 +52,7 @@ class BulkEndpoint:
     async def post(self, request: web.Request) -> web.Response:
         media_type = media_type_of(request, JSON, NDJSON)
         items = _split(media_type, await read_body(request, BULK_BYTES_MAX))
+        self._admission.require_open()  # before a thousand commands are decoded for nothing
         refused: list[BulkRefused] = []
         minted = await self._minted(items, refused)
         verdicts = await self._admission.admit([envelope for _, envelope in minted])

@@ -107,7 +107,12 @@ def problem_of(error: Exception) -> Problem | None:
         case Unavailable():
             seconds = max(1, math.ceil(error.retry_after_seconds))
             type_name = "overloaded" if error.is_overload else "unavailable"
-            return Problem(type_name, f"{error}; please try again", {"Retry-After": str(seconds)}, cause=error)
+            return Problem(
+                type_name,
+                f"{error.neighbour.value}: {error.reason}; please try again",
+                {"Retry-After": str(seconds)},
+                cause=error,
+            )
         case Conflict():
             return Problem("conflict", "somebody else was faster, please try again")
         case web.HTTPRequestEntityTooLarge():

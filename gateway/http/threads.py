@@ -100,7 +100,7 @@ class BatchLoader(Generic[K, V]):
         except BaseException as error:
             for future in (future for futures in batch.values() for future in futures if not future.done()):
                 if isinstance(error, Exception):
-                    future.set_exception(error)
+                    future.set_exception(error.again() if isinstance(error, Unavailable) else error)
                 else:
                     future.cancel()
             if not isinstance(error, Exception):

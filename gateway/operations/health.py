@@ -39,7 +39,7 @@ class HealthEndpoints:
         self._exposition = exposition
         self._threads = threads
         self._probed_at: float | None = None
-        self._missing: Neighbour | None = None
+        self._missing: Unavailable | None = None
 
     def routes(self) -> Iterable[Route]:
         return [
@@ -53,27 +53,29 @@ class HealthEndpoints:
 
     async def ready(self, request: web.Request) -> web.Response:
         """Raises Unavailable with the first neighbour that does not answer; asked at most once a second."""
-        if not self._queue.is_ready():
-            raise Unavailable(Neighbour.LANES, "not ready")
+        if (refusal := self._queue.refusal()) is not None:
+            raise refusal
         now = asyncio.get_running_loop().time()
         if self._probed_at is None or now - self._probed_at > FRESH_SECONDS:
             self._missing = await self._probe()
             self._probed_at = now
         if self._missing is not None:
-            raise Unavailable(self._missing)
+            raise self._missing.again()
         return _ok()
 
     async def metrics(self, request: web.Request) -> web.Response:
         body, media_type = await self._threads.run(self._exposition)
         return web.Response(body=body, headers={"Content-Type": media_type})
 
-    async def _probe(self) -> Neighbour | None:
+    async def _probe(self) -> Unavailable | None:
         for neighbour, call in ((Neighbour.LOG, self._history.head), (Neighbour.ROWS, self._rows.positions)):
             try:
                 async with asyncio.timeout(PROBE_SECONDS_MAX):
                     await self._threads.run(call)
-            except (Unavailable, TimeoutError):
-                return neighbour
+            except Unavailable as error:
+                return error
+            except TimeoutError:
+                return Unavailable(neighbour)
         return None
 
 

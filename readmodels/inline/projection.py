@@ -26,7 +26,7 @@ from twofold.kernel.rows import Row
 from twofold.kernel.view import About, AnyView
 from twofold.readmodels.inline.store import HEAD
 from twofold.readmodels.projection.fold import Touch, parts_of
-from twofold.readmodels.stores.sql.generations import live_of_shape, make, not_made
+from twofold.readmodels.stores.sql.generations import make, not_made, of_shape
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
 from twofold.subscriptions.log_cache import Seen
 
@@ -51,7 +51,7 @@ class SqlInlineProjection:
         """Find the views' rows. Raises Misconfigured, with the fix, when they have not been made."""
         session = RawSession(connection)
         for view in self._views.values():
-            generation = live_of_shape(session, view, self._dialect)
+            generation = of_shape(session, view, self._dialect)
             if generation is None:
                 raise not_made(view)
             self._tables[view.name] = row_table(view, generation, self._dialect, head=HEAD)

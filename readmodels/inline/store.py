@@ -18,7 +18,7 @@ from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key
 from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.stores.sql.find import find
-from twofold.readmodels.stores.sql.generations import live_of_shape, not_made
+from twofold.readmodels.stores.sql.generations import not_made, of_shape
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
 
 HEAD = "log_head"
@@ -43,7 +43,7 @@ class InlineViewStore:
 
     def attach(self, view: AnyView) -> Generation:
         dialect = self._engine.dialect
-        generation = self._read(lambda session: live_of_shape(session, view, dialect))
+        generation = self._read(lambda session: of_shape(session, view, dialect))
         if generation is None:
             raise not_made(view)
         self._tables[view.name] = row_table(view, generation, dialect, head=HEAD)

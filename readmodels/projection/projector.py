@@ -34,7 +34,7 @@ class Projector:
         page_events: int = PAGE_EVENTS,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`store` has prepared the views; those that are not folded asynchronously are left to others."""
+        """`store` is attached to the views; those that are not folded asynchronously are left to others."""
         followed = [view for view in views if view.sync == "async"]
         log = LogCache(pages, codec, {tag for view in followed for tag in view.listened})
         self._bell = bell

@@ -28,7 +28,7 @@ def log_of(count: int) -> Log:
 def store_at(url: str) -> ViewStore:
     if url.startswith("redis"):
         address, _, prefix = url.rpartition("#")
-        return connect_redis(address, prefix)
+        return connect_redis(address, prefix, 4)
     return SqlViewStore(connect(url, 4))
 
 

@@ -80,7 +80,7 @@ async def test_a_closed_queue_refuses(lanes: AnyBus) -> None:
     queue = lanes.queue()
     await queue.start()
     await queue.close()
-    assert not queue.is_ready()
+    assert queue.refusal() is not None
     with pytest.raises(Unavailable):
         await queue.put(envelope("late", stream_on(0)))
 

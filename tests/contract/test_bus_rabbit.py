@@ -144,15 +144,15 @@ async def test_a_broker_that_stays_away_is_said_so(
     queue = twofold.bus.rabbitmq.publisher.command_queue(proxy.url, LANES, unique)
     await queue.start()
     await queue.put(envelope("one", stream_on(0)))
-    assert queue.is_ready()
+    assert queue.refusal() is None
     proxy.is_open = False
     proxy.cut()
     with pytest.raises(Unavailable):
         await queue.put(envelope("two", stream_on(0)))
-    assert not queue.is_ready()
+    assert queue.refusal() is not None
     proxy.is_open = True
     deadline = time.monotonic() + 10
-    while not queue.is_ready():
+    while queue.refusal() is not None:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
     await queue.put(envelope("three", stream_on(0)))

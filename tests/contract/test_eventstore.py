@@ -181,6 +181,15 @@ def test_a_reused_key_is_parked_and_leaves_the_first_outcome(store: Log) -> None
     assert [(parked.reason, bytes(parked.envelope.data)) for parked in store.parked()] == [("key-reused", b'{"n":2}')]
 
 
+def test_a_domain_may_say_no_in_the_platforms_words(store: Log) -> None:
+    """A rejection is an outcome like any other, whatever its code is called."""
+    for number, code in enumerate(("key-reused", "bug", "malformed", "stream-moved")):
+        said = decided(envelope(f"order-{number}"), 0, status="rejected", code=code)
+        [outcome] = store.append([said]).outcomes
+        assert store.outcomes([said.envelope.command_id]) == {said.envelope.command_id: outcome}
+        assert (outcome.status, outcome.code) == ("rejected", code)
+
+
 def test_parked_commands_are_listed_in_pages_and_discarded(store: Log) -> None:
     """An operator clears the list one by one; the outcome stays, for the client that asks."""
     sent = [envelope(f"order-{number}") for number in range(5)]

@@ -1,4 +1,4 @@
-"""CheckedQuerys by declared index: what every view store promises about order, pages and cursors."""
+"""Questions by declared index: what every view store promises about order, pages and cursors."""
 
 from __future__ import annotations
 

@@ -141,8 +141,11 @@ class GatedQueue:
             return refused
         return self._queue.put(envelope)
 
-    def is_ready(self) -> bool:
-        return not self.is_shut and bool(self._queue.is_ready())
+    def refusal(self) -> Unavailable | None:
+        if self.is_shut:
+            return Unavailable(Neighbour.BROKER, "not connected")
+        refusal: Unavailable | None = self._queue.refusal()
+        return refusal
 
 
 @contextmanager

@@ -238,7 +238,7 @@ async def test_a_gateway_that_cannot_accept_says_503_and_when_to_come_back(runni
         answer = await running.call("POST", path, body)
         is_problem(answer, 503, "unavailable")
         assert int(answer.headers["Retry-After"]) >= 1
-    assert running.refusals == [("lanes", "not ready")] * 2
+    assert running.refusals == [("broker", "not connected")] * 2
 
 
 async def test_a_gateway_that_is_overloaded_says_so_and_counts_it_for_each_item(running: Rig) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -75,6 +78,23 @@ def test_rooms_run_under_a_role_that_may_not_make_tables(settings: Settings, uni
         ):
             asyncio.run(put(deployment, found("85123A", 12)))
             wait_until("visible", lambda: on_hand(deployment, "85123A") == 12, SECONDS_MAX, projectors.tail)
+
+
+def test_a_room_is_not_healthy_before_its_neighbours_have_answered(settings: Settings, tmp_path: Path) -> None:
+    """Containers ask its metrics port: a rollout must not take one that is about to give up for one that works."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        unheard = msgspec.structs.replace(settings, database_url=f"postgresql://x@127.0.0.1:{port}/x")
+        room = Room("workers", ["workers"], environment_of(unheard), tmp_path)
+        room.start()
+        try:
+            while room.is_alive():
+                with pytest.raises(OSError):
+                    urllib.request.urlopen(f"http://127.0.0.1:{settings.metrics_port}/metrics", timeout=1)
+                time.sleep(0.1)
+        finally:
+            room.stop()
+        assert "not available: log" in room.tail()
 
 
 def test_up_is_refused_where_servers_are_named(settings: Settings, tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ class Published:
 
     async def close(self) -> None: ...
 
-    def is_ready(self) -> bool:
-        return True
+    def refusal(self) -> Unavailable | None:
+        return None
 
     async def publish(self, lane: int, body: bytes) -> None:
         self.attempts.append(body)
@@ -127,6 +127,24 @@ async def test_what_does_not_become_durable_in_time_fails_and_the_next_goes_on(m
     await outbox.close()
 
 
+async def test_who_could_not_be_reached_is_named_and_so_is_overload() -> None:
+    """An operator who reads "lanes" looks at the wrong thing when the broker blocks its publishers."""
+
+    class Blocked(Published):
+        async def publish(self, lane: int, body: bytes) -> None:
+            raise Unavailable(Neighbour.BROKER, "blocks publishers", is_overload=True)
+
+    twofold.bus.outbox.ACCEPT_SECONDS_MAX, kept = 0.2, twofold.bus.outbox.ACCEPT_SECONDS_MAX
+    try:
+        outbox = await started(Blocked())
+        with pytest.raises(Unavailable) as refused:
+            await outbox.put(envelope("one"))
+    finally:
+        twofold.bus.outbox.ACCEPT_SECONDS_MAX = kept
+    assert (refused.value.neighbour, refused.value.reason, refused.value.is_overload) == ("broker", "blocks publishers", True)
+    await outbox.close()
+
+
 async def test_a_full_outbox_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Better a 503 now than a promise nobody can keep."""
     monkeypatch.setattr(twofold.bus.outbox, "PENDING_COMMANDS_MAX", 3)
@@ -134,12 +152,12 @@ async def test_a_full_outbox_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     outbox = await started(published)
     published.durable.clear()
     kept = [outbox.put(envelope(f"{n}")) for n in range(3)]
-    assert not outbox.is_ready()
+    assert (refusal := outbox.refusal()) is not None and refusal.is_overload, "not to be mistaken for a broker that is away"
     with pytest.raises(Unavailable):
         await outbox.put(envelope("one too many"))
     published.durable.set()
     await asyncio.gather(*kept)
-    assert outbox.is_ready()
+    assert outbox.refusal() is None
     await outbox.close()
 
 
@@ -196,7 +214,7 @@ async def test_a_lane_that_is_stuck_takes_no_room_from_the_others(monkeypatch: p
     refused = [one for one in waiting if one.done()]
     assert len(refused) == 20, "half of the room is its share"
     assert all(isinstance(one.exception(), Unavailable) for one in refused)
-    assert outbox.is_ready()
+    assert outbox.refusal() is None
     await asyncio.wait_for(outbox.put(envelope("well", well)), 1.0)
     monkeypatch.setattr(twofold.bus.outbox, "CLOSE_SECONDS_MAX", 0.1)
     await outbox.close()

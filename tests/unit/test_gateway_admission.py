@@ -38,8 +38,8 @@ class Queue:
             future.set_result(None)
         return future
 
-    def is_ready(self) -> bool:
-        return self.is_open
+    def refusal(self) -> Unavailable | None:
+        return None if self.is_open else Unavailable(Neighbour.LANES, "closing")
 
 
 class Log:
@@ -226,3 +226,32 @@ async def test_who_repeats_it_with_another_body_is_told_so(room: Room) -> None:
 
     room.log.version = moved_meanwhile  # type: ignore[method-assign]
     assert [type_of(verdict) for verdict in await room.admit(other)] == ["key-reused"]
+
+
+async def test_a_bug_on_the_way_of_one_is_loud_and_lets_the_others_in_first(room: Room) -> None:
+    room.queue.is_instant = False
+    several = [envelope() for _ in range(3)]
+    admitting = asyncio.create_task(room.admit(*several))
+    await asyncio.sleep(0)
+    room.queue.futures[0].set_exception(TypeError("a bug"))
+    await asyncio.sleep(0)
+    assert not admitting.done()
+    for future in room.queue.futures[1:]:
+        future.set_result(None)
+    with pytest.raises(TypeError):
+        await admitting
+    assert room.admission.accepted_count == 2
+
+
+async def test_who_gives_up_waiting_does_not_undo_what_was_let_in(room: Room) -> None:
+    """With or without a key: the command is in its lane, and will be decided."""
+    for key in (None, "k"):
+        room.queue.is_instant = False
+        one = envelope(key)
+        admitting = asyncio.create_task(room.admit(one))
+        await asyncio.sleep(0.05)
+        admitting.cancel()
+        await asyncio.gather(admitting, return_exceptions=True)
+        room.queue.futures[-1].set_result(None)
+        await asyncio.sleep(0)
+        assert room.board.accepted(one.command_id) is not None

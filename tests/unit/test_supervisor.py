@@ -11,6 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+import twofold.supervisor
+
 CHILD = """
 import os, signal, sys, time
 from twofold.supervisor import end_with_supervisor
@@ -82,3 +86,36 @@ def _eventually(is_true: Callable[[], bool], seconds: float = 15.0) -> None:
     while not is_true():
         assert time.monotonic() < deadline, "not within the time allowed"
         time.sleep(0.05)
+
+
+def test_a_child_that_lived_for_a_while_comes_back_at_once_and_one_that_dies_at_once_ever_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The pause is counted from the start: twenty good seconds are pause enough."""
+    for lived, expected in ((20.0, [0.0] * 5), (0.1, [0.5, 1.0, 2.0, 4.0, 8.0])):
+        assert pauses(monkeypatch, lived) == pytest.approx(expected, abs=0.25)
+
+
+def pauses(monkeypatch: pytest.MonkeyPatch, lived_seconds: float) -> list[float]:
+    """How long after each of five deaths a child that always lives so long is started again."""
+    now, starts = [1_000.0], []
+
+    class Child:
+        pid, returncode = 1, 1
+
+        def __init__(self, *_: object, **__: object) -> None:
+            self.started = now[0]
+            starts.append(now[0])
+
+        def poll(self) -> int | None:
+            return 1 if now[0] - self.started >= lived_seconds else None
+
+    monkeypatch.setattr("twofold.supervisor.subprocess.Popen", Child)
+    monkeypatch.setattr("twofold.supervisor.time.monotonic", lambda: now[0])
+    one = twofold.supervisor.Supervisor(["any"], 1)
+    while len(starts) < 6:
+        child = one._children[0]
+        if child is None or child.poll() is not None:
+            one._start(0, child)
+        now[0] += 0.1
+    return [later - earlier - lived_seconds for earlier, later in zip(starts, starts[1:], strict=False)]

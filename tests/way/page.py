@@ -11,9 +11,9 @@ HEAD = """\
 
 Made by running it: `python -m tests.way` starts a gateway, a worker and a projector on PostgreSQL and RabbitMQ with a tracer in
 every thread, sends `POST /commands/Count` to [`examples/counter.py`](../examples/counter.py), and reads the row with the
-command's id as its token. Below is what every such command passes, in order: {count} files. Each is called from one room
-alone, but for those of `kernel` and `database`, which all rooms share, and what counts at the door between two rooms.
-`tests/system/test_way.py` walks again and compares.
+command's id as its token. Below is what every such command passes, in order: {count} files. A file may run in several rooms'
+processes, but other rooms' code calls it from one place alone: rooms meet at their doors. Shared by all are `kernel`, whose words
+everybody speaks, and `database`; what counts (`monitoring`) stands between two rooms. `tests/system/test_way.py` walks again.
 """
 STEP = """
 ## {number}. {room} {what}

@@ -58,7 +58,7 @@ class MemoryLog:
             for event in recorded:
                 self._streams.setdefault(event.stream, {})[event.version] = event
             for decision, outcome in zip(decisions, appended.outcomes, strict=True):
-                if decision.code != codes.KEY_REUSED:
+                if not (decision.status == "parked" and decision.code == codes.KEY_REUSED):
                     stored = msgspec.structs.replace(outcome, details=details[outcome.command_id])
                     self._inbox[outcome.command_id] = stored
             for key in plan.settled():

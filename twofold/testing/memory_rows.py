@@ -55,7 +55,9 @@ class MemoryViewStore:
 
     def attach(self, view: AnyView) -> Generation:
         with self._lock:
-            build = self._live_of_shape(view)
+            retired = [one for one in self.builds.get(view.name, []) if one.generation.state == "retired"][-1:]
+            before = next((one for one in retired if one.shape == shape_of(view)), None)
+            build = self._live_of_shape(view) or before
             if build is None:
                 raise Misconfigured(f"view {view.name}: rows of its shape have not been made; run `twofold migrate`")
             self._attached[view.name] = build

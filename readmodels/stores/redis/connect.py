@@ -26,9 +26,9 @@ def client_of(url: str) -> redis.Redis:
     )
 
 
-def connect(url: str, prefix: str) -> RedisViewStore:
+def connect(url: str, prefix: str, slices: int) -> RedisViewStore:
     """The view store on this server, all of whose keys begin with `{prefix:`."""
-    return RedisViewStore(client_of(url), prefix)
+    return RedisViewStore(client_of(url), prefix, slices)
 
 
 def eviction_policy(url: str) -> str:

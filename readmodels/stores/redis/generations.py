@@ -74,9 +74,16 @@ def make(client: Any, prefix: str, view: AnyView, slices: int) -> Generation:
     raise Unavailable(Neighbour.REDIS, "others keep giving a view another shape", detail=view.name)
 
 
-def live_of_shape(client: Any, prefix: str, view: AnyView) -> Generation | None:
-    """The live generation, if it is of the view's shape. Makes nothing."""
-    return _live_of_shape(_known(client, prefix, view.name), view)
+def of_shape(client: Any, prefix: str, view: AnyView) -> Generation | None:
+    """The live generation, if it is of the view's shape, or else the one before it. Makes nothing."""
+    known = _known(client, prefix, view.name)
+    retired = [one for one, record in known if one.state == "retired" and record[1] == shape_of(view)]
+    return _live_of_shape(known, view) or (retired[-1] if retired else None)
+
+
+def is_lost(client: Any, prefix: str, view: AnyView) -> bool:
+    """Whether the server knows nothing at all of the view: it was flushed, or this is its first time."""
+    return not _known(client, prefix, view.name)
 
 
 def _live_of_shape(known: Sequence[tuple[Generation, Record]], view: AnyView) -> Generation | None:
@@ -85,10 +92,10 @@ def _live_of_shape(known: Sequence[tuple[Generation, Record]], view: AnyView) ->
 
 
 def _known(client: Any, prefix: str, view: str) -> list[tuple[Generation, Record]]:
-    """All builds of a view, by ascending number. Those of before states were noted: the newest is live."""
+    """All builds of a view, by ascending number. Where no state was noted by anybody, the newest is live."""
     records = {int(number): _decoded(record) for number, record in client.hgetall(generations_key(prefix, view)).items()}
     states = {int(number): state.decode() for number, state in client.hgetall(states_key(prefix, view)).items()}
-    newest = max(records, default=0)
+    newest = 0 if "live" in states.values() else max(records, default=0)
     return [
         (Generation(view, number, record[0], states.get(number, "live" if number == newest else "retired")), record)
         for number, record in sorted(records.items())

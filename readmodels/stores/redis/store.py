@@ -19,7 +19,7 @@ from twofold.readmodels.schema.columns import queryable_key, slice_for
 from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.stores.redis import lines
 from twofold.readmodels.stores.redis.errors import in_our_words
-from twofold.readmodels.stores.redis.generations import Keyspace, live_of_shape, make
+from twofold.readmodels.stores.redis.generations import Keyspace, is_lost, make, of_shape
 from twofold.readmodels.stores.redis.orders import members_of, range_of
 from twofold.readmodels.stores.redis.scripts import script
 
@@ -29,13 +29,17 @@ Stored = tuple[int, str, list[str]]
 _STORED = msgspec.msgpack.Decoder(tuple[int, str, Any])
 
 
+SLICES_DEFAULT = 4
+
+
 class RedisViewStore:
     """Rows, checkpoints and parked keys of the views made or attached here. Thread-safe. Every call may raise Unavailable."""
 
-    promises = Promises(is_atomic=True, commits_views_together=False)
+    promises = Promises(is_atomic=True, commits_views_together=False, needs_making=False)
 
-    def __init__(self, client: Any, prefix: str) -> None:
-        """`client` is a redis.Redis that returns bytes."""
+    def __init__(self, client: Any, prefix: str, slices: int = SLICES_DEFAULT) -> None:
+        """`client` is a redis.Redis that returns bytes. `slices`: into how many a view is cut that the server has lost."""
+        self._slices = slices
         self._client = client
         self._prefix = prefix
         self._keyspaces: dict[str, Keyspace] = {}
@@ -51,7 +55,9 @@ class RedisViewStore:
 
     def attach(self, view: AnyView) -> Generation:
         with in_our_words():
-            generation = live_of_shape(self._client, self._prefix, view)
+            generation = of_shape(self._client, self._prefix, view)
+            if generation is None and is_lost(self._client, self._prefix, view):
+                generation = make(self._client, self._prefix, view, self._slices)
         if generation is None:
             raise Misconfigured(f"view {view.name}: rows of its shape have not been made; run `twofold migrate`")
         self._keyspaces[view.name] = Keyspace(self._prefix, view, generation)

@@ -42,11 +42,14 @@ def make(session: Session, view: AnyView, slices: int, dialect: Dialect) -> tupl
     return generation, True
 
 
-def live_of_shape(session: Session, view: AnyView, dialect: Dialect) -> Generation | None:
-    """The live generation, if it is of the view's shape. Makes nothing."""
+def of_shape(session: Session, view: AnyView, dialect: Dialect) -> Generation | None:
+    """The live generation, if it is of the view's shape, or else the one before it, which is kept for processes of the version
+    before. Makes nothing."""
     shape = shape_of(view)
     known = [] if is_missing(session, dialect) else generations(session, view.name, dialect)
-    return next((generation for generation, of_shape in known if generation.state == "live" and of_shape == shape), None)
+    live = [generation for generation, of in known if generation.state == "live" and of == shape]
+    retired = [(generation, of) for generation, of in known if generation.state == "retired"][-1:]
+    return next(iter([*live, *(generation for generation, of in retired if of == shape)]), None)
 
 
 def not_made(view: AnyView) -> Misconfigured:

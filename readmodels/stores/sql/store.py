@@ -23,7 +23,7 @@ from twofold.readmodels.schema.columns import queryable_key, slice_for
 from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.stores.sql.checkpoints import Checkpoints, ParkedLineTable
 from twofold.readmodels.stores.sql.find import find
-from twofold.readmodels.stores.sql.generations import live_of_shape, make, not_made
+from twofold.readmodels.stores.sql.generations import make, not_made, of_shape
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
 
 Answer = TypeVar("Answer")
@@ -52,7 +52,7 @@ class SqlViewStore:
         return generation
 
     def attach(self, view: AnyView) -> Generation:
-        generation = self._read(lambda session: live_of_shape(session, view, self._engine.dialect))
+        generation = self._read(lambda session: of_shape(session, view, self._engine.dialect))
         if generation is None:
             raise not_made(view)
         self._tables[view.name] = row_table(view, generation, self._engine.dialect)
