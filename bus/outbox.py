@@ -153,7 +153,8 @@ class Outbox:
             if gather_seconds > 0 and len(lane.waiting) < BATCH_COMMANDS_MAX:
                 await asyncio.sleep(gather_seconds)
             left_at = loop.time()
-            self._settle(lane, _take_late(lane, left_at), _late())
+            if lane.waiting[0].put_at + ACCEPT_SECONDS_MAX <= left_at:
+                self._settle(lane, _take_late(lane, left_at), _late())
             batch = _take(lane)
             if not batch:
                 continue
