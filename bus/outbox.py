@@ -81,6 +81,8 @@ class Outbox:
     def __init__(self, publisher: Publisher, lanes: int) -> None:
         self._publisher = publisher
         self._lanes = [_Lane() for _ in range(lanes)]
+        self._lane_commands_max = PENDING_COMMANDS_MAX // lanes
+        self._lane_bytes_max = PENDING_BYTES_MAX // lanes
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closing = False
         self._window_seconds = WINDOW_SECONDS_MIN
@@ -93,7 +95,8 @@ class Outbox:
 
     def put(self, envelope: Envelope) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
-        self._count(loop.time())
+        now = loop.time()
+        self._count(now)
         accepted: asyncio.Future[None] = loop.create_future()
         size = memoryview(envelope.data).nbytes + ENVELOPE_BYTES
         if self._is_closing:
@@ -105,7 +108,7 @@ class Outbox:
             return accepted
         lane.pending_commands += 1
         lane.pending_bytes += size
-        lane.waiting.append(_Waiting(envelope, accepted, size, loop.time()))
+        lane.waiting.append(_Waiting(envelope, accepted, size, now))
         lane.arrived.set()
         return accepted
 
@@ -141,8 +144,7 @@ class Outbox:
             self._counted, self._counted_since = 0, now
 
     def _has_room(self, lane: _Lane, size: int) -> bool:
-        share = len(self._lanes)
-        return lane.pending_commands < PENDING_COMMANDS_MAX // share and lane.pending_bytes + size <= PENDING_BYTES_MAX // share
+        return lane.pending_commands < self._lane_commands_max and lane.pending_bytes + size <= self._lane_bytes_max
 
     async def _run(self, number: int, lane: _Lane) -> None:
         loop = asyncio.get_running_loop()

@@ -77,7 +77,7 @@ def application(ports: GatewayPorts) -> web.Application:
     mint = Mint(ports.domain, ports.codec, ports.clock)
     admission = Admission(ports.queue, ports.inbox, ports.history, board, threads)
     lag = LagReports(ports.domain, ports.history, ports.rows, ports.parked_keys, ports.clock, threads, progress)
-    reads = ConsistentReads(ports.rows, board, progress, lag, threads)
+    reads = ConsistentReads(ports.rows, ports.parked_keys, board, progress, threads)
     live = LiveAnswers(reads, progress, streams)
     routes: list[Route] = []
     pages = Pages(ports.domain, lambda: routes, ports.bus_description, ports.describe)

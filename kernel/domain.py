@@ -6,14 +6,14 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
 from twofold.kernel.decider import AnyDecider, Upcaster
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.messages import Command, Event, tag_of
-from twofold.kernel.view import AnyView
+from twofold.kernel.view import AnyView, Store, Synchronisation
 
 Named = TypeVar("Named", AnyDecider, AnyView)
 
@@ -39,6 +39,8 @@ class Domain:
 def load_domain(module_name: str) -> Domain:
     """Import and check a domain. Raises Misconfigured with the first thing that is wrong with it."""
     try:
+        if not all(part.isidentifier() for part in module_name.split(".")):
+            raise ImportError("a module is named with dots, as in an import, not by its path")
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise Misconfigured(f"TWOFOLD_DOMAIN={module_name}: cannot be imported ({error}); name an importable module") from error
@@ -56,6 +58,7 @@ def domain_of(module: ModuleType) -> Domain:
     events: dict[str, type[Event]] = {}
     for decider in _unique(where, "decider", deciders):
         for command in decider.commands:
+            _require_kind(where, command, Command, "command")
             if tag_of(command) in commands:
                 raise Misconfigured(f"{where}: two commands are called {tag_of(command)}; give one of them another tag")
             if decider.key not in command.__struct_fields__:
@@ -63,10 +66,18 @@ def domain_of(module: ModuleType) -> Domain:
             commands[tag_of(command)] = command
             decider_of[tag_of(command)] = decider
         for event in decider.events:
+            _require_kind(where, event, Event, "event")
             if events.setdefault(tag_of(event), event) is not event:
                 raise Misconfigured(f"{where}: two events are called {tag_of(event)}; give one of them another tag")
     for view in _unique(where, "view", views):
         _check_view(where, view, events)
+    known = {(upcaster.tag, upcaster.schema_version) for upcaster in upcasters}
+    for tag, event in events.items():
+        for version in range(1, event.schema_version):
+            if (tag, version) not in known:
+                raise Misconfigured(
+                    f"{where}: {tag} has schema_version {event.schema_version}; UPCASTERS lack Upcaster({tag!r}, {version}, …)"
+                )
     return Domain(
         name=where,
         deciders=deciders,
@@ -95,6 +106,12 @@ def _unique(where: str, what: str, things: tuple[Named, ...]) -> tuple[Named, ..
     return things
 
 
+def _require_kind(where: str, message: Any, parent: type[Command] | type[Event], what: str) -> None:
+    if not (isinstance(message, type) and issubclass(message, parent)):
+        name = getattr(message, "__name__", repr(message))
+        raise Misconfigured(f"{where}: {name} is declared as {what} but is not derived from twofold.{parent.__name__}")
+
+
 def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) -> None:
     fields = {field.name for field in msgspec.structs.fields(view.row)}
     for name in (view.key, *view.indexes, *view.orders):
@@ -103,5 +120,8 @@ def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) ->
     for event in view.on:
         if events.get(tag_of(event)) is not event:
             raise Misconfigured(f"{where}: view {view.name} listens to {tag_of(event)}, which no decider makes")
+    for field, chosen, possible in (("sync", view.sync, get_args(Synchronisation)), ("store", view.store, get_args(Store))):
+        if chosen not in possible:
+            raise Misconfigured(f"{where}: view {view.name}: {field} is one of {', '.join(possible)}, not {chosen!r}")
     if view.sync == "inline" and view.store != "sql":
         raise Misconfigured(f"{where}: view {view.name} is inline and so must be in the store 'sql'")

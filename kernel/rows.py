@@ -77,11 +77,17 @@ class Drain(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The answer to a query by key, read in one snapshot: the row or None, and the checkpoint of its slice."""
+    """The answer to a query by key, all of it read in one snapshot: the row or None, and the checkpoint of its slice.
+
+    `parked`: where the line of events begins that wait behind this key and are not in the row. `has_parked_streams`: whether
+    events of some stream wait in this slice because nobody could say which keys they touch.
+    """
 
     row: Row | None
     slice: SliceId
     position: int
+    parked: int | None = None
+    has_parked_streams: bool = False
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -99,11 +105,13 @@ class Query(msgspec.Struct, frozen=True):
 
 
 class RowPage(msgspec.Struct, frozen=True):
-    """Rows in the order asked for; `next` is None on the last page; `position` is the lowest checkpoint of the view's slices."""
+    """Rows in the order asked for; `next` is None on the last page; `position` is the lowest checkpoint of the view's slices;
+    `has_parked`: whether some of its keys are parked. All of it is read in one snapshot."""
 
     rows: list[Row]
     next: str | None
     position: int
+    has_parked: bool = False
 
 
 class ParkedKey(msgspec.Struct, frozen=True, omit_defaults=True):

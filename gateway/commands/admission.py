@@ -10,7 +10,7 @@ again, as long as it is known here or decided; in the instant between, a second 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -117,26 +117,26 @@ class Admission:
             await self._look_up(keyed)
         if conditional:
             await self._check_versions(envelopes, conditional, verdicts)
-        waiting: list[tuple[int, Awaitable[None]]] = []
+        waiting: list[tuple[int, asyncio.Future[None]]] = []
         for index, envelope in enumerate(envelopes):
             if verdicts[index] is not None:
                 continue
             if envelope.attempt == 1 and not is_made_of_key(envelope.command_id):
-                waiting.append((index, asyncio.shield(self._put(envelope))))  # its id was minted for it: nobody else can bring it
+                waiting.append((index, self._put(envelope)))  # its id was minted for it: nobody else can bring it
                 continue
             try:
                 if not self._is_known(envelope):
                     waiting.append((index, self._enter(envelope)))
             except Problem as problem:
                 verdicts[index] = problem
-        bug: Exception | None = None
+        await _until_done([durable for _, durable in waiting])
+        bug: BaseException | None = None
         for index, durable in waiting:
-            try:
-                await durable
-            except Error as error:
+            error = durable.exception()
+            if isinstance(error, Error):
                 verdicts[index] = error
-            except Exception as error:
-                bug = error  # loud, once the others know what became of them
+            else:
+                bug = error or bug  # loud, once the others know what became of them
         if bug is not None:
             raise bug
         return verdicts
@@ -190,13 +190,13 @@ class Admission:
             raise key_reused(envelope.command_id)
         return not isinstance(earlier, _Entering) and earlier.attempt >= envelope.attempt
 
-    def _enter(self, envelope: Envelope) -> Awaitable[None]:
-        """Put it into its lane, or wait with whoever just did: shielded, for one who gives up must not end it for the others."""
+    def _enter(self, envelope: Envelope) -> asyncio.Future[None]:
+        """Put it into its lane, or wait with whoever just did."""
         entering = self._entering.get(envelope.command_id)
         if entering is None or entering.attempt < envelope.attempt:
             entering = _Entering(envelope.fingerprint, envelope.attempt, self._put(envelope))
             self._entering[envelope.command_id] = entering
-        return asyncio.shield(entering.durable)
+        return entering.durable
 
     def _put(self, envelope: Envelope) -> asyncio.Future[None]:
         durable = self._queue.put(envelope)
@@ -210,6 +210,12 @@ class Admission:
         if not done.cancelled() and done.exception() is None:
             self.accepted_count += 1
             self._board.accept(envelope)
+
+
+async def _until_done(futures: Collection[asyncio.Future[None]]) -> None:
+    """Waits without ending what it waits for: who gives up must not undo what is in its lane, nor spoil it for others."""
+    if futures:
+        await asyncio.wait(futures)
 
 
 def key_reused(command_id: str) -> Problem:

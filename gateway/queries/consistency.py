@@ -17,11 +17,11 @@ from typing import Generic, NamedTuple, TypeVar
 from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.http.headers import Token
 from twofold.gateway.http.threads import BatchLoader, Threads
-from twofold.gateway.queries.lag import FRESH_SECONDS, LagReports
 from twofold.gateway.queries.progress import ProgressBoard
-from twofold.kernel.ports import Rows
+from twofold.kernel.ports import ParkedLines, Rows
 from twofold.kernel.rows import Found, Query, RowPage
 from twofold.kernel.view import AnyView
+from twofold.readmodels.schema.columns import is_stream_key, stream_key
 
 TICK_SECONDS = 0.1
 """How long a lost hint may cost."""
@@ -41,11 +41,11 @@ class ViewReading(NamedTuple, Generic[AnswerT]):
 class ConsistentReads:
     """Lives on the event loop."""
 
-    def __init__(self, rows: Rows, board: OutcomeBoard, progress: ProgressBoard, lag: LagReports, threads: Threads) -> None:
+    def __init__(self, rows: Rows, lines: ParkedLines, board: OutcomeBoard, progress: ProgressBoard, threads: Threads) -> None:
         self._rows = rows
+        self._lines = lines
         self._board = board
         self._progress = progress
-        self._lag = lag
         self._threads = threads
         self._loaders: dict[str, BatchLoader[str, Found]] = {}
 
@@ -59,17 +59,8 @@ class ConsistentReads:
 
         if token is None:
             return ViewReading(await read(), None, True)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait_seconds
         number = self._progress.slice_number(view.name, key)
-        while True:
-            reading = await self._reach(view, number, token, deadline, read)
-            if not reading.is_reached or not await self._is_in_line(view, key, reading.required):
-                return reading
-            # The checkpoint has passed an event of this key, the row has not: a retry or a discard may drain its line yet.
-            if (left := deadline - loop.time()) <= 0:
-                return reading._replace(is_reached=False, state="parked")
-            await asyncio.sleep(min(FRESH_SECONDS, left))
+        return await self._reach_unparked(view, number, token, wait_seconds, read)
 
     async def page(
         self, view: AnyView, query: Query, token: Token | None = None, wait_seconds: float = 0.0
@@ -81,8 +72,25 @@ class ConsistentReads:
 
         if token is None:
             return ViewReading(await read(), None, True)
-        deadline = asyncio.get_running_loop().time() + wait_seconds
-        return await self._reach(view, None, token, deadline, read)
+        return await self._reach_unparked(view, None, token, wait_seconds, read)
+
+    async def _reach_unparked(
+        self, view: AnyView, number: int | None, token: Token, wait_seconds: float, read: Callable[[], Awaitable[AnswerT]]
+    ) -> ViewReading[AnswerT]:
+        """A checkpoint passes events of parked keys, rows do not: what waits in a line is not shown, until a retry or a discard
+        has drained it. Whether there is one comes with the answer, from one snapshot; which one is looked up after it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_seconds
+        while True:
+            reading = await self._reach(view, number, token, deadline, read)
+            if not reading.is_reached or not _has_parked(reading.answer):
+                return reading
+            if not await self._is_in_line(view, reading.answer, token, reading.required or 0):
+                # Not in a line now, perhaps since a moment ago: only what is read from now on is sure to show it.
+                return await self._reach(view, number, token, deadline, read)
+            if (left := deadline - loop.time()) <= 0:
+                return reading._replace(is_reached=False, state="parked")
+            await asyncio.sleep(min(TICK_SECONDS, left))
 
     async def _reach(
         self, view: AnyView, number: int | None, token: Token, deadline: float, read: Callable[[], Awaitable[AnswerT]]
@@ -111,10 +119,22 @@ class ConsistentReads:
         outcome = await self._board.wait(token.command_id, wait_seconds)
         return None if outcome is None else outcome.position
 
-    async def _is_in_line(self, view: AnyView, key: str, required: int | None) -> bool:
-        """Whether an event that should be shown stands in line behind this key, as far as was seen half a second ago."""
-        parked = (await self._lag.current()).parked.get((view.name, key))
-        return parked is not None and required is not None and parked.position <= required
+    async def _is_in_line(self, view: AnyView, answer: Found | RowPage, token: Token, required: int) -> bool:
+        """Whether an event that this token stands for, or one before it, waits in a line and so is not in these rows."""
+        if isinstance(answer, RowPage):
+            parked = await self._threads.run(lambda: self._lines.parked(view.name))
+            return any(line.position <= required for line in parked)
+        if answer.parked is not None and answer.parked <= required:
+            return True
+        if not answer.has_parked_streams:
+            return False
+        outcome = self._board.outcome(token.command_id) if token.command_id is not None else None
+        if outcome is not None:
+            line = stream_key(outcome.stream)
+            waiting = await self._threads.run(lambda: self._lines.waiting(answer.slice, line, 1))
+            return bool(waiting) and waiting[0] <= required
+        parked = await self._threads.run(lambda: self._lines.parked(view.name))
+        return any(is_stream_key(line.key) and line.slice == answer.slice and line.position <= required for line in parked)
 
     def _loader(self, name: str) -> BatchLoader[str, Found]:
         loader = self._loaders.get(name)
@@ -122,3 +142,7 @@ class ConsistentReads:
             loader = BatchLoader(self._threads, lambda keys: dict(zip(keys, self._rows.get(name, keys), strict=True)))
             self._loaders[name] = loader
         return loader
+
+
+def _has_parked(answer: Found | RowPage) -> bool:
+    return answer.has_parked if isinstance(answer, RowPage) else answer.parked is not None or answer.has_parked_streams

@@ -67,8 +67,7 @@ class InlineViewStore:
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
         table = self._tables[view]
         found = self._read(lambda session: table.get(session, {queryable_key(key) for key in keys}))
-        slice_id = table.generation.slice_ids()[0]
-        return [Found(row, slice_id, position) for row, position in (found[queryable_key(key)] for key in keys)]
+        return [found[queryable_key(key)] for key in keys]
 
     def find(self, view: str, query: Query) -> RowPage:
         table = self._tables[view]

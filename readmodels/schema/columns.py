@@ -27,9 +27,9 @@ ColumnType = Literal["integer", "truth", "number", "text", "time", "json"]
 Encoder = Callable[[Any], Any]
 KEY_BYTES_MAX = 1_000
 """A key stands in every index of its table; PostgreSQL takes at most 2,700 bytes an entry, order field included."""
-
 STREAM_PREFIX = "!stream/"
 """Begins the key under which a stream's events wait when `View.keys` raised on one of them. No row key may begin so. On disk."""
+STREAM_PREFIX_END = "!stream0"  # sorts right behind every one of them
 
 INDEXED_BYTES_MAX = 1_000
 """The same bound for a text one may filter or sort by."""

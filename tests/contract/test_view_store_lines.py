@@ -17,9 +17,11 @@ from tests.contract.viewstores import (
     place,
     rows_url,  # noqa: F401
 )
+from twofold.kernel.ids import slice_of
 from twofold.kernel.ports import ViewStore
-from twofold.kernel.rows import Advance, Drain, Row
+from twofold.kernel.rows import Advance, Drain, Query, Row
 from twofold.kernel.view import SliceId
+from twofold.readmodels.schema.columns import stream_key
 
 KEY = "k%\\é"
 
@@ -133,3 +135,31 @@ def test_who_saw_another_line_is_refused_whole(store: ViewStore, parked: SliceId
     assert store.load("everything", ["a"]) == {}
     fine = SliceId(parked.view, parked.generation, 0)
     assert store.commit([Advance(parked, 20, 21, {}, lines=lines), Advance(fine, 0, 21, {})]) == {fine}
+
+
+def test_what_is_parked_comes_with_the_row_from_one_snapshot(store: ViewStore, slice_id: SliceId) -> None:
+    """A checkpoint passes parked events; whoever is given the row must be told that it lacks them, at that moment."""
+    one, two, well = [name for name in "abcdefghijkl" if slice_of(name, 2) == slice_id.slice][:3]
+    assert not store.find("everything", Query()).has_parked
+    waiting = Advance(slice_id, 0, 10, {}, waiting={one: [3, 7], two: [5]}, errors={one: "boom", two: "bang"})
+    assert store.commit([waiting]) == {slice_id}
+    found = store.get("everything", [one, two, well])
+    assert [each.parked for each in found] == [3, 5, None]
+    assert [each.position for each in found] == [10] * 3 and not any(each.has_parked_streams for each in found)
+    assert store.find("everything", Query()).has_parked
+    for key, first, through in ((one, 3, 7), (two, 5, 5)):
+        assert store.drain(Drain(slice_id, 10, key, first, through=through, is_done=True))
+    assert store.get("everything", [one])[0].parked is None
+    assert not store.find("everything", Query()).has_parked
+
+
+def test_that_a_stream_is_parked_comes_with_every_row_of_its_slice(store: ViewStore, slice_id: SliceId) -> None:
+    """Nobody knows which of them its events touch."""
+    line = stream_key("talk-1")
+    assert store.commit([Advance(slice_id, 0, 10, {}, waiting={line: [4]}, errors={line: "no keys"})]) == {slice_id}
+    mine = next(name for name in "abcdefgh" if slice_of(name, 2) == slice_id.slice)
+    other = next(name for name in "abcdefgh" if slice_of(name, 2) != slice_id.slice)
+    [here, elsewhere] = store.get("everything", [mine, other])
+    assert (here.parked, here.has_parked_streams) == (None, True)
+    assert (elsewhere.parked, elsewhere.has_parked_streams) == (None, False)
+    assert store.waiting(slice_id, line, 1) == [4]

@@ -30,7 +30,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 def hot_reads(store: SqlViewStore, table: RowTable) -> Iterator[tuple[str, tuple[Any, ...]]]:
     yield table._load, (table.keys(["k1", "k2"]),)
-    yield table._get, table.wanted_values([("k1", 0), ("k2", 0)])
+    yield table._get, ('[["k1", 0], ["k2", 0]]',)
     orders = [
         Query(limit=CURSOR_LIMIT),
         *(Query(order="count", descending=turned, limit=CURSOR_LIMIT) for turned in (False, True)),

@@ -12,6 +12,8 @@ from twofold.kernel.view import About, View
 LIMIT = 1_000
 EXPLOSIVE = 13
 POISON = 666
+KEYLESS = 667
+"""The view cannot say which rows such an event touches."""
 
 
 class Count(Command, frozen=True):
@@ -41,7 +43,7 @@ class Bug(Exception):
 def decide(count: int, command: Count) -> list[Counted]:
     if command.by == EXPLOSIVE:
         raise Bug("a decider with a bug")
-    if count + command.by > LIMIT and command.by != POISON:
+    if count + command.by > LIMIT and command.by not in (POISON, KEYLESS):
         raise Rejected("too-many", count=count, limit=LIMIT)
     return [Counted(command.tally_id, command.by, command.colour)] if command.by else []
 
@@ -54,13 +56,19 @@ def show(row: Tally | None, event: Counted, about: About) -> Tally | None:
     return Tally(event.tally_id, (row.count if row else 0) + event.by, event.colour)
 
 
+def keys(event: Counted, about: About) -> tuple[str]:
+    if event.by == KEYLESS:
+        raise Bug("a view that names no keys")
+    return (event.tally_id,)
+
+
 TALLY = Decider("tally", "tally_id", (Count,), (Counted,), 0, decide, lambda count, event: count + event.by)
 TALLIES = View(
     "tallies",
     "tally_id",
     Tally,
     (Counted,),
-    lambda event, about: (event.tally_id,),
+    keys,
     show,
     indexes=("colour",),
     orders=("count",),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.gateway_domain import POISON
+from tests.system.gateway_domain import KEYLESS, POISON
 from tests.system.gateway_rig import Rig, is_problem, rig
 from twofold.kernel.ids import new_command_id
 
@@ -238,3 +238,53 @@ async def test_a_poisoned_key_is_parked_and_its_reader_is_told(running: Rig) -> 
     is_problem(await running.call("POST", "/parked/key-tallies-a/retry"), 404, "not-parked")
     is_problem(await running.call("POST", "/parked/key-nope-a/retry"), 404, "not-parked")
     is_problem(await running.call("POST", "/parked/nonsense/retry"), 404, "not-parked")
+
+
+async def test_a_token_is_never_answered_from_before_it_while_its_event_is_parked(running: Rig) -> None:
+    """Not even in the moment after it was parked, when nobody has looked yet."""
+    tokens = {}
+    for number in range(20):
+        shown = (await running.count(f"t{number}", 1)).json["command_id"]
+        await running.call("GET", f"/views/tallies/t{number}", Consistency_Token=shown)
+        tokens[f"t{number}"] = token = (await running.count(f"t{number}", POISON)).json["command_id"]
+        answer = await running.call("GET", f"/views/tallies/t{number}", Consistency_Token=token, Prefer="wait=0.05")
+        assert is_problem(answer, 503, "view-behind")["state"] in ("parked", "behind", "pending")
+    for key, token in tokens.items():
+        answer = await running.call("GET", f"/views/tallies/{key}", Consistency_Token=token, Prefer="wait=2")
+        assert is_problem(answer, 503, "view-behind")["state"] == "parked"
+        page = await running.call("GET", "/views/tallies?colour=blue", Consistency_Token=token, Prefer="wait=0.1")
+        assert is_problem(page, 503, "view-behind")["state"] == "parked"
+    beside = (await running.count("well", 1)).json["command_id"]
+    assert (await running.call("GET", "/views/tallies/well", Consistency_Token=beside)).status == 200
+    assert (await running.call("GET", "/views/tallies?colour=blue")).status == 200, "without a token, what there is"
+
+
+async def test_a_token_of_a_parked_stream_is_never_answered_stale(running: Rig) -> None:
+    """Its later events wait too, whatever rows they touch; other streams of the slice are answered."""
+    for name in [f"s{number}" for number in range(8)]:
+        await running.count(name, 1)
+    poisoned = (await running.count("s0", KEYLESS)).json["command_id"]
+    later = (await running.count("s0", 3)).json["command_id"]
+    for token in (poisoned, later):
+        answer = await running.call("GET", "/views/tallies/s0", Consistency_Token=token, Prefer="wait=2")
+        assert is_problem(answer, 503, "view-behind")["state"] == "parked"
+    position = (await running.call("GET", f"/commands/{later}")).json["position"]
+    answer = await running.call("GET", "/views/tallies/s0", Consistency_Token=str(position), Prefer="wait=0.1")
+    assert is_problem(answer, 503, "view-behind")["state"] == "parked"
+    for name in [f"s{number}" for number in range(1, 8)]:
+        well = (await running.count(name, 1)).json["command_id"]
+        answer = await running.call("GET", f"/views/tallies/{name}", Consistency_Token=well, Prefer="wait=5")
+        assert (answer.status, answer.json["count"]) == (200, 2)
+
+
+async def test_a_token_is_answered_once_its_line_is_drained(running: Rig) -> None:
+    """Whoever waits at that moment is given the row after it, not the one before."""
+    token = (await running.count("d", POISON)).json["command_id"]
+    later = (await running.count("d", 4)).json["command_id"]
+    answer = await running.call("GET", "/views/tallies/d", Consistency_Token=token, Prefer="wait=2")
+    assert is_problem(answer, 503, "view-behind")["state"] == "parked"
+    asked = asyncio.create_task(running.call("GET", "/views/tallies/d", Consistency_Token=later, Prefer="wait=10"))
+    await asyncio.sleep(0.2)
+    assert (await running.call("POST", "/parked/key-tallies-d/discard")).status == 202
+    answer = await asked
+    assert (answer.status, answer.json["count"]) == (200, 4)

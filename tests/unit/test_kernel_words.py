@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from twofold.kernel.decider import Decider
+from twofold.kernel.decider import Decider, Upcaster
 from twofold.kernel.domain import domain_of, load_domain
 from twofold.kernel.errors import Misconfigured, Rejected
 from twofold.kernel.ids import command_id_for, is_possible_command_id, lane_of, new_command_id, slice_of
@@ -98,6 +99,14 @@ DOOR = Decider("door", "door", (Open,), (Opened,), False, decide, lambda state, 
 DOORS = View("doors", "door", Door, (Opened,), lambda event, about: (event.door,), show)
 
 
+class Loose(msgspec.Struct, frozen=True):
+    """Not derived from Event."""
+
+
+class Renewed(Event, frozen=True):
+    schema_version = 3
+
+
 def module(**exported: Any) -> ModuleType:
     made = ModuleType("made")
     made.__dict__.update({"DECIDERS": (DOOR,), "VIEWS": (DOORS,)} | exported)
@@ -126,6 +135,14 @@ def other(thing: Any, **changes: Any) -> Any:
         ({"VIEWS": (other(DOORS, orders=("height",)),)}, "no field 'height'"),
         ({"VIEWS": (other(DOORS, on=(OpenedToo,)),)}, "no decider makes"),
         ({"VIEWS": (other(DOORS, sync="inline", store="redis"),)}, "inline"),
+        ({"VIEWS": (other(DOORS, sync="inlne"),)}, "sync is one of inline, async, live, not 'inlne'"),
+        ({"VIEWS": (other(DOORS, store="postgres"),)}, "store is one of sql, redis, search, not 'postgres'"),
+        ({"DECIDERS": (other(DOOR, events=(Loose,)),), "VIEWS": ()}, "Loose is declared as event but is not derived from"),
+        ({"DECIDERS": (other(DOOR, commands=(Opened,)),)}, "Opened is declared as command but is not derived from"),
+        (
+            {"DECIDERS": (other(DOOR, events=(Opened, Renewed)),), "UPCASTERS": (Upcaster("Renewed", 1, dict),)},
+            "UPCASTERS lack Upcaster('Renewed', 2",
+        ),
     ],
 )
 def test_a_domain_that_contradicts_itself_is_refused_at_start_up(exported: dict[str, Any], said: str) -> None:
@@ -138,8 +155,9 @@ def test_a_domain_that_contradicts_itself_is_refused_at_start_up(exported: dict[
 
 def test_a_domain_is_found_by_the_name_of_its_module() -> None:
     assert load_domain("twofold.shop").name == "twofold.shop"
-    with pytest.raises(Misconfigured, match="TWOFOLD_DOMAIN=no_such_shop"):
-        load_domain("no_such_shop")
+    for name in ("no_such_shop", "./shop.py", "shop/orders", ""):
+        with pytest.raises(Misconfigured, match=f"TWOFOLD_DOMAIN={re.escape(name)}: cannot be imported"):
+            load_domain(name)
 
 
 def test_a_stream_belongs_to_the_decider_with_the_longest_fitting_name() -> None:

@@ -13,7 +13,7 @@ from twofold.kernel.errors import Misconfigured
 from twofold.kernel.ids import slice_of
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
-from twofold.readmodels.schema.columns import Columns, queryable_key, shape_of
+from twofold.readmodels.schema.columns import Columns, is_stream_key, queryable_key, shape_of
 from twofold.readmodels.schema.query import checked_query
 
 Line = tuple[SliceId, str]
@@ -121,7 +121,7 @@ class MemoryViewStore:
         with self._lock:
             build = self._attached[view]
             slices = [build.generation.slice_ids()[slice_of(queryable_key(key), build.generation.slices)] for key in keys]
-            return [Found(build.rows.get(key), one, build.positions[one]) for key, one in zip(keys, slices, strict=True)]
+            return [self._found(build, key, one) for key, one in zip(keys, slices, strict=True)]
 
     def find(self, view: str, query: Query) -> RowPage:
         with self._lock:
@@ -142,7 +142,7 @@ class MemoryViewStore:
                 rows = [row for row in rows if (anchor(row) < after if asked.descending else anchor(row) > after)]
             page = rows[: asked.limit]
             following = asked.cursor(page[-1]) if len(rows) > len(page) else None
-            return RowPage(page, following, min(build.positions.values()))
+            return RowPage(page, following, min(build.positions.values()), bool(self.parked(view)))
 
     def parked(self, view: str | None = None) -> list[ParkedKey]:
         with self._lock:
@@ -158,6 +158,11 @@ class MemoryViewStore:
 
     def discard(self, view: str, key: str) -> bool:
         return self._request(view, key, retry_requested=False, discard_requested=True)
+
+    def _found(self, build: Build, key: str, slice_id: SliceId) -> Found:
+        parked = self._parked.get((slice_id, key))
+        has_streams = any(line[0] == slice_id and is_stream_key(line[1]) for line in self._parked)
+        return Found(build.rows.get(key), slice_id, build.positions[slice_id], parked.position if parked else None, has_streams)
 
     def _request(self, view: str, key: str, **wanted: bool) -> bool:
         with self._lock:

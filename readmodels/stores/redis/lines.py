@@ -9,6 +9,7 @@ import msgspec
 
 from twofold.kernel.rows import Advance, Drain, ParkedKey
 from twofold.kernel.view import SliceId
+from twofold.readmodels.schema.columns import STREAM_PREFIX, STREAM_PREFIX_END
 from twofold.readmodels.stores.redis.generations import Keyspace
 from twofold.readmodels.stores.redis.scripts import script
 
@@ -51,6 +52,16 @@ def parked(client: Any, keyspace: Keyspace) -> list[ParkedKey]:
             )
         )
     return found
+
+
+def position_of(record: bytes) -> int:
+    """Where the line of a parked key begins."""
+    return int(_RECORD.decode(record)[0], 16)
+
+
+def streams_of(slice: int) -> tuple[bytes, bytes]:
+    """The bounds of a slice's lines that are parked streams'."""
+    return b"[%d\0" % slice + STREAM_PREFIX.encode(), b"(%d\0" % slice + STREAM_PREFIX_END.encode()
 
 
 def waiting(client: Any, keyspace: Keyspace, slice: int, key: str, limit: int) -> list[int]:

@@ -107,14 +107,20 @@ class RedisViewStore:
         with in_our_words(), self._client.pipeline(transaction=True) as together:
             together.hmget(keyspace.rows, [queryable_key(key) for key in keys])
             together.hmget(keyspace.checkpoints, slices)
-            rows, positions = together.execute()
+            together.hmget(keyspace.parked, [f"{slice}\0{queryable_key(key)}" for key, slice in zip(keys, slices, strict=True)])
+            for slice in (distinct := sorted(set(slices))):
+                together.zrangebylex(keyspace.lines, *lines.streams_of(slice), start=0, num=1)
+            rows, positions, parked, *streams = together.execute()
+        with_streams = {slice for slice, members in zip(distinct, streams, strict=True) if members}
         return [
             Found(
                 row=None if stored is None else _row(keyspace, key, stored),
                 slice=SliceId(view, keyspace.generation.number, slice),
                 position=int(position or 0),
+                parked=None if record is None else lines.position_of(record),
+                has_parked_streams=slice in with_streams,
             )
-            for key, slice, stored, position in zip(keys, slices, rows, positions, strict=True)
+            for key, slice, stored, position, record in zip(keys, slices, rows, positions, parked, strict=True)
         ]
 
     def find(self, view: str, query: Query) -> RowPage:
@@ -122,9 +128,9 @@ class RedisViewStore:
         asked = checked_query(keyspace.view, keyspace.columns, query)
         path, lowest, highest = range_of(keyspace.columns, asked)
         bounds = ("ZREVRANGEBYLEX", highest, lowest) if asked.descending else ("ZRANGEBYLEX", lowest, highest)
-        keys = (keyspace.rows, keyspace.orders[keyspace.paths.index(path)], keyspace.checkpoints)
+        keys = (keyspace.rows, keyspace.orders[keyspace.paths.index(path)], keyspace.checkpoints, keyspace.parked)
         with in_our_words():
-            checkpoints, stored = self._find(keys=keys, args=(*bounds, asked.limit + 1))
+            checkpoints, stored, parked_count = self._find(keys=keys, args=(*bounds, asked.limit + 1))
         positions = dict(zip(checkpoints[::2], checkpoints[1::2], strict=True))
         rows = [_row(keyspace, None, one) for one in stored]
         page = rows[: asked.limit]
@@ -132,6 +138,7 @@ class RedisViewStore:
             rows=page,
             next=asked.cursor(page[-1]) if len(rows) > asked.limit else None,
             position=min(int(positions.get(b"%d" % slice, 0)) for slice in range(keyspace.generation.slices)),
+            has_parked=parked_count > 0,
         )
 
     def parked(self, view: str | None = None) -> list[ParkedKey]:

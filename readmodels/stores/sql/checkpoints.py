@@ -15,6 +15,7 @@ from twofold.database.session import Session
 from twofold.database.times import microseconds, moment
 from twofold.kernel.rows import Advance, Drain, Generation, ParkedKey
 from twofold.kernel.view import SliceId
+from twofold.readmodels.schema.columns import STREAM_PREFIX, STREAM_PREFIX_END
 from twofold.readmodels.stores.sql.tables import qualified
 
 
@@ -181,3 +182,16 @@ class ParkedLineTable:
     def _now(self) -> Any:
         now = datetime.now(UTC)
         return now if self._on_postgres else microseconds(now)
+
+
+def parked_columns(generation: Generation, dialect: Dialect) -> tuple[str, str, str]:
+    """Three columns of a query whose `w` has key and slice: where that key's line begins, where one of a parked stream of that
+    slice does, and where any of the generation does; NULL when none is there."""
+    mine = f"p.view = '{generation.view}' AND p.generation = {generation.number}"
+    begins = f"SELECT min(p.position) FROM {qualified('parked_keys', dialect)} p WHERE {mine}"
+    of_streams = f"p.key >= '{STREAM_PREFIX}' AND p.key < '{STREAM_PREFIX_END}'"
+    return (
+        f"({begins} AND p.slice = w.slice AND p.key = w.key)",
+        f"({begins} AND p.slice = w.slice AND {of_streams})",
+        f"({begins})",
+    )

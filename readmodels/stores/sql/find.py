@@ -16,12 +16,13 @@ from twofold.readmodels.stores.sql.rows import RowTable, quoted
 def find(session: Session, table: RowTable, query: CheckedQuery) -> RowPage:
     sql, values = find_statement(table, query)
     answer = session.rows(sql, values)
-    rows = [table.row(stored) for _, *stored in answer if stored[-1] is not None]
+    rows = [table.row(stored) for _, _, *stored in answer if stored[-1] is not None]
     page = rows[: query.limit]
     return RowPage(
         rows=page,
         next=query.cursor(page[-1]) if len(rows) > query.limit else None,
         position=answer[0][0] or 0,
+        has_parked=answer[0][1] is not None,
     )
 
 
@@ -40,7 +41,7 @@ def find_statement(table: RowTable, query: CheckedQuery) -> tuple[str, list[Any]
     order = _order(table, query)
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     page = f"SELECT {table.selected} FROM {table.table} {where} ORDER BY {order} LIMIT {query.limit + 1}"
-    return f"SELECT c.position, r.* FROM ({table.lowest}) c LEFT JOIN ({page}) r ON true ORDER BY {order}", values
+    return f"SELECT c.position, {table.parked}, r.* FROM ({table.lowest}) c LEFT JOIN ({page}) r ON true ORDER BY {order}", values
 
 
 def _order(table: RowTable, query: CheckedQuery) -> str:

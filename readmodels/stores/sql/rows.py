@@ -15,9 +15,10 @@ from sqlalchemy import Dialect
 from twofold.database.session import Session
 from twofold.database.times import microseconds, moment
 from twofold.kernel.ids import slice_of
-from twofold.kernel.rows import Generation, Row
-from twofold.kernel.view import AnyView
+from twofold.kernel.rows import Found, Generation, Row
+from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import Columns, ColumnType
+from twofold.readmodels.stores.sql.checkpoints import parked_columns
 from twofold.readmodels.stores.sql.tables import qualified, row_table_name
 
 TYPES: dict[ColumnType, str] = {
@@ -49,8 +50,9 @@ class RowTable:
         mine = f"c.view = '{view.name}' AND c.generation = {generation.number}"
         self.lowest = f"SELECT min(position) AS position FROM {head or f'{checkpoints} c WHERE {mine}'}"
         self._load, self._load_locked = self.loading(""), self.loading(self.lock())
+        own, of_streams, self.parked = ("NULL", "NULL", "NULL") if head else parked_columns(generation, dialect)
         self._get = f"""
-            SELECT w.key, c.position, r.* FROM {self.wanted()}
+            SELECT w.key, c.position, {own}, {of_streams}, r.* FROM {self.wanted()}
             {f"CROSS JOIN {head} c" if head else f"LEFT JOIN {checkpoints} c ON {mine} AND c.slice = w.slice"}
             LEFT JOIN {self.beside()}
         """
@@ -66,11 +68,20 @@ class RowTable:
         sql = self._load_locked if locking else self._load
         return {row.key: row for row in map(self.row, session.rows(sql, (self.keys(keys),)))}
 
-    def get(self, session: Session, keys: Collection[str]) -> dict[str, tuple[Row | None, int]]:
-        """Row and checkpoint of each of these keys, in one statement and so in one snapshot."""
-        wanted = [(key, slice_of(key, self.generation.slices)) for key in keys]
-        found = session.rows(self._get, self.wanted_values(wanted))
-        return {key: (None if rest[-1] is None else self.row(rest), position or 0) for key, position, *rest in found}
+    def get(self, session: Session, keys: Collection[str]) -> dict[str, Found]:
+        """Row, checkpoint and parked lines of each of these keys, in one statement and so in one snapshot."""
+        wanted = {key: slice_of(key, self.generation.slices) for key in keys}
+        found = session.rows(self._get, (msgspec.json.encode(list(wanted.items())).decode(),))
+        return {
+            key: Found(
+                row=None if stored[-1] is None else self.row(stored),
+                slice=SliceId(self.generation.view, self.generation.number, wanted[key]),
+                position=position or 0,
+                parked=parked,
+                has_parked_streams=streams is not None,
+            )
+            for key, position, parked, streams, *stored in found
+        }
 
     def write(self, session: Session, rows: Sequence[Row]) -> None:
         if rows:
@@ -100,9 +111,6 @@ class RowTable:
         raise NotImplementedError
 
     def wanted(self) -> str:
-        raise NotImplementedError
-
-    def wanted_values(self, wanted: Sequence[tuple[str, int]]) -> tuple[Any, ...]:
         raise NotImplementedError
 
     def beside(self) -> str:
@@ -154,9 +162,6 @@ class PostgresRows(RowTable):
     def wanted(self) -> str:
         return "(SELECT value ->> 0 AS key, (value ->> 1)::int AS slice FROM json_array_elements(%s::json)) w"
 
-    def wanted_values(self, wanted: Sequence[tuple[str, int]]) -> tuple[Any, ...]:
-        return (msgspec.json.encode(wanted).decode(),)
-
     def beside(self) -> str:
         return f"LATERAL ({self._row(self.selected)}) r ON true"
 
@@ -199,9 +204,6 @@ class SqliteRows(RowTable):
 
     def wanted(self) -> str:
         return "(SELECT value ->> 0 AS key, value ->> 1 AS slice FROM json_each(?)) w"
-
-    def wanted_values(self, wanted: Sequence[tuple[str, int]]) -> tuple[Any, ...]:
-        return (msgspec.json.encode(wanted).decode(),)
 
     def beside(self) -> str:
         return f"(SELECT {self.selected} FROM {self.table}) r ON r.{self.key} = w.key"

@@ -19,7 +19,7 @@ from twofold.database.sqlite import writer
 from twofold.kernel.errors import Neighbour
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
-from twofold.readmodels.schema.columns import queryable_key, slice_for
+from twofold.readmodels.schema.columns import queryable_key
 from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.stores.sql.checkpoints import Checkpoints, ParkedLineTable
 from twofold.readmodels.stores.sql.find import find
@@ -89,7 +89,7 @@ class SqlViewStore:
         table = self._tables[view]
         wanted = {queryable_key(key) for key in keys}
         found = self._read(lambda session: table.get(session, wanted))
-        return [self._found(table, key, found) for key in keys]
+        return [found[queryable_key(key)] for key in keys]
 
     def find(self, view: str, query: Query) -> RowPage:
         table = self._tables[view]
@@ -129,11 +129,6 @@ class SqlViewStore:
             rows = [item for act in acts if act.slice.view == view for item in sorted(act.rows.items())]
             table.write(session, [row for _, row in rows if row is not None])
             table.delete(session, [key for key, row in rows if row is None])
-
-    def _found(self, table: RowTable, key: str, found: dict[str, tuple[Row | None, int]]) -> Found:
-        row, position = found[queryable_key(key)]
-        generation = table.generation
-        return Found(row, SliceId(generation.view, generation.number, slice_for(key, generation.slices)), position)
 
     def _generations(self, view: str | None) -> list[Generation]:
         tables = self._tables.values() if view is None else [self._tables[view]]
