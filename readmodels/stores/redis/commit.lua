@@ -1,22 +1,6 @@
 -- KEYS: generations, checkpoints, rows, parked, lines, by:0, by:1, ...
 -- ARGV: generation, its record, slices' advances, and the stored rows they number. Returns the slices that moved.
-local generations, checkpoints, rows, parked, lines = unpack(KEYS, 1, 5)
 local moved = {}
-
-local function unplace(key)
-    local stored = redis.call('HGET', rows, key)
-    if not stored then return {} end
-    return cmsgpack.unpack(stored)[3]
-end
-
-local function place(key, before, after)
-    for number = 1, #KEYS - 5 do
-        if before[number] ~= after[number] then
-            if before[number] then redis.call('ZREM', KEYS[number + 5], before[number]) end
-            if after[number] then redis.call('ZADD', KEYS[number + 5], 0, after[number]) end
-        end
-    end
-end
 
 local function first_of(slice, key)
     local record = redis.call('HGET', parked, slice .. '\0' .. key)
@@ -49,10 +33,7 @@ for _, packed in ipairs(cmsgpack.unpack(ARGV[3])) do
     if is_standing(advance) then
         moved[#moved + 1] = advance.slice
         redis.call('HSET', checkpoints, advance.slice, advance.position)
-        for _, row in ipairs(packed[4]) do
-            place(row[1], unplace(row[1]), row[3])
-            if row[2] > 0 then redis.call('HSET', rows, row[1], ARGV[row[2] + 3]) else redis.call('HDEL', rows, row[1]) end
-        end
+        write(packed[4])
         for _, line in ipairs(packed[5]) do wait(advance.slice, line[1], line[2], line[3], line[4]) end
     end
 end

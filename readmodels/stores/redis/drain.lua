@@ -1,21 +1,5 @@
 -- KEYS: generations, checkpoints, rows, parked, lines, by:0, by:1, ...
 -- ARGV: generation, its record, the packed drain, and the stored rows it numbers. Returns 1 when it was applied, else 0.
-local generations, checkpoints, rows, parked, lines = unpack(KEYS, 1, 5)
-
-local function unplace(key)
-    local stored = redis.call('HGET', rows, key)
-    if not stored then return {} end
-    return cmsgpack.unpack(stored)[3]
-end
-
-local function place(key, before, after)
-    for number = 1, #KEYS - 5 do
-        if before[number] ~= after[number] then
-            if before[number] then redis.call('ZREM', KEYS[number + 5], before[number]) end
-            if after[number] then redis.call('ZADD', KEYS[number + 5], 0, after[number]) end
-        end
-    end
-end
 
 local packed = cmsgpack.unpack(ARGV[3])
 local slice, expected, key, first, through, is_done, failed = unpack(packed, 1, 7)
@@ -28,10 +12,7 @@ if not record then return 0 end
 record = cmsgpack.unpack(record)
 if record[1] ~= first then return 0 end
 
-for _, row in ipairs(packed[8]) do
-    place(row[1], unplace(row[1]), row[3])
-    if row[2] > 0 then redis.call('HSET', rows, row[1], ARGV[row[2] + 3]) else redis.call('HDEL', rows, row[1]) end
-end
+write(packed[8])
 if through ~= '' then
     redis.call('ZREMRANGEBYLEX', lines, '[' .. name .. '\0', '[' .. name .. '\0' .. through)
 end

@@ -1,5 +1,5 @@
-"""The five scripts, each in a .lua file. Each runs whole or, on a server that lacks memory, not at all; all keys of a view are in
-one hash slot.
+"""The five scripts, each in a .lua file; commit and drain begin with what both do, write.lua. Each runs whole or, on a server
+that lacks memory, not at all; all keys of a view are in one hash slot.
 
     rows         key -> [position, row as JSON, members]      members: where the row stands in each order, see orders.py
     by:{n}       sorted set of the members of order n
@@ -19,4 +19,5 @@ from importlib.resources import files
 
 def script(name: str) -> str:
     """The text of one of them: make, commit, drain, find or request."""
-    return files(__package__).joinpath(f"{name}.lua").read_text()
+    parts = ("write", name) if name in ("commit", "drain") else (name,)
+    return "".join(files(__package__).joinpath(f"{part}.lua").read_text() for part in parts)
