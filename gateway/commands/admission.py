@@ -10,7 +10,7 @@ again, as long as it is known here or decided; in the instant between, a second 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -129,7 +129,9 @@ class Admission:
                     waiting.append((index, self._enter(envelope)))
             except Problem as problem:
                 verdicts[index] = problem
-        await _until_done([durable for _, durable in waiting])
+        for _, durable in waiting:
+            if not durable.done():
+                await _ended(durable)
         bug: BaseException | None = None
         for index, durable in waiting:
             error = durable.exception()
@@ -212,10 +214,16 @@ class Admission:
             self._board.accept(envelope)
 
 
-async def _until_done(futures: Collection[asyncio.Future[None]]) -> None:
+async def _ended(durable: asyncio.Future[None]) -> None:
     """Waits without ending what it waits for: who gives up must not undo what is in its lane, nor spoil it for others."""
-    if futures:
-        await asyncio.wait(futures)
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end(_: object) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    durable.add_done_callback(end)
+    await ended
 
 
 def key_reused(command_id: str) -> Problem:

@@ -10,6 +10,7 @@ its outcome is on its way. Any other command is looked up at once: its outcome m
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -42,8 +43,8 @@ class OutcomeBoard:
 
     def __init__(self, look_up: Callable[[str], Awaitable[Outcome | None]]) -> None:
         self._look_up = look_up
-        self._outcomes: dict[str, Outcome] = {}
-        self._accepted: dict[str, AcceptedCommand] = {}
+        self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
+        self._accepted: OrderedDict[str, AcceptedCommand] = OrderedDict()
         self._waiters: dict[str, list[asyncio.Future[Outcome]]] = {}
         self.heard_count = 0
 
@@ -138,7 +139,6 @@ class OutcomeBoard:
                     del self._waiters[command_id]
 
 
-def _forget_oldest(memory: dict[str, AcceptedCommand] | dict[str, Outcome]) -> None:
-    """Dictionaries keep the order of insertion: the first is the oldest."""
+def _forget_oldest(memory: OrderedDict[str, AcceptedCommand] | OrderedDict[str, Outcome]) -> None:
     while len(memory) > REMEMBERED_MAX:
-        del memory[next(iter(memory))]
+        memory.popitem(last=False)
