@@ -27,7 +27,7 @@ from bench.run import Run
 from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.kernel.codec import Codec, encode
 from twofold.kernel.domain import domain_of
-from twofold.kernel.envelope import Envelope, fingerprint_of
+from twofold.kernel.envelope import Envelope
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.ports import Log
 from twofold.workers.execute import Executor
@@ -101,7 +101,7 @@ def _commands(prefix: str, count: int) -> Iterator[tuple[str, dict[str, Any]]]:
 def _envelope(codec: Codec, kind: str, fields: dict[str, Any]) -> Envelope:
     data = encode(codec.command(kind, msgspec.json.encode(fields)))
     stream = f"order-{fields['order_id']}"
-    return Envelope(new_command_id(), kind, stream, msgspec.Raw(data), fingerprint_of(kind, data), datetime.now(UTC))
+    return Envelope(new_command_id(), kind, stream, msgspec.Raw(data), codec.fingerprint(kind, data), datetime.now(UTC))
 
 
 def _library(run: Run) -> list[Row]:

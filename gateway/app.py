@@ -75,7 +75,7 @@ def application(ports: GatewayPorts) -> web.Application:
     refusals = Refusals(ports.count_refusal)
     board = OutcomeBoard(BatchLoader(threads, ports.inbox.outcomes).load)
     mint = Mint(ports.domain, ports.codec, ports.clock)
-    admission = Admission(ports.queue, ports.inbox, ports.history, board, threads)
+    admission = Admission(ports.codec, ports.queue, ports.inbox, ports.history, board, threads)
     lag = LagReports(ports.domain, ports.history, ports.rows, ports.parked_keys, ports.clock, threads, progress)
     reads = ConsistentReads(ports.rows, ports.parked_keys, board, progress, threads)
     live = LiveAnswers(reads, progress, streams)

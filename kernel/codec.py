@@ -8,12 +8,15 @@ from typing import Any
 import msgspec
 
 from twofold.kernel.domain import Domain
+from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.errors import Malformed
 from twofold.kernel.log import Recorded
 from twofold.kernel.messages import Command, Event, tag_of
 
 DEPTH_MAX = 32
 _ENCODER = msgspec.json.Encoder()
+_SORTED = msgspec.json.Encoder(order="sorted")
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 _TAGS: dict[type[Event], str] = {}
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _PATH = re.compile(r" - at `\$(.*)`$")
@@ -27,6 +30,7 @@ class Codec:
         self._domain = domain
         self._commands = {tag: msgspec.json.Decoder(command) for tag, command in domain.commands.items()}
         self._events = {tag: msgspec.json.Decoder(event) for tag, event in domain.events.items()}
+        self._defaults = {tag: _defaults_of(command) for tag, command in domain.commands.items()}
 
     def command(self, command_type: str, data: bytes) -> Command:
         """The command in this JSON. Raises Malformed with a pointer to the first thing that is wrong with it."""
@@ -42,6 +46,27 @@ class Codec:
             raise Malformed(f"not JSON: {error}") from error
         return command
 
+    def fingerprint(self, command_type: str, data: bytes) -> str:
+        """What tells a known, well-formed command from another: the fields that were sent, whatever their order, without those
+        that say what leaving them out says. So it stays what it is when a deployment adds a field that need not be sent."""
+        defaults = self._defaults[command_type]
+        sent = {name: value for name, value in _OBJECT.decode(data).items() if (type(value), value) != defaults.get(name)}
+        return fingerprint_of(command_type, _SORTED.encode(sent))
+
+    def is_same(self, envelope: Envelope, fingerprint: str) -> bool:
+        """Whether this is the fingerprint of that very command. Release 0.1.0 took it of every field the command's class then
+        had, so one from there is known again unless the class has changed since."""
+        if fingerprint == envelope.fingerprint:
+            return True
+        data = bytes(envelope.data)
+        if fingerprint == fingerprint_of(envelope.type, data):
+            return True
+        try:
+            self.command(envelope.type, data)
+        except Malformed:
+            return False
+        return fingerprint == self.fingerprint(envelope.type, data)
+
     def event(self, recorded: Recorded) -> Event:
         """The fact in a recorded event, upcast to its present shape. Raises on a fact this domain does not know: a bug."""
         cls = self._domain.events[recorded.type]
@@ -52,6 +77,18 @@ class Codec:
         for version in range(recorded.meta.schema_version, cls.schema_version):
             data = self._domain.upcasters[recorded.type, version].upcast(data)
         return msgspec.convert(data, cls)
+
+
+def _defaults_of(command: type[Command]) -> dict[str, tuple[type, Any]]:
+    """What the fields that need not be sent are then, as JSON says it, with its type: to Python, true is 1."""
+    defaults = {}
+    for field in msgspec.structs.fields(command):
+        if not field.required:
+            made = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+            plain = msgspec.to_builtins(made)
+            plain = list(plain) if isinstance(plain, tuple) else plain
+            defaults[field.encode_name] = (type(plain), plain)
+    return defaults
 
 
 def encode(message: Command | Event) -> bytes:

@@ -35,7 +35,7 @@ _DECODER = msgspec.json.Decoder(list[Envelope])
 
 
 def fingerprint_of(command_type: str, data: bytes) -> str:
-    """32 hex digits that tell two commands apart: over type and canonical JSON, so white space and field order do not count."""
+    """32 hex digits that tell two commands apart: over type and canonical JSON, which `Codec.fingerprint` makes."""
     return blake2b(command_type.encode() + b"\0" + data, digest_size=16).hexdigest()
 
 

@@ -81,7 +81,7 @@ class Executor:
 
     def _decide_once(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         decided = self._events.outcomes({envelope.command_id for envelope in envelopes})
-        fresh, reused = _sort_out(envelopes, decided)
+        fresh, reused = _sort_out(self._codec, envelopes, decided)
         known = {stream: folded for stream in {e.stream for e in fresh} if (folded := self._states.get(stream))}
         recorded = self._events.read({e.stream: known[e.stream].version if e.stream in known else 0 for e in fresh})
         work = UnitOfWork(self._domain, self._codec, known, recorded)
@@ -105,7 +105,7 @@ class Executor:
             self._states.put(stream, state)
 
 
-def _sort_out(envelopes: Sequence[Envelope], decided: dict[str, Outcome]) -> tuple[list[Envelope], list[Envelope]]:
+def _sort_out(codec: Codec, envelopes: Sequence[Envelope], decided: dict[str, Outcome]) -> tuple[list[Envelope], list[Envelope]]:
     """The commands to decide, each once, in order; and those whose idempotency key is already taken by another body."""
     fresh: dict[str, Envelope] = {}
     reused: dict[tuple[str, str], Envelope] = {}
@@ -116,7 +116,7 @@ def _sort_out(envelopes: Sequence[Envelope], decided: dict[str, Outcome]) -> tup
         holder = fresh.get(envelope.command_id) or first
         if holder is None or (isinstance(holder, Envelope) and envelope.attempt > holder.attempt):
             fresh[envelope.command_id] = envelope
-        elif holder.fingerprint != envelope.fingerprint:
+        elif not codec.is_same(envelope, holder.fingerprint):
             reused[envelope.command_id, envelope.fingerprint] = envelope
     return list(fresh.values()), list(reused.values())
 

@@ -66,7 +66,7 @@ class Mint:
             type=command_type,
             stream=stream,
             data=msgspec.Raw(canonical),
-            fingerprint=fingerprint_of(command_type, canonical),
+            fingerprint=fingerprint_of(command_type, canonical) if key is None else self._codec.fingerprint(command_type, data),
             accepted_at=self._clock.now(),
             correlation_id=correlation_id,
             expected_version=expected_version,
@@ -84,7 +84,10 @@ class _Entering(NamedTuple):
 class Admission:
     """Lives on the event loop."""
 
-    def __init__(self, queue: CommandQueue, inbox: Inbox, history: History, board: OutcomeBoard, threads: Threads) -> None:
+    def __init__(
+        self, codec: Codec, queue: CommandQueue, inbox: Inbox, history: History, board: OutcomeBoard, threads: Threads
+    ) -> None:
+        self._codec = codec
         self._queue = queue
         self._inbox = inbox
         self._history = history
@@ -176,6 +179,11 @@ class Admission:
                 verdicts[index] = problem
         return unknown
 
+    def require_same(self, envelope: Envelope, fingerprint: str) -> None:
+        """Raises Problem key-reused when what has this envelope's id, and this fingerprint, is another command."""
+        if not self._codec.is_same(envelope, fingerprint):
+            raise Problem("key-reused", "this idempotency key was used with another body", command_id=envelope.command_id)
+
     def _is_known(self, envelope: Envelope) -> bool:
         """Whether this attempt at this very command has been let in before. Raises Problem key-reused for another command's id.
 
@@ -188,8 +196,7 @@ class Admission:
         )
         if earlier is None:
             return False
-        if earlier.fingerprint != envelope.fingerprint:
-            raise key_reused(envelope.command_id)
+        self.require_same(envelope, earlier.fingerprint)
         return not isinstance(earlier, _Entering) and earlier.attempt >= envelope.attempt
 
     def _enter(self, envelope: Envelope) -> asyncio.Future[None]:
@@ -224,10 +231,6 @@ async def _ended(durable: asyncio.Future[None]) -> None:
 
     durable.add_done_callback(end)
     await ended
-
-
-def key_reused(command_id: str) -> Problem:
-    return Problem("key-reused", "this idempotency key was used with another body", command_id=command_id)
 
 
 def stream_moved(version: int, expected: object) -> Problem:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
-from twofold.gateway.commands.admission import Admission, Mint, key_reused, stream_moved
+from twofold.gateway.commands.admission import Admission, Mint, stream_moved
 from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.http.answers import Accepted, CommandStatus, encode, status_of
 from twofold.gateway.http.headers import (
@@ -70,8 +70,7 @@ class CommandEndpoints:
         outcome = await self._board.wait(envelope.command_id, preferences.wait_seconds)
         if outcome is None:
             return _accepted(envelope, preferences)
-        if outcome.fingerprint != envelope.fingerprint:
-            raise key_reused(envelope.command_id)  # another gateway let the other body in at the same instant, and that one won
+        self._admission.require_same(envelope, outcome.fingerprint)  # another gateway may have let another body in, which won
         return _decided(outcome, preferences)
 
     async def get(self, request: web.Request) -> web.Response:

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+import examples.counter
 from twofold.gateway.commands.admission import Admission, Verdict
 from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.http.problem import Problem
 from twofold.gateway.http.threads import Threads
+from twofold.kernel.codec import Codec
+from twofold.kernel.domain import domain_of
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ids import command_id_for, is_made_of_key, new_command_id
@@ -64,7 +67,7 @@ class Room:
     def __init__(self, threads: Threads) -> None:
         self.queue, self.log = Queue(), Log()
         self.board = OutcomeBoard(self.look_up)
-        self.admission = Admission(self.queue, self.log, self.log, self.board, threads)  # type: ignore[arg-type]
+        self.admission = Admission(Codec(domain_of(examples.counter)), self.queue, self.log, self.log, self.board, threads)  # type: ignore[arg-type]
 
     async def look_up(self, command_id: str) -> Outcome | None:
         return self.log.outcomes([command_id]).get(command_id)

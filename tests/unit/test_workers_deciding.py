@@ -120,12 +120,12 @@ def test_a_command_that_expects_another_version_is_rejected() -> None:
 
 def test_the_same_command_twice_in_a_batch_is_decided_once() -> None:
     """Deliveries repeat; a batch may hold both copies."""
-    fresh, reused = _sort_out([command("1", 1), command("2", 2), command("1", 1)], {})
+    fresh, reused = _sort_out(Codec(DOMAIN), [command("1", 1), command("2", 2), command("1", 1)], {})
     assert ([e.command_id for e in fresh], reused) == (["1", "2"], [])
 
 
 def test_an_idempotency_key_reused_in_the_same_instant_is_reported() -> None:
-    fresh, reused = _sort_out([command("1", 1), command("1", 2)], {})
+    fresh, reused = _sort_out(Codec(DOMAIN), [command("1", 1), command("1", 2)], {})
     assert (len(fresh), [e.fingerprint for e in reused]) == (1, [command("1", 2).fingerprint])
 
 
