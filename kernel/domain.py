@@ -123,5 +123,8 @@ def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) ->
     for field, chosen, possible in (("sync", view.sync, get_args(Synchronisation)), ("store", view.store, get_args(Store))):
         if chosen not in possible:
             raise Misconfigured(f"{where}: view {view.name}: {field} is one of {', '.join(possible)}, not {chosen!r}")
+    revision: Any = view.revision
+    if not isinstance(revision, int) and not (isinstance(revision, str) and revision.isprintable()):
+        raise Misconfigured(f"{where}: view {view.name}: revision is a number or a text of one line, not {revision!r}")
     if view.sync == "inline" and view.store != "sql":
         raise Misconfigured(f"{where}: view {view.name} is inline and so must be in the store 'sql'")

@@ -94,15 +94,6 @@ class Columns:
         return "?"
 
 
-def shape_of(view: AnyView) -> str:
-    """What has to stay the same for a stored generation to stay in use: fields, declared questions, and the events listened to,
-    because rows that never saw the past of an event would be wrong for ever."""
-    fields = ",".join(f"{column.name}:{column.type}{'?' * column.is_nullable}" for column in Columns(view).all)
-    return "|".join(
-        (view.key, fields, ",".join(sorted(view.indexes)), ",".join(sorted(view.orders)), ",".join(sorted(view.listened)))
-    )
-
-
 def _columns(view: AnyView) -> list[Column]:
     described = inspect.type_info(view.row)
     assert isinstance(described, inspect.StructType)

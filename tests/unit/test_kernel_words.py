@@ -136,6 +136,8 @@ def other(thing: Any, **changes: Any) -> Any:
         ({"VIEWS": (other(DOORS, on=(OpenedToo,)),)}, "no decider makes"),
         ({"VIEWS": (other(DOORS, sync="inline", store="redis"),)}, "inline"),
         ({"VIEWS": (other(DOORS, sync="inlne"),)}, "sync is one of inline, async, live, not 'inlne'"),
+        ({"VIEWS": (other(DOORS, revision=1.5),)}, "revision is a number or a text of one line, not 1.5"),
+        ({"VIEWS": (other(DOORS, revision="a\nb"),)}, "revision is a number or a text of one line"),
         ({"VIEWS": (other(DOORS, store="postgres"),)}, "store is one of sql, redis, search, not 'postgres'"),
         ({"DECIDERS": (other(DOOR, events=(Loose,)),), "VIEWS": ()}, "Loose is declared as event but is not derived from"),
         ({"DECIDERS": (other(DOOR, commands=(Opened,)),)}, "Opened is declared as command but is not derived from"),

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.messages import Event
 from twofold.kernel.view import AnyView, View
-from twofold.readmodels.schema.columns import Columns, queryable_key, refuse_key, shape_of, slice_for, stream_key
+from twofold.readmodels.schema.columns import Columns, queryable_key, refuse_key, slice_for, stream_key
+from twofold.readmodels.schema.shape import shape_of
 
 
 class Happened(Event, frozen=True):
@@ -24,6 +25,10 @@ class Happened(Event, frozen=True):
 
 class Other(Event, frozen=True):
     pass
+
+
+class HappenedAgain(Event, frozen=True, tag="Happened"):
+    schema_version = 2
 
 
 class Colour(Enum):
@@ -132,8 +137,13 @@ def test_whatever_changes_the_rows_changes_the_shape() -> None:
         replace(view, indexes=("state",)),
         replace(view, orders=()),
         replace(view, on=(Happened, Other)),
+        replace(view, on=(HappenedAgain,)),
+        replace(view, sync="inline"),
+        replace(view, revision=1),
+        replace(view, revision="net of tax"),
+        replace(view, sync="inline", revision=1),
     ]
-    assert len({shape_of(each) for each in (view, *changed)}) == 5
+    assert len({shape_of(each) for each in (view, *changed)}) == 10
     assert shape_of(replace(view, indexes=("day", "state"))) == shape_of(view)
 
 

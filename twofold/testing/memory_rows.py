@@ -13,8 +13,9 @@ from twofold.kernel.errors import Misconfigured
 from twofold.kernel.ids import slice_of
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
-from twofold.readmodels.schema.columns import Columns, is_stream_key, queryable_key, shape_of
+from twofold.readmodels.schema.columns import Columns, is_stream_key, queryable_key
 from twofold.readmodels.schema.query import checked_query
+from twofold.readmodels.schema.shape import shape_of
 
 Line = tuple[SliceId, str]
 

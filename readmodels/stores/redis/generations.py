@@ -10,7 +10,8 @@ import msgspec
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
-from twofold.readmodels.schema.columns import Columns, shape_of
+from twofold.readmodels.schema.columns import Columns
+from twofold.readmodels.schema.shape import shape_of
 from twofold.readmodels.stores.redis.orders import Path, paths_of
 from twofold.readmodels.stores.redis.scripts import script
 

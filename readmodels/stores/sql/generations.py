@@ -14,11 +14,14 @@ from twofold.database.session import Session
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
-from twofold.readmodels.schema.columns import shape_of
-from twofold.readmodels.stores.sql.tables import create_platform, create_rows, drop_rows, qualified
+from twofold.readmodels.schema.shape import INLINE, shape_of
+from twofold.readmodels.stores.sql.tables import create_platform, create_rows, drop_rows, qualified, row_table_name
 
 ADVISORY_LOCK = 0x74776F666F6C6472
 """Serialises makers of tables in one PostgreSQL database. Any number will do, as long as it stays the same."""
+
+UNMARKED_BARS = 4
+"""How many bars there are in a shape without any mark."""
 
 
 def make(session: Session, view: AnyView, slices: int, dialect: Dialect) -> tuple[Generation, bool]:
@@ -30,6 +33,7 @@ def make(session: Session, view: AnyView, slices: int, dialect: Dialect) -> tupl
     if is_missing(session, dialect):
         for statement in create_platform(dialect):
             session.run(statement)
+    _mark_inline(session, view, dialect)
     shape = shape_of(view)
     known = generations(session, view.name, dialect)
     live = next((generation for generation, of_shape in known if generation.state == "live" and of_shape == shape), None)
@@ -68,6 +72,20 @@ def is_missing(session: Session, dialect: Dialect) -> bool:
     if dialect.name == "postgresql":
         return session.rows("SELECT to_regclass(%s)", (qualified("parked_positions", dialect),))[0][0] is None
     return not session.rows("SELECT 1 FROM sqlite_schema WHERE name = 'parked_positions'")
+
+
+def _mark_inline(session: Session, view: AnyView, dialect: Dialect) -> None:
+    """Say of a generation made before 0.2 that it was folded inline, which its shape did not tell: there are rows, and its
+    checkpoint has never moved. Taken for an asynchronous one, it would be folded twice."""
+    mark = "%s" if dialect.name == "postgresql" else "?"
+    for generation, shape in generations(session, view.name, dialect):
+        if generation.state != "live" or generation.slices > 1 or shape.count("|") != UNMARKED_BARS:
+            continue
+        at = f"SELECT 1 FROM {qualified('checkpoints', dialect)} WHERE view = {mark} AND generation = {mark} AND position > 0"
+        rows = f"SELECT 1 FROM {qualified(row_table_name(generation), dialect)} LIMIT 1"
+        if not session.rows(at, (view.name, generation.number)) and session.rows(rows):
+            sql = f"UPDATE {qualified('generations', dialect)} SET shape = {mark} WHERE view = {mark} AND generation = {mark}"
+            session.count(sql, (f"{shape}|{INLINE}", view.name, generation.number))
 
 
 def _make(session: Session, view: AnyView, generation: Generation, shape: str, dialect: Dialect) -> None:

@@ -1,0 +1,114 @@
+"""A view whose `sync` was changed, in one database: its rows are folded anew, by those who fold them now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+import twofold.readmodels.stores.sql
+from tests.contract.eventstores import PostgresPlace, envelope, place
+from tests.contract.projections import Bugs, Said, domain, projector, reached, running, until
+from twofold.kernel.codec import Codec, encode_event
+from twofold.kernel.ids import new_command_id
+from twofold.kernel.log import Decision, Meta, NewEvent
+from twofold.kernel.ports import Log
+from twofold.kernel.view import AnyView
+from twofold.readmodels.inline.projection import PostgresInlineProjection
+from twofold.readmodels.inline.store import InlineViewStore
+from twofold.readmodels.projection.audit import refold
+from twofold.readmodels.stores.sql import SqlViewStore
+
+
+@dataclass
+class Deployed:
+    """One PostgreSQL database with the log and the rows; every method is what a deployment does."""
+
+    where: PostgresPlace
+    events: Log
+    codec: Codec
+    view: AnyView
+    engine: Any
+    said_count: int = 0
+
+    def inline(self, *views: AnyView) -> PostgresInlineProjection:
+        """Migrated for these inline views: what its workers fold with."""
+        rows = PostgresInlineProjection(views, self.codec)
+        with self.where.engine.begin() as connection:
+            rows.make(connection.connection.driver_connection, self.events)
+        return rows
+
+    def say(self, count: int, rows: PostgresInlineProjection | None = None) -> None:
+        for _ in range(count):
+            self.said_count += 1
+            name, schema_version, data = encode_event(Said(("ann",), f"w{self.said_count}"))
+            command_id = new_command_id()
+            meta = Meta(command_id, command_id, command_id, "anonymous", schema_version)
+            event = NewEvent("talk-1", self.said_count, name, data, meta)
+            sent = envelope("talk-1", command_id)
+            self.events.append([Decision(sent, "succeeded", self.said_count, (event,))], rows)
+
+    def follow(self, view: AnyView) -> SqlViewStore:
+        """Migrated for the view as an asynchronous one, and a projector up to the head."""
+        store = SqlViewStore(self.engine)
+        generation = store.make(view, 3)
+        with running(projector(self.events, store, [view], self.codec), generation.slice_ids()):  # type: ignore[arg-type]
+            until(reached(store, generation, self.said_count), "all slices at the head")
+        return store
+
+    def fresh(self) -> dict[str, Any]:
+        return dict(refold(self.events, self.view, self.codec))
+
+
+@pytest.fixture
+def deployed(request: pytest.FixtureRequest) -> Iterator[Deployed]:
+    with place("postgres", request) as where:
+        assert isinstance(where, PostgresPlace)
+        codec, view, _ = domain(Bugs())
+        engine = twofold.readmodels.stores.sql.connect(where.url, 4)
+        try:
+            yield Deployed(where, where.open(), codec, view, engine)
+        finally:
+            engine.dispose()
+
+
+def test_an_inline_view_made_asynchronous_is_folded_once(deployed: Deployed) -> None:
+    """The projector began at 0, in rows that had every event already."""
+    deployed.say(5, deployed.inline(replace(deployed.view, sync="inline")))
+    store = deployed.follow(deployed.view)
+    assert {key: row.value for key, row in store.load("heard", ["ann"]).items()} == deployed.fresh()
+
+
+def test_an_asynchronous_view_made_inline_has_what_the_projector_had_not_folded(deployed: Deployed) -> None:
+    """What lay between its last checkpoint and the head was in no row ever after."""
+    deployed.say(3)
+    deployed.follow(deployed.view)
+    deployed.say(2)
+    inline = replace(deployed.view, sync="inline")
+    rows = deployed.inline(inline)
+    deployed.say(1, rows)
+    answers = InlineViewStore(deployed.engine)
+    answers.attach(inline)
+    assert {key: row.value for key, row in answers.load("heard", ["ann"]).items()} == deployed.fresh()
+
+
+@pytest.mark.parametrize("sync", ["inline", "async"])
+def test_rows_of_the_release_before_are_used_on_by_those_who_folded_them(deployed: Deployed, sync: Any) -> None:
+    """Their shape did not say who had folded them; that can be seen, so nothing is folded anew without need."""
+    view = replace(deployed.view, sync=sync)
+    deployed.say(4)
+    generation = deployed.follow(view).attach(view) if sync == "async" else None
+    if generation is None:
+        deployed.inline(view)
+    deployed.where.execute("UPDATE read.generations SET shape = replace(shape, '|inline', '')")
+    if sync == "async":
+        assert deployed.follow(view).attach(view) == generation
+    else:
+        deployed.say(2, deployed.inline(view))
+        answers = InlineViewStore(deployed.engine)
+        assert answers.attach(view).number == 1
+        assert {key: row.value for key, row in answers.load("heard", ["ann"]).items()} == deployed.fresh()
+        store = deployed.follow(deployed.view)
+        assert {key: row.value for key, row in store.load("heard", ["ann"]).items()} == deployed.fresh()
