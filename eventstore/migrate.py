@@ -7,7 +7,7 @@ databases; alembic runs them in one transaction and notes the last one in the ta
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,7 +34,7 @@ MIGRATION_LOCK = 0x74776F666F6C64
 
 
 def migrate(url: str) -> None:
-    """Make or upgrade the tables; nothing happens when they are up to date. Safe when several processes call it at once.
+    """Make or upgrade the tables; nothing happens when they are up to date, or a later version's. Any number may call it at once.
 
     An SQLite file must not be open for writing anywhere: migrate first, then construct `SqliteFile`.
     Raises Misconfigured for a URL or a file that cannot be used, Unavailable when the server does not answer.
@@ -49,6 +49,8 @@ def migrate(url: str) -> None:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             else:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            if _is_later(_revisions(connection)):
+                return
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes.update(connection=connection, version_table=VERSION_TABLE)
@@ -59,7 +61,8 @@ def migrate(url: str) -> None:
 
 
 def is_current(url: str) -> bool:
-    """Whether the tables are those of this version. False, too, for an SQLite file that is not there; it is not made."""
+    """Whether the tables are those of this version, or of a later one, which has only added to them. False, too, for an SQLite
+    file that is not there; it is not made."""
     url = normalise_url(url)
     path = sqlite_path(url)
     if path is not None:
@@ -67,8 +70,17 @@ def is_current(url: str) -> bool:
             return False
         url = f"sqlite:///file:{path}?mode=ro&uri=true"
     with _connected(url) as connection:
-        found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
-    return set(found) == set(ScriptDirectory(str(MIGRATIONS)).get_heads())
+        found = _revisions(connection)
+    return set(found) == set(ScriptDirectory(str(MIGRATIONS)).get_heads()) or _is_later(found)
+
+
+def _is_later(found: Collection[str]) -> bool:
+    """Whether a later version has migrated: this one does not know its revision."""
+    return not set(found) <= {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+
+
+def _revisions(connection: Connection) -> tuple[str, ...]:
+    return tuple(MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads())
 
 
 @contextmanager

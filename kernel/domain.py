@@ -124,7 +124,9 @@ def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) ->
         if chosen not in possible:
             raise Misconfigured(f"{where}: view {view.name}: {field} is one of {', '.join(possible)}, not {chosen!r}")
     revision: Any = view.revision
-    if not isinstance(revision, int) and not (isinstance(revision, str) and revision.isprintable()):
-        raise Misconfigured(f"{where}: view {view.name}: revision is a number or a text of one line, not {revision!r}")
+    if not isinstance(revision, int) and not (isinstance(revision, str) and revision.isprintable() and "|" not in revision):
+        raise Misconfigured(
+            f"{where}: view {view.name}: revision is a number or a text of one line without bars, not {revision!r}"
+        )
     if view.sync == "inline" and view.store != "sql":
         raise Misconfigured(f"{where}: view {view.name} is inline and so must be in the store 'sql'")

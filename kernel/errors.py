@@ -89,5 +89,10 @@ class Unavailable(Error):
         )
 
 
+def other_inline_views() -> Unavailable:
+    """For an append by a process that would leave an inline view out, or fold one that is not folded any more."""
+    return Unavailable(Neighbour.LOG, "a newer inline view exists", detail="processes of the version that knows it go on")
+
+
 class Misconfigured(Error):
     """A setting or a domain module is wrong; the text names the setting and the fix, in one line."""

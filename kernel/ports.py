@@ -44,8 +44,9 @@ class EventStore(Inbox, Protocol):
         """Commit a batch, whole or not at all: events at gapless positions in the order given, outcomes, parked, inline rows.
 
         Raises Conflict when a version is taken or a command has an outcome already (other than an older, parked attempt's, which
-        is replaced). A connection cut during COMMIT raises Unavailable: what happened is in the inbox. Data that cannot be
-        stored, and what `inline` raises, comes as it is: a bug of one of the commands, and nothing was committed."""
+        is replaced). A connection cut during COMMIT raises Unavailable: what happened is in the inbox. So do events that come
+        without exactly the inline views that there are: other workers know them. Data that cannot be stored, and what `inline`
+        raises, comes as it is: a bug of one of the commands, and nothing was committed."""
 
 
 class LogPages(Protocol):
@@ -53,10 +54,8 @@ class LogPages(Protocol):
 
     def page(self, after: int, limit: int, types: Collection[str] | None = None) -> Page:
         """Events at positions after `after`, ascending, at most `limit` of them; only of these types, when given.
-
         Nothing will ever appear at or before the page's `through`. With types a page may be empty and yet not the last: ask
-        again after `through` until it stays where it is.
-        """
+        again after `through` until it stays where it is."""
 
 
 class History(LogPages, Protocol):
@@ -74,9 +73,7 @@ class History(LogPages, Protocol):
         until: datetime | None = None,
     ) -> list[Recorded]:
         """One stream's events after version `after`, ascending, at most `limit`, up to a version or a time (both inclusive).
-
-        `until` knows its time zone. Empty for a stream that does not exist.
-        """
+        `until` knows its time zone. Empty for a stream that does not exist."""
 
     def version(self, stream: str) -> int:
         """The stream's last version, 0 when it has no events."""
@@ -104,6 +101,9 @@ class Log(EventStore, History, ParkedCommands, Protocol):
 
 class InlineProjection(Protocol):
     """Inline views, folded inside the append's own transaction. `connection` is the store's, opaque to everybody between."""
+
+    number: int
+    """The set_number of the generations it folds; beside the log's head stands that of those which have to be."""
 
     def lock(self, connection: Any, events: Sequence[NewEvent]) -> Any:
         """Load and lock the rows these events touch, in key order, before the log's head is locked."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, Literal
 
 import msgspec
@@ -26,6 +27,12 @@ class Generation(msgspec.Struct, frozen=True):
 
     def slice_ids(self) -> list[SliceId]:
         return [SliceId(self.view, self.number, number) for number in range(self.slices)]
+
+
+def set_number(generations: Iterable[Generation]) -> int:
+    """One number for a set of builds, which fits 64 bits: 0 for none, and hardly ever the same for two sets."""
+    names = sorted(f"{generation.view}/{generation.number}" for generation in generations)
+    return int.from_bytes(blake2b(",".join(names).encode(), digest_size=7).digest()) if names else 0
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -35,9 +35,8 @@ class EmbeddedDeployment(Deployment):
         return inline
 
     def make_inline_tables(self) -> None:
-        if self._inline_views:
-            inline = SqliteInlineProjection(self._inline_views, self.codec)
-            self._file.write(lambda writer: inline.make(writer, self.events))
+        inline = SqliteInlineProjection(self._inline_views, self.codec)
+        self._file.write(lambda writer: inline.make(writer, self.events))
 
     @cached_property
     def leases(self) -> Leases:

@@ -39,10 +39,9 @@ class ServedDeployment(Deployment):
         return inline
 
     def make_inline_tables(self) -> None:
-        if self._inline_views:
-            inline = PostgresInlineProjection(self._inline_views, self.codec)
-            with borrowed(self._engine) as connection, connection.transaction():
-                inline.make(connection, self.events)
+        inline = PostgresInlineProjection(self._inline_views, self.codec)
+        with borrowed(self._engine) as connection, connection.transaction():
+            inline.make(connection, self.events)
 
     @cached_property
     def leases(self) -> Leases:

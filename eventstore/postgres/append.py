@@ -28,7 +28,7 @@ from twofold.eventstore.records import (
     storable,
 )
 from twofold.kernel import codes
-from twofold.kernel.errors import Conflict
+from twofold.kernel.errors import Conflict, other_inline_views
 from twofold.kernel.log import Appended, Decision, Recorded
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import InlineProjection
@@ -54,7 +54,7 @@ class PostgresEventStore:
 
     def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
         plan = PlannedAppend(decisions)
-        arrays = _arrays(plan)
+        arrays = _arrays(plan) | {"inline_views": inline.number if inline else 0}
         try:
             with borrowed(self._engine) as connection:
                 if plan.parked or plan.retried or (inline and plan.events):
@@ -95,8 +95,16 @@ def _append_in_steps(
 
 def _row(connection: PSYCOPG, statement: str, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
     row = connection.execute(statement, parameters, binary=True).fetchone()
+    if row is None:
+        _refuse_other_views(connection, parameters["inline_views"])
     assert row is not None, "log_head has lost its row"
     return row
+
+
+def _refuse_other_views(connection: PSYCOPG, known: int) -> None:
+    needed = connection.execute(sql.INLINE_VIEWS).fetchone()
+    if needed and needed[0] != known:
+        raise other_inline_views()
 
 
 def _arrays(plan: PlannedAppend) -> dict[str, Any]:

@@ -11,9 +11,14 @@ from twofold.eventstore.records import EVENT_COLUMNS, OUTCOME_COLUMNS, PARKED_CO
 TAKE_HEAD = """
     UPDATE log_head
     SET position = position + %(event_count)s, recorded_at = greatest(recorded_at, clock_timestamp())
+    WHERE inline_views = %(inline_views)s
     RETURNING position - %(event_count)s AS start, recorded_at
 """
-"""Locks the log until the end of the transaction: everything that can wait for anybody else has to be done before."""
+"""Locks the log until the end of the transaction: everything that can wait for anybody else has to be done before.
+
+No row where other inline views are to be folded than whoever appends knows; then nothing is written."""
+
+INLINE_VIEWS = "SELECT inline_views FROM log_head"
 
 SEE_HEAD = "SELECT position AS start, greatest(recorded_at, clock_timestamp()) AS recorded_at FROM log_head"
 """For decisions without events, which need no positions and so no lock."""

@@ -26,7 +26,7 @@ from twofold.eventstore.records import (
 )
 from twofold.eventstore.sqlite import sql
 from twofold.kernel import codes
-from twofold.kernel.errors import Conflict
+from twofold.kernel.errors import Conflict, other_inline_views
 from twofold.kernel.log import Appended, Decision, Recorded
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import InlineProjection
@@ -55,13 +55,16 @@ class SqliteEventStore:
 
 def _append_job(plan: PlannedAppend, inline: InlineProjection | None) -> Callable[[sqlite3.Connection], tuple[int, datetime]]:
     """What the writer runs for this append: (last position before it, time of the append). Encoding is done before."""
+    known = inline.number if inline else 0
     events = [(e.stream, e.version, e.type, e.data, encode_json(e.meta)) for e in plan.events]
     before = [_noted_before(decision) for decision, _ in plan.noted]
     after = [_noted_after(decision) for decision, _ in plan.noted]
 
     def job(writer: sqlite3.Connection) -> tuple[int, datetime]:
         locked = inline.lock(writer, plan.events) if inline else None
-        start, last_at = writer.execute(sql.HEAD).fetchone()
+        start, last_at, inline_views = writer.execute(sql.TAKE_HEAD).fetchone()
+        if events and inline_views != known:
+            raise other_inline_views()
         at = max(last_at, time.time_ns() // 1000)
         if inline:
             inline.write(writer, locked, plan.recorded(start, moment(at)))

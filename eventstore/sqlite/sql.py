@@ -8,6 +8,7 @@ _EVENT = "e.position, e.stream, e.version, e.type, CAST(e.data AS BLOB), CAST(e.
 """JSON is kept as text, to be read by people, and comes and goes as bytes, not to be decoded on the way."""
 
 HEAD = "SELECT position, recorded_at FROM log_head"
+TAKE_HEAD = "SELECT position, recorded_at, inline_views FROM log_head"
 MOVE_HEAD = "UPDATE log_head SET position = ?, recorded_at = ?"
 
 INSERT_EVENT = """

@@ -19,14 +19,14 @@ from sqlalchemy import Dialect, make_url
 
 from twofold.database.session import RawSession, Session
 from twofold.kernel.codec import Codec
-from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable, other_inline_views
 from twofold.kernel.log import NewEvent, Recorded
 from twofold.kernel.ports import LogPages
-from twofold.kernel.rows import Row
+from twofold.kernel.rows import Row, set_number
 from twofold.kernel.view import About, AnyView
 from twofold.readmodels.inline.store import HEAD
 from twofold.readmodels.projection.fold import Touch, parts_of
-from twofold.readmodels.stores.sql.generations import make, not_made, of_shape
+from twofold.readmodels.stores.sql.generations import make, not_made, of_shape, retire_inline
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
 from twofold.subscriptions.log_cache import Seen
 
@@ -46,27 +46,37 @@ class SqlInlineProjection:
         self._codec = codec
         self._dialect = dialect
         self._tables: dict[str, RowTable] = {}
+        self.number = 0
 
     def attach(self, connection: Any) -> None:
-        """Find the views' rows. Raises Misconfigured, with the fix, when they have not been made."""
+        """Find the views' rows. Raises Misconfigured, with the fix, when they have not been made; Unavailable when others are
+        folded by now than these."""
         session = RawSession(connection)
         for view in self._views.values():
             generation = of_shape(session, view, self._dialect)
             if generation is None:
                 raise not_made(view)
             self._tables[view.name] = row_table(view, generation, self._dialect, head=HEAD)
+        self.number = self._number()
+        if session.rows(f"SELECT inline_views FROM {HEAD}")[0][0] != self.number:
+            raise other_inline_views()
 
     def make(self, connection: Any, events: LogPages) -> None:
-        """Make the views' tables, and the rows of the log so far, on this connection and in its transaction.
+        """Make the views' tables, and the rows of the log so far, on this connection and in its transaction. From its commit on,
+        whoever appends has to fold exactly these views.
 
         Raises Unavailable when events were appended that `events` does not see yet: try again in a new transaction.
         """
         session = RawSession(connection)
+        retire_inline(session, self._views, self._dialect)
         for view in self._views.values():
             generation, is_new = make(session, view, 1, self._dialect)
             self._tables[view.name] = row_table(view, generation, self._dialect, head=HEAD)
             if is_new:
                 self._catch_up(session, view, events)
+        mark = "%s" if self._dialect.name == "postgresql" else "?"
+        self.number = self._number()
+        session.count(f"UPDATE {HEAD} SET inline_views = {mark}", (self.number,))
 
     def lock(self, connection: Any, events: Sequence[NewEvent]) -> Locked:
         """Rows that exist, by view and key, locked in key order until the transaction ends."""
@@ -86,6 +96,9 @@ class SqlInlineProjection:
         seen = [self._decoded(recorded) for recorded in events]
         for name, view in sorted(self._views.items()):
             self._fold(session, view, self._parts(view, seen), locked.get(name, {}))
+
+    def _number(self) -> int:
+        return set_number(table.generation for table in self._tables.values())
 
     def _catch_up(self, session: Session, view: AnyView, events: LogPages) -> None:
         lock = " FOR UPDATE" if self._dialect.name == "postgresql" else ""

@@ -11,6 +11,8 @@ from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Columns
 
 INLINE = "inline"
+MARKS = 5
+"""So many parts of a shape come before what is not as by default; parts are separated by bars."""
 
 
 def shape_of(view: AnyView) -> str:

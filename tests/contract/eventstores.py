@@ -41,6 +41,10 @@ class Place(ABC):
     def close(self) -> None: ...
 
     @abstractmethod
+    def need_inline_views(self, number: int) -> None:
+        """Have every append fold the inline views of this number from now on."""
+
+    @abstractmethod
     def make_counted(self) -> None:
         """Make room for inline rows: (position, stream) of events."""
 
@@ -61,6 +65,9 @@ class SqlPlace(Place):
     @abstractmethod
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         """Run SQL behind the store's back."""
+
+    def need_inline_views(self, number: int) -> None:
+        self.execute(f"UPDATE log_head SET inline_views = {number}")
 
     def make_counted(self) -> None:
         self.execute("CREATE TABLE counted (position bigint, stream text)")
@@ -84,6 +91,9 @@ class MemoryPlace(Place):
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def need_inline_views(self, number: int) -> None:
+        self.log.inline_views = number
 
     def make_counted(self) -> None:
         self.log.rows["counted"] = {}

@@ -15,7 +15,7 @@ import twofold.eventstore.postgres.pages
 import twofold.eventstore.sqlite.pages
 import twofold.testing.memory_log
 from tests.contract.eventstores import ACCEPTED_AT, Place, SqlPlace, decided, envelope, place, placed
-from twofold.kernel.errors import Conflict, Error
+from twofold.kernel.errors import Conflict, Error, Unavailable
 from twofold.kernel.log import Decision, NewEvent, Recorded
 from twofold.kernel.ports import Log
 
@@ -323,6 +323,8 @@ def test_what_is_committed_outlives_the_store(where: Place) -> None:
 class CountingRows:
     """Inline rows that write down what they see, and fail when told to."""
 
+    number = 0
+
     def __init__(self, where: Place) -> None:
         where.make_counted()
         self.where = where
@@ -368,6 +370,23 @@ def test_inline_rows_are_committed_with_the_events_or_not_at_all(where: Place, s
     store.append([decided(msgspec.structs.replace(sent, attempt=2), 1, 1)], rows)
     assert where.counted()[-1] == (4, "order-5")
     assert rows.seen_counts == [0, 2, 2, 2]
+
+
+def test_who_does_not_know_every_inline_view_appends_nothing(where: Place, store: Log) -> None:
+    """A worker of the version before left a new view's row out of a committed event, and nobody ever told."""
+    rows = CountingRows(where)
+    store.append([placed("order-1")], rows)
+    where.need_inline_views(7)
+    sent = decided(envelope("order-2"), 0, status="parked", code="bug", error="no")
+    for decisions in ([placed("order-2")], [placed("order-2"), sent]):
+        for inline in (rows, None):
+            with pytest.raises(Unavailable, match="a newer inline view exists"):
+                store.append(decisions, inline)
+    assert (store.head()[0], where.counted(), store.parked()) == (1, [(1, "order-1")], [])
+    assert store.append([decided(envelope("order-2"), 0)], rows).head == 1, "what has no events touches no row"
+    rows.number = 7
+    assert store.append([placed("order-2")], rows).head == 2
+    assert where.counted() == [(1, "order-1"), (2, "order-2")]
 
 
 def typed(stream: str, types: Sequence[str]) -> Decision:

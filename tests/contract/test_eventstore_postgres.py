@@ -220,6 +220,8 @@ def test_a_worker_stopped_inside_its_transaction_loses_the_head(where: PostgresP
     heads: list[int] = []
 
     class Stopped:
+        number = 0
+
         def lock(self, connection: Any, events: Any) -> None:
             pass
 

@@ -276,3 +276,13 @@ def test_what_was_acknowledged_survives_kill_9(path: Path) -> None:
         assert reader.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert store.append([placed("order-after")]).head == head + 1
     file.close()
+
+
+def test_the_version_before_starts_on_what_a_later_one_has_migrated(tmp_path: Path) -> None:
+    """Rolling back means deploying it again, its `migrate` first; a pod of it may be moved in the middle of a rollout, too."""
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    migrate(url)
+    with sqlite3.connect(tmp_path / "log.db") as connection:
+        connection.execute("UPDATE eventstore_version SET version_num = '9999'")
+    migrate(url)
+    assert is_current(url)

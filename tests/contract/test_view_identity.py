@@ -12,6 +12,7 @@ import twofold.readmodels.stores.sql
 from tests.contract.eventstores import PostgresPlace, envelope, place
 from tests.contract.projections import Bugs, Said, domain, projector, reached, running, until
 from twofold.kernel.codec import Codec, encode_event
+from twofold.kernel.errors import Unavailable
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.log import Decision, Meta, NewEvent
 from twofold.kernel.ports import Log
@@ -94,6 +95,36 @@ def test_an_asynchronous_view_made_inline_has_what_the_projector_had_not_folded(
     assert {key: row.value for key, row in answers.load("heard", ["ann"]).items()} == deployed.fresh()
 
 
+def test_a_worker_of_the_version_before_appends_nothing_once_a_view_has_joined(deployed: Deployed) -> None:
+    """`b` of `a, b, c` was in no row of the new view, for ever, and nobody was told."""
+    view = replace(deployed.view, sync="inline")
+    changed = replace(view, indexes=("count",))
+    before = deployed.inline(view)
+    deployed.say(1, before)
+    after = deployed.inline(changed)
+    for stale in (before, None):
+        with pytest.raises(Unavailable, match="a newer inline view exists"):
+            deployed.say(1, stale)
+        deployed.said_count -= 1
+    deployed.say(2, after)
+    with pytest.raises(Unavailable, match="a newer inline view exists"), deployed.where.engine.begin() as connection:
+        PostgresInlineProjection([view], deployed.codec).attach(connection.connection.driver_connection)
+    answers = InlineViewStore(deployed.engine)
+    answers.attach(changed)
+    assert {key: row.value for key, row in answers.load("heard", ["ann"]).items()} == deployed.fresh()
+
+
+def test_an_inline_view_that_was_taken_out_comes_back_whole(deployed: Deployed) -> None:
+    """Rolled back to, its generation was live all the time, and knew nothing of what had happened without it."""
+    view = replace(deployed.view, sync="inline")
+    deployed.say(1, deployed.inline(view))
+    deployed.say(1, deployed.inline())
+    deployed.say(1, deployed.inline(view))
+    answers = InlineViewStore(deployed.engine)
+    answers.attach(view)
+    assert {key: row.value for key, row in answers.load("heard", ["ann"]).items()} == deployed.fresh()
+
+
 @pytest.mark.parametrize("sync", ["inline", "async"])
 def test_rows_of_the_release_before_are_used_on_by_those_who_folded_them(deployed: Deployed, sync: Any) -> None:
     """Their shape did not say who had folded them; that can be seen, so nothing is folded anew without need."""
@@ -103,6 +134,7 @@ def test_rows_of_the_release_before_are_used_on_by_those_who_folded_them(deploye
     if generation is None:
         deployed.inline(view)
     deployed.where.execute("UPDATE read.generations SET shape = replace(shape, '|inline', '')")
+    deployed.where.execute("UPDATE log_head SET inline_views = 0")
     if sync == "async":
         assert deployed.follow(view).attach(view) == generation
     else:

@@ -15,7 +15,7 @@ import msgspec
 from twofold.eventstore.leases import MemoryLeases as MemoryLeases
 from twofold.eventstore.records import FILTERED_POSITIONS_MAX, PlannedAppend, error_text
 from twofold.kernel import codes
-from twofold.kernel.errors import Conflict
+from twofold.kernel.errors import Conflict, other_inline_views
 from twofold.kernel.log import Appended, Decision, Page, ParkedCommand, Recorded
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Clock, InlineProjection
@@ -27,6 +27,8 @@ class MemoryLog:
     def __init__(self, clock: Clock | None = None) -> None:
         self.rows: dict[str, dict[str, Any]] = {}
         """Inline rows by view and key; values are replaced, never changed."""
+        self.inline_views = 0
+        """The number of the inline views that every append has to fold."""
         self._clock = clock
         self._lock = RLock()
         self._events: list[Recorded] = []
@@ -127,6 +129,8 @@ class MemoryLog:
     def _checked(self, plan: PlannedAppend, inline: InlineProjection | None) -> tuple[Appended, list[Recorded]]:
         """What is to be kept, once nothing can go wrong any more; inline rows are written by then."""
         locked = inline.lock(self, plan.events) if inline else None
+        if plan.events and self.inline_views != (inline.number if inline else 0):
+            raise other_inline_views()
         self._refuse_conflicts(plan)
         start, last_at = self.head()
         now = self._clock.now() if self._clock else datetime.now(UTC)

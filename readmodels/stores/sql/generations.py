@@ -8,20 +8,19 @@ that is `building` beside the live one is nobody's answer yet.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Dialect
 
 from twofold.database.session import Session
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
-from twofold.readmodels.schema.shape import INLINE, shape_of
+from twofold.readmodels.schema.shape import INLINE, MARKS, shape_of
 from twofold.readmodels.stores.sql.tables import create_platform, create_rows, drop_rows, qualified, row_table_name
 
 ADVISORY_LOCK = 0x74776F666F6C6472
 """Serialises makers of tables in one PostgreSQL database. Any number will do, as long as it stays the same."""
-
-UNMARKED_BARS = 4
-"""How many bars there are in a shape without any mark."""
 
 
 def make(session: Session, view: AnyView, slices: int, dialect: Dialect) -> tuple[Generation, bool]:
@@ -44,6 +43,17 @@ def make(session: Session, view: AnyView, slices: int, dialect: Dialect) -> tupl
     for old in [one for one, _ in known if one.state == "retired"]:
         session.run(drop_rows(old, dialect))
     return generation, True
+
+
+def retire_inline(session: Session, but: Collection[str], dialect: Dialect) -> None:
+    """Nobody folds inline views but these any more: the others' rows are not up to date from now on, and never will be."""
+    if is_missing(session, dialect):
+        return
+    mark = "%s" if dialect.name == "postgresql" else "?"
+    table = qualified("generations", dialect)
+    live = session.rows(f"SELECT view, generation, shape FROM {table} WHERE state = 'live'")
+    gone = [(view, number) for view, number, shape in live if INLINE in shape.split("|")[MARKS:] and view not in but]
+    session.each(f"UPDATE {table} SET state = 'retired' WHERE view = {mark} AND generation = {mark}", gone)
 
 
 def of_shape(session: Session, view: AnyView, dialect: Dialect) -> Generation | None:
@@ -79,7 +89,7 @@ def _mark_inline(session: Session, view: AnyView, dialect: Dialect) -> None:
     checkpoint has never moved. Taken for an asynchronous one, it would be folded twice."""
     mark = "%s" if dialect.name == "postgresql" else "?"
     for generation, shape in generations(session, view.name, dialect):
-        if generation.state != "live" or generation.slices > 1 or shape.count("|") != UNMARKED_BARS:
+        if generation.state != "live" or generation.slices > 1 or shape.split("|")[MARKS:]:
             continue
         at = f"SELECT 1 FROM {qualified('checkpoints', dialect)} WHERE view = {mark} AND generation = {mark} AND position > 0"
         rows = f"SELECT 1 FROM {qualified(row_table_name(generation), dialect)} LIMIT 1"
