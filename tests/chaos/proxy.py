@@ -28,6 +28,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._writers: set[asyncio.StreamWriter] = set()
+        self._is_refusing = False
         self.cut_count = 0
         self.port = 0
 
@@ -42,6 +43,10 @@ class Proxy:
         self._thread.join(CLOSE_SECONDS_MAX)
         self._loop.close()
 
+    def refuse(self, is_refusing: bool) -> None:
+        """From now on every new connection is cut at once; or not any more."""
+        self._is_refusing = is_refusing
+
     def cut_all(self) -> None:
         """Cut every connection now."""
         self._loop.call_soon_threadsafe(self._cut_all)
@@ -52,6 +57,8 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            if self._is_refusing:
+                raise ConnectionRefusedError
             server_reader, server_writer = await asyncio.open_connection(*self._target)
         except OSError:
             writer.transport.abort()

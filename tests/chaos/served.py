@@ -116,9 +116,11 @@ class Served:
     def urls(self) -> list[str]:
         return [room.url for room in self.gateways]
 
-    def room(self, room: str, number: int, module: Sequence[str] | None = None) -> Room:
-        """One process of this system, not started."""
+    def room(self, room: str, number: int, module: Sequence[str] | None = None, database_port: int | None = None) -> Room:
+        """One process of this system, not started; with a way of its own to the database, when its port is given."""
         environment = self._environment(room)
+        if database_port is not None:
+            environment["TWOFOLD_DATABASE_URL"] = _by_way_of(self.database_url, database_port)
         port = free_port() if room == "gateway" else None
         if port is not None:
             environment["TWOFOLD_PORT"] = str(port)

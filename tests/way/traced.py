@@ -22,7 +22,7 @@ from twofold.cli import main
 
 TRACE = "TWOFOLD_TEST_TRACE"
 """Names the file that is written."""
-BESIDE = {"LeaseKeeper._run", "LagReports._read", "LagReports._read_blocking", "LagReports.refresh"}
+BESIDE = {"LeaseKeeper._run", "LeaseKeeper._watch", "LagReports._read", "LagReports._read_blocking", "LagReports.refresh"}
 LOOKED_THROUGH = ("monitoring", "twofold")
 
 Call = tuple[int, str, str, str]

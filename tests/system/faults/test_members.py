@@ -1,0 +1,77 @@
+"""A member that cannot do its share, or not yet, gets out of the way of those who can. Whole processes, real servers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.proxy import Proxy
+from tests.chaos.rooms import Room, wait_until
+from tests.chaos.served import LANES, Backends, Plan, Served
+from twofold.kernel.ids import lane_of
+
+COUNTER = "examples.counter"
+SECONDS_MAX = 30.0
+
+
+def post(gateway: Room, command: str, **fields: object) -> str:
+    """The id of a command that was accepted."""
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=SECONDS_MAX)
+    try:
+        connection.request("POST", f"/commands/{command}", json.dumps(fields), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        told: dict[str, Any] = json.loads(answer.read())
+        assert answer.status == 202, told
+        return str(told["command_id"])
+    finally:
+        connection.close()
+
+
+def of_each_lane() -> list[str]:
+    """A counter on every lane."""
+    found: dict[int, str] = {}
+    number = 0
+    while len(found) < LANES:
+        found.setdefault(lane_of(f"counter-{number}", LANES), str(number))
+        number += 1
+    return list(found.values())
+
+
+def are_decided(served: Served, command_ids: list[str]) -> bool:
+    return len(served.stores.select("SELECT 1 FROM inbox WHERE command_id = ANY(%s)", [command_ids])) == len(command_ids)
+
+
+def test_a_worker_cut_from_its_database_alone_gives_its_lanes_to_one_that_is_not(backends: Backends, tmp_path: Path) -> None:
+    """It still has the broker, and would hold its lanes, and all that was accepted for them, for as long as it is cut off."""
+    with Served(backends, tmp_path, Plan(COUNTER, gateways=1, workers=1, projectors=1)) as served:
+        (gateway,) = served.gateways
+        with Proxy("127.0.0.1", backends.postgres.port) as proxy:
+            cut = served.room("workers", 1, database_port=proxy.port)
+            cut.start()
+            try:
+                wait_until("both hold lanes", lambda: len(holders(served)) == 2, SECONDS_MAX, served.tails)
+                proxy.refuse(True)
+                proxy.cut_all()
+                time.sleep(0.5)  # amid the term of its leases
+                ids = [post(gateway, "Count", counter_id=counter) for counter in of_each_lane() for _ in range(3)]
+                wait_until("all decided", lambda: are_decided(served, ids), SECONDS_MAX, lambda: served.tails() + cut.tail())
+                assert cut.is_alive() and len(holders(served)) == 1
+                proxy.refuse(False)
+                wait_until("both hold lanes again", lambda: len(holders(served)) == 2, SECONDS_MAX, cut.tail)
+                ids = [post(gateway, "Count", counter_id=counter) for counter in of_each_lane()]
+                wait_until("all decided", lambda: are_decided(served, ids), SECONDS_MAX, cut.tail)
+                assert served.stores.select("SELECT 1 FROM parked_commands") == []
+            finally:
+                cut.stop()
+
+
+def holders(served: Served) -> list[str]:
+    """The workers that are alive and hold lanes."""
+    rows = served.stores.select(
+        "SELECT DISTINCT owner FROM leases JOIN members ON members.room = leases.room AND member = owner"
+        " WHERE leases.room = 'workers' AND members.expires_at > now()"
+    )
+    return [owner for (owner,) in rows]
