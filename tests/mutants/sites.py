@@ -65,7 +65,8 @@ def mutants_of(source: Source) -> Iterator[Mutant]:
 
 def _changes(node: ast.AST, text: str) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
     def code(part: ast.AST) -> str:
-        return ast.get_source_segment(text, part) or ast.unparse(part)
+        plain = ast.get_source_segment(text, part) or ast.unparse(part)
+        return f"({plain})" if isinstance(part, ast.NamedExpr | ast.IfExp) else plain
 
     match node:
         case ast.Compare(left=left, ops=[operator], comparators=[right]) if type(operator) in COMPARISONS:
