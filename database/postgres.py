@@ -14,11 +14,11 @@ from typing import Any, cast
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.types.string import ByteaBinaryLoader
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from twofold.database.errors import as_ours
+from twofold.database.errors import as_ours, is_unharmed
 from twofold.database.urls import normalise_url
 from twofold.kernel.errors import Neighbour, Unavailable
 
@@ -102,6 +102,7 @@ def connect(url: str, pool_size: int, profile: Profile) -> Engine:
         **(BORROWED if profile.is_borrowed else {}),
     )
     event.listen(engine, "connect", _json_as_bytes)
+    event.listen(engine, "handle_error", _give_up_harmed)
     return engine
 
 
@@ -109,8 +110,9 @@ def connect(url: str, pool_size: int, profile: Profile) -> Engine:
 def borrowed(engine: Engine) -> Iterator[PSYCOPG]:
     """A psycopg connection to the log, in autocommit, outside any transaction. Raises Unavailable and Conflict, not psycopg's.
 
-    Whatever ends the block early, an open transaction is rolled back. A connection that broke is replaced, together with all
-    idle ones: they are usually broken by the same restart.
+    Whatever ends the block early, an open transaction is rolled back. A connection that broke, or on which something went wrong
+    that is not the data's fault, is replaced, together with all idle ones: they are usually broken by the same restart, and hold
+    the same plans.
     """
     try:
         proxied = engine.raw_connection()
@@ -121,7 +123,9 @@ def borrowed(engine: Engine) -> Iterator[PSYCOPG]:
         yield raw
     except BaseException as error:
         try:
-            if not raw.closed and raw.info.transaction_status != TransactionStatus.IDLE:
+            if not is_unharmed(error):
+                raw.close()
+            elif not raw.closed and raw.info.transaction_status != TransactionStatus.IDLE:
                 raw.rollback()
         except psycopg.Error:
             raw.close()
@@ -136,9 +140,27 @@ def borrowed(engine: Engine) -> Iterator[PSYCOPG]:
 
 
 def fetch(engine: Engine, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
-    """All rows of one statement on a borrowed connection; JSON comes as the bytes it is."""
+    """All rows of one statement that only reads, on a borrowed connection; JSON comes as the bytes it is.
+
+    A connection that broke while it was idle, or holds a plan that no longer fits, is replaced once without a word.
+    """
+    try:
+        return _fetch(engine, statement, values)
+    except Unavailable as error:
+        if error.__cause__ is None or is_unharmed(error.__cause__):
+            raise
+        return _fetch(engine, statement, values)
+
+
+def _fetch(engine: Engine, statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
     with borrowed(engine) as connection:
         return connection.execute(statement, values, binary=True).fetchall()
+
+
+def _give_up_harmed(context: ExceptionContext) -> None:
+    """What SQLAlchemy raises is the same; the connection is replaced, and so are the idle ones, as in `borrowed`."""
+    if context.original_exception is not None and not is_unharmed(context.original_exception):
+        context.is_disconnect = True
 
 
 def _json_as_bytes(connection: PSYCOPG, _record: object) -> None:

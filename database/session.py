@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from twofold.database.errors import as_ours
@@ -78,7 +78,7 @@ def in_our_words(neighbour: Neighbour) -> Iterator[None]:
     """Raises Unavailable(neighbour) in a driver's stead. A key that is taken stays the driver's error."""
     try:
         yield
-    except (DBAPIError, PoolTimeout) as error:
+    except (DBAPIError, InvalidRequestError, PoolTimeout) as error:
         if isinstance(ours := as_ours(error, neighbour), Unavailable):
             raise ours from error
         raise

@@ -92,10 +92,10 @@ def _connected(url: str) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
     except DatabaseError as error:
-        if isinstance(ours := as_ours(error, Neighbour.LOG), Unavailable):
-            raise ours from error
         if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
             raise Misconfigured(f"TWOFOLD_DATABASE_URL: {url} is no SQLite database ({error.orig}); move it away") from error
+        if isinstance(ours := as_ours(error, Neighbour.LOG), Unavailable):
+            raise ours from error
         raise
     finally:
         engine.dispose()

@@ -28,7 +28,7 @@ from twofold.eventstore.records import (
     storable,
 )
 from twofold.kernel import codes
-from twofold.kernel.errors import Conflict, other_inline_views
+from twofold.kernel.errors import Conflict, Neighbour, Unavailable, other_inline_views
 from twofold.kernel.log import Appended, Decision, Recorded
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import InlineProjection
@@ -63,7 +63,7 @@ class PostgresEventStore:
                     start, recorded_at = _row(connection, sql.APPEND if plan.events else sql.NOTE, arrays)
         except Conflict as conflict:
             if str(conflict) == POSITION_TAKEN:
-                raise RuntimeError("the log's head is behind its events: deciding again would not mend it") from conflict
+                raise Unavailable(Neighbour.LOG, "its head is behind its events") from conflict
             raise
         return plan.appended(start, recorded_at)
 
@@ -97,7 +97,7 @@ def _row(connection: PSYCOPG, statement: str, parameters: Mapping[str, Any]) -> 
     row = connection.execute(statement, parameters, binary=True).fetchone()
     if row is None:
         _refuse_other_views(connection, parameters["inline_views"])
-    assert row is not None, "log_head has lost its row"
+        raise Unavailable(Neighbour.LOG, "its head has lost its row")
     return row
 
 

@@ -22,7 +22,8 @@ OURS = None
 SQLSTATES = {
     "08000": "no connection",
     "08006": "no connection",
-    "0A000": OURS,
+    "08P01": "no connection",
+    "0A000": "statement refused",
     "22001": OURS,
     "22003": OURS,
     "22P02": OURS,
@@ -31,32 +32,34 @@ SQLSTATES = {
     "23503": OURS,
     "23505": "conflict",
     "21000": "conflict",
-    "25001": OURS,
+    "25001": "statement refused",
     "25006": "read only",
-    "25P02": OURS,
+    "25P02": "statement refused",
     "25P03": "idle in transaction",
-    "28000": OURS,
-    "28P01": OURS,
-    "3D000": OURS,
+    "26000": "statement refused",
+    "28000": "statement refused",
+    "28P01": "statement refused",
+    "3D000": "statement refused",
     "40001": "rolled back",
     "40P01": "rolled back",
-    "42501": OURS,
-    "42601": OURS,
-    "42P01": OURS,
+    "42501": "statement refused",
+    "42601": "statement refused",
+    "42P01": "statement refused",
+    "42P05": "statement refused",
     "53000": "out of resources",
     "53100": "out of resources",
     "53200": "out of resources",
     "53300": "out of resources",
     "54000": OURS,
-    "55000": OURS,
+    "55000": "statement refused",
     "55P03": "lock not available",
     "57014": "statement timed out",
     "57P01": "shut down",
     "57P02": "shut down",
     "57P03": "shut down",
     "58030": "system error",
-    "P0001": OURS,
-    "XX000": OURS,
+    "P0001": "statement refused",
+    "XX000": "statement refused",
 }
 OVERLOADED = {"53200", "53300"}
 
@@ -76,12 +79,12 @@ SQLITE_CODES = {
     sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: OURS,
     sqlite3.SQLITE_CONSTRAINT_NOTNULL: OURS,
     sqlite3.SQLITE_CONSTRAINT_TRIGGER: OURS,
-    sqlite3.SQLITE_ERROR: OURS,
-    sqlite3.SQLITE_CORRUPT: OURS,
-    sqlite3.SQLITE_NOTADB: OURS,
+    sqlite3.SQLITE_ERROR: "statement refused",
+    sqlite3.SQLITE_CORRUPT: "statement refused",
+    sqlite3.SQLITE_NOTADB: "statement refused",
     sqlite3.SQLITE_MISMATCH: OURS,
     sqlite3.SQLITE_TOOBIG: OURS,
-    sqlite3.SQLITE_MISUSE: OURS,
+    sqlite3.SQLITE_MISUSE: "statement refused",
 }
 
 REDIS_REPLIES = {
@@ -97,13 +100,13 @@ REDIS_REPLIES = {
     "WRONGPASS invalid username-password pair": "no connection",
     "NOAUTH Authentication required.": "no connection",
     "ERR max number of clients reached": "no connection",
-    "BUSYGROUP Consumer Group name already exists": OURS,
-    "BUSYKEY Target key name already exists.": OURS,
+    "BUSYGROUP Consumer Group name already exists": "refused",
+    "BUSYKEY Target key name already exists.": "refused",
     "ERR unknown command": OURS,
-    "EXECABORT Transaction discarded": OURS,
-    "NOPERM this user has no permissions": OURS,
-    "NOSCRIPT No matching script.": OURS,
-    "WRONGTYPE Operation against a key holding the wrong kind of value": OURS,
+    "EXECABORT Transaction discarded": "refused",
+    "NOPERM this user has no permissions": "refused",
+    "NOSCRIPT No matching script.": "refused",
+    "WRONGTYPE Operation against a key holding the wrong kind of value": "refused",
 }
 REDIS_TYPES = {
     redis.ConnectionError("refused"): "no connection",
@@ -145,7 +148,7 @@ def meaning(found: Exception | None, neighbour: Neighbour) -> str | None:
     return None if found is None else "conflict"
 
 
-def raised_as(error: DBAPIError | sqlalchemy.exc.TimeoutError) -> Exception:
+def raised_as(error: sqlalchemy.exc.SQLAlchemyError) -> Exception:
     """What comes out where rows are read and written."""
     with pytest.raises(Exception) as caught, session.in_our_words(Neighbour.ROWS):
         raise error
@@ -182,7 +185,9 @@ def test_each_result_code_of_sqlite_means_the_same_to_log_and_rows(code: int, ex
         (psycopg.InterfaceError("the connection is closed"), "no connection"),
         (psycopg.ProgrammingError("the query has 2 placeholders but 1 parameters were passed"), OURS),
         (psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"), OURS),
-        (psycopg.NotSupportedError("no"), OURS),
+        (psycopg.NotSupportedError("no"), "no connection"),
+        (psycopg.InternalError("out of step"), "no connection"),
+        (sqlalchemy.exc.PendingRollbackError("an invalid transaction"), "no connection"),
         (sqlite3.ProgrammingError("Cannot operate on a closed database."), OURS),
         (wrapped(psycopg.DataError("whatever it was"), is_lost=True), "no connection"),
         (sqlalchemy.exc.TimeoutError("QueuePool limit of size 4 overflow 0 reached"), "no free connection"),
@@ -197,7 +202,7 @@ def test_each_class_of_errors_without_a_code_means_the_same_to_log_and_rows(erro
     assert meaning(errors.as_ours(error, Neighbour.ROWS), Neighbour.ROWS) == expected
     if isinstance(error, psycopg.Error | sqlite3.Error):
         assert meaning(errors.as_ours(wrapped(error), Neighbour.ROWS), Neighbour.ROWS) == expected
-    if isinstance(error, DBAPIError | sqlalchemy.exc.TimeoutError):
+    if isinstance(error, DBAPIError | sqlalchemy.exc.TimeoutError | sqlalchemy.exc.InvalidRequestError):
         assert isinstance(raised_as(error), Unavailable) == (expected is not OURS)
 
 

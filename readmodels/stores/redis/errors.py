@@ -1,4 +1,5 @@
-"""What an error of Redis means: Unavailable where waiting helps; anything else is a bug or poisoned data."""
+"""What an error of Redis means: poisoned data, or a bug, where it says that it can do nothing with what it was given; anything
+else is Unavailable, and waited for."""
 
 from __future__ import annotations
 
@@ -30,6 +31,12 @@ TRANSIENT_REPLIES = {
 }
 """Reasons by a reply's first word: these pass by themselves, or once somebody has given the server what it lacks."""
 
+REFUSED = "refused"
+"""The reason of every other word: rights, another's key, a script that is gone. None of it is the rows' fault."""
+
+BLAMES_DATA = "ERR"
+"""The first word of a reply to what cannot be done with these arguments, be it their size."""
+
 OVERLOAD_REASONS = ("busy", "no free connection")
 
 
@@ -38,7 +45,8 @@ def as_ours(error: redis.RedisError) -> Unavailable | None:
     reason = next((reason for error_type, reason in TRANSIENT_TYPES.items() if isinstance(error, error_type)), None)
     if reason is None and isinstance(error, redis.ResponseError):
         # The client takes the first word off the replies that it knows, and leaves it on the others.
-        reason = TRANSIENT_REPLIES.get(error.status_code or str(error).partition(" ")[0])
+        word = error.status_code or str(error).partition(" ")[0]
+        reason = TRANSIENT_REPLIES.get(word, REFUSED if word.isupper() and word != BLAMES_DATA else None)
     if reason is None:
         return None
     return Unavailable(Neighbour.REDIS, reason, detail=str(error), is_overload=reason in OVERLOAD_REASONS)
