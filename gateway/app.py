@@ -77,7 +77,9 @@ def application(ports: GatewayPorts) -> web.Application:
     mint = Mint(ports.domain, ports.codec, ports.clock)
     admission = Admission(ports.codec, ports.queue, ports.inbox, ports.history, board, threads)
     lag = LagReports(ports.domain, ports.history, ports.rows, ports.parked_keys, ports.clock, threads, progress)
-    reads = ConsistentReads(ports.rows, ports.parked_keys, board, progress, threads)
+    of_store = {(view.sync, view.store): Threads() for view in ports.domain.views.values()}
+    of_view = {name: of_store[view.sync, view.store] for name, view in ports.domain.views.items()}
+    reads = ConsistentReads(ports.rows, ports.parked_keys, board, progress, of_view)
     live = LiveAnswers(reads, progress, streams)
     routes: list[Route] = []
     pages = Pages(ports.domain, lambda: routes, ports.bus_description, ports.describe)
@@ -108,7 +110,8 @@ def application(ports: GatewayPorts) -> web.Application:
         for stop in stops:
             stop()
         refusals.close()
-        threads.close()
+        for pool in (threads, *of_store.values()):
+            pool.close()
 
     async def close_streams(app: web.Application) -> None:
         streams.close()

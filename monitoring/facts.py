@@ -57,7 +57,7 @@ class Facts(Collector):
     def _read(self) -> list[Metric]:
         lag = read_lag(self._history, self._rows, self._parked_lines, self._names, self._clock)
         parked = Counter(key.slice.view for key in self._parked_lines.parked())
-        views = lag.views.items()
+        views = [(name, view) for name, view in lag.views.items() if view.state != "away"]
         return [
             _by("lane", "twofold_lane_depth", "Messages waiting on a lane; dead: the dead letters.", self._depths()),
             _by("room", "twofold_members", "Live members of a room.", self._leases.members()),

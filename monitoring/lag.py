@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -15,7 +16,8 @@ LIVE_SECONDS_MAX = 1.0
 class ViewLag(msgspec.Struct, frozen=True):
     """One view: the lowest checkpoint of its slices, and its distance from the head in events and in seconds.
 
-    `state` is "live", "behind", or "parked" when keys of it wait behind a poison event.
+    `state` is "live", "behind", "parked" when keys of it wait behind a poison event, or "away" while its store does not
+    answer: then the position is the last one known.
     """
 
     position: int
@@ -29,14 +31,24 @@ class Lag(msgspec.Struct, frozen=True):
     views: Mapping[str, ViewLag]
 
 
-def read_lag(history: History, rows: Rows, parked_lines: ParkedLines, names: Iterable[str], clock: Clock) -> Lag:
-    """The lag of every view. A slice that never moved stands at 0. The head is read last, so lag is never negative."""
+def read_lag(
+    history: History,
+    rows: Rows,
+    parked_lines: ParkedLines,
+    names: Iterable[str],
+    clock: Clock,
+    known: Mapping[str, int] = MappingProxyType({}),
+) -> Lag:
+    """The lag of every view. A slice that never moved stands at 0. The head is read last, so lag is never negative.
+
+    `known` are positions from before, for views whose store is away.
+    """
     lowest: dict[str, int] = {}
     for slice_id, position in rows.positions().items():
         lowest[slice_id.view] = min(position, lowest.get(slice_id.view, position))
     parked = {key.slice.view for key in parked_lines.parked()}
     head, _ = history.head()
-    positions = {name: min(lowest.get(name, 0), head) for name in names}
+    positions = {name: min(lowest.get(name, known.get(name, 0)), head) for name in names}
     oldest = history.recorded_at({position + 1 for position in positions.values() if position < head})
     now = clock.now()
 
@@ -44,6 +56,8 @@ def read_lag(history: History, rows: Rows, parked_lines: ParkedLines, names: Ite
         unseen_since = oldest.get(position + 1)
         seconds = max(0.0, (now - unseen_since).total_seconds()) if unseen_since else 0.0
         state = "parked" if name in parked else "live" if seconds <= LIVE_SECONDS_MAX else "behind"
+        if name not in lowest:
+            state = "away"
         return ViewLag(position, head - position, round(seconds, 6), state)
 
     return Lag(head, {name: lag_of(name, position) for name, position in positions.items()})

@@ -23,7 +23,7 @@ from twofold.bus.dispatch.broker import LaneBroker
 from twofold.bus.outbox import Outbox
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
-from twofold.kernel.errors import Misconfigured
+from twofold.kernel.errors import Misconfigured, Unavailable
 from twofold.kernel.ports import Bell, Clock, InlineProjection, Leases, Log, Outcomes, ViewStore
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
@@ -51,23 +51,36 @@ class Deployment(ABC):
         self.codec = Codec(domain)
         self.clock: Clock = SystemClock()
         self._closing = closing
-        self._generations: dict[str, Generation] = {}
 
     def make_tables(self) -> None:
         """Bring the log's tables up to date, and make what the views need. Whoever else opens a store finds it, or refuses."""
         twofold.eventstore.migrate.migrate(log_url(self.settings))
         _ = self.events  # embedded, this holds the folder for us alone, before anything else in it is written
         self.make_inline_tables()
+        away: dict[int, Unavailable] = {}
+        unmade = []
         for view in self.domain.views.values():
-            self._store_of(view).make(view, self.settings.slices)
+            store = self._store_of(view)
+            try:
+                if id(store) not in away:
+                    store.make(view, self.settings.slices)
+                    continue
+            except Unavailable as error:
+                away[id(store)] = error
+            unmade.append(view.name)
+        if away:
+            why = "; ".join(str(error) for error in away.values())
+            raise Misconfigured(f"{why}; rows of {', '.join(unmade)} were not made: run `twofold migrate` again when it answers")
 
     @cached_property
     def rows(self) -> ViewStore:
-        """Every view's rows, to be looked at."""
-        return self._stores_of(self.domain.views.values())
+        """Every view's rows, to be looked at. A store that is away now is asked again when its views are asked for."""
+        rows = self._stores_of(self.domain.views.values())
+        rows.attach_all()
+        return rows
 
     @cached_property
-    def projection(self) -> ViewStore:
+    def projection(self) -> RoutedViewStore:
         """The rows that a projector folds."""
         return self._stores_of(self.followed)
 
@@ -76,11 +89,17 @@ class Deployment(ABC):
         """The views that follow the log."""
         return [view for view in self.domain.views.values() if view.sync == "async"]
 
-    def generation(self, view: AnyView) -> Generation:
-        """The view's live generation. Its store knows the view from now on."""
-        if view.name not in self._generations:
-            self._generations[view.name] = self._store_of(view).attach(view)
-        return self._generations[view.name]
+    def foldable(self) -> list[Generation]:
+        """The followed views' generations, as far as their stores answer now. Raises Misconfigured where rows have not been made,
+        or would not be kept."""
+        found = self.projection.attach_all()
+        in_redis = [one for one in found if self._is_in_redis(self.domain.views[one.view])]
+        if in_redis:
+            try:
+                twofold.readmodels.stores.redis.refuse_eviction(self.settings.redis_url)
+            except Unavailable:
+                return [one for one in found if one not in in_redis]
+        return found
 
     @property
     @abstractmethod
@@ -119,15 +138,18 @@ class Deployment(ABC):
     def depths(self) -> Mapping[str, int]:
         """Messages that wait, by lane; "dead" for the dead letters where there are any."""
 
-    def _stores_of(self, views: Collection[AnyView]) -> ViewStore:
-        for view in views:
-            self.generation(view)
-        return RoutedViewStore({view.name: self._store_of(view) for view in views})
+    def _stores_of(self, views: Collection[AnyView]) -> RoutedViewStore:
+        stores = RoutedViewStore({view.name: self._store_of(view) for view in views}, views)
+        self._closing.callback(stores.close)
+        return stores
 
     def _store_of(self, view: AnyView) -> ViewStore:
         if view.sync == "inline":
             return self._beside_the_log
-        return self._redis if view.store == "redis" and self.settings.redis_url else self._sql
+        return self._redis if self._is_in_redis(view) else self._sql
+
+    def _is_in_redis(self, view: AnyView) -> bool:
+        return view.store == "redis" and bool(self.settings.redis_url)
 
     @cached_property
     def _sql(self) -> SqlViewStore:

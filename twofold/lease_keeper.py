@@ -33,13 +33,14 @@ def new_member() -> str:
 
 
 class LeaseKeeper:
-    """Renews until closed. `on_held(resources)` is called whenever the set changes, by one thread at a time."""
+    """Renews until closed. `resources` says what the room wants now; `on_held(resources)` is called whenever what it holds
+    changes, by one thread at a time."""
 
     def __init__(
         self,
         leases: Leases,
         room: str,
-        resources: Sequence[str],
+        resources: Callable[[], Sequence[str]],
         term_seconds: float,
         on_held: Callable[[frozenset[str]], None],
     ) -> None:
@@ -76,7 +77,7 @@ class LeaseKeeper:
         while not self._stop.is_set():
             asked_at = time.monotonic()
             try:
-                held = self._leases.renew(self._room, self._member, self._resources, self._term_seconds)
+                held = self._leases.renew(self._room, self._member, self._resources(), self._term_seconds)
                 self._hold(frozenset(held), asked_at + self._term_seconds)
                 self._note("slower than a term" if time.monotonic() - asked_at > self._term_seconds else None)
             except Exception as error:
@@ -99,7 +100,7 @@ class LeaseKeeper:
                 held = self._held and frozenset()
             if held is None or held == self._held:
                 return
-            self._log.info("holds", count=len(held), of=len(self._resources))
+            self._log.info("holds", count=len(held), of=len(self._resources()))
             self._on_held(held)
             self._held = held
 

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from threading import Event, Thread
 
 import structlog
@@ -21,6 +21,7 @@ import twofold.bus.dispatch.broker
 from twofold import VERSION
 from twofold.bus.description import describe
 from twofold.deployment import Deployment
+from twofold.foldable import FoldableSlices
 from twofold.gateway.app import GatewayPorts, application, serve
 from twofold.kernel.errors import Misconfigured
 from twofold.lease_keeper import LeaseKeeper
@@ -147,7 +148,7 @@ def _working(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
     lanes = [str(lane) for lane in range(deployment.settings.lanes)]
     worker = twofold.bus.dispatch.broker.start_worker(broker, deployment.settings.worker_threads)
     try:
-        with _member(deployment, "workers", lanes, lambda held: broker.hold({int(lane) for lane in held})):
+        with _member(deployment, "workers", lambda: lanes, lambda held: broker.hold({int(lane) for lane in held})):
             yield
     finally:
         worker.stop(timeout=int(DRAIN_SECONDS * 1000))
@@ -157,17 +158,18 @@ def _working(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
 @contextmanager
 def _projecting(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
     """One thread for each kind of store folds the slices this process holds."""
-    views = deployment.followed
     projection = observe_projection(deployment.projection, metrics)
-    projector = Projector(deployment.events, projection, views, deployment.codec, deployment.bell)
-    slices = {str(slice_id): slice_id for view in views for slice_id in deployment.generation(view).slice_ids()}
+    projector = Projector(deployment.events, projection, deployment.followed, deployment.codec, deployment.bell)
+    slices = FoldableSlices(deployment)
+    slices.look()
     stop = Event()
     thread = Thread(target=projector.run, args=(stop,), name="projector")
 
     def hold(held: frozenset[str]) -> None:
-        projector.hold({slices[name] for name in held})
+        projector.hold({slices.by_name[name] for name in held})
 
-    with _member(deployment, "readmodels", sorted(slices), hold):
+    with _member(deployment, "readmodels", slices.names, hold), closing(slices):
+        slices.start()
         thread.start()
         try:
             yield
@@ -194,7 +196,7 @@ def _settle() -> None:
 def _member(
     deployment: Deployment,
     room: str,
-    resources: Sequence[str] = (),
+    resources: Callable[[], Sequence[str]] = list,
     on_held: Callable[[frozenset[str]], None] = lambda held: None,
 ) -> Iterator[None]:
     """Count this process among the living of its room, and keep its share of the room's resources."""

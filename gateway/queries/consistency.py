@@ -11,7 +11,7 @@ for a tick; a hint that says "there" causes one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from twofold.gateway.commands.outcomes import OutcomeBoard
@@ -41,7 +41,10 @@ class ViewReading(NamedTuple, Generic[AnswerT]):
 class ConsistentReads:
     """Lives on the event loop."""
 
-    def __init__(self, rows: Rows, lines: ParkedLines, board: OutcomeBoard, progress: ProgressBoard, threads: Threads) -> None:
+    def __init__(
+        self, rows: Rows, lines: ParkedLines, board: OutcomeBoard, progress: ProgressBoard, threads: Mapping[str, Threads]
+    ) -> None:
+        """`threads` by the view they are for: reads of a store that hangs must not keep those of another from running."""
         self._rows = rows
         self._lines = lines
         self._board = board
@@ -68,7 +71,7 @@ class ConsistentReads:
         """A page of rows; the slowest slice of the view must have reached the token."""
 
         async def read() -> RowPage:
-            return await self._threads.run(lambda: self._rows.find(view.name, query))
+            return await self._threads[view.name].run(lambda: self._rows.find(view.name, query))
 
         if token is None:
             return ViewReading(await read(), None, True)
@@ -122,7 +125,7 @@ class ConsistentReads:
     async def _is_in_line(self, view: AnyView, answer: Found | RowPage, token: Token, required: int) -> bool:
         """Whether an event that this token stands for, or one before it, waits in a line and so is not in these rows."""
         if isinstance(answer, RowPage):
-            parked = await self._threads.run(lambda: self._lines.parked(view.name))
+            parked = await self._threads[view.name].run(lambda: self._lines.parked(view.name))
             return any(line.position <= required for line in parked)
         if answer.parked is not None and answer.parked <= required:
             return True
@@ -131,15 +134,15 @@ class ConsistentReads:
         outcome = self._board.outcome(token.command_id) if token.command_id is not None else None
         if outcome is not None:
             line = stream_key(outcome.stream)
-            waiting = await self._threads.run(lambda: self._lines.waiting(answer.slice, line, 1))
+            waiting = await self._threads[view.name].run(lambda: self._lines.waiting(answer.slice, line, 1))
             return bool(waiting) and waiting[0] <= required
-        parked = await self._threads.run(lambda: self._lines.parked(view.name))
+        parked = await self._threads[view.name].run(lambda: self._lines.parked(view.name))
         return any(is_stream_key(line.key) and line.slice == answer.slice and line.position <= required for line in parked)
 
     def _loader(self, name: str) -> BatchLoader[str, Found]:
         loader = self._loaders.get(name)
         if loader is None:
-            loader = BatchLoader(self._threads, lambda keys: dict(zip(keys, self._rows.get(name, keys), strict=True)))
+            loader = BatchLoader(self._threads[name], lambda keys: dict(zip(keys, self._rows.get(name, keys), strict=True)))
             self._loaders[name] = loader
         return loader
 

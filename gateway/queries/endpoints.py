@@ -145,8 +145,12 @@ class ViewEndpoints:
             return response
         except Exception as error:
             problem = problem_of(error)
-            status = problem.status if problem else 500
-            raise
+            if problem is None:
+                raise
+            status = problem.status
+            if isinstance(error, Unavailable):
+                problem.members["view"] = view.name
+            raise problem from error
         finally:
             self._observe_query(view.name, status, time.perf_counter() - started)
 

@@ -144,14 +144,15 @@ class LagReports:
 
     async def _read(self) -> Report:
         read_at = asyncio.get_running_loop().time()
-        report = await self._threads.run(lambda: self._read_blocking(read_at))
+        known = {name: view.position for name, view in self._last.lag.views.items()} if self._last else {}
+        report = await self._threads.run(lambda: self._read_blocking(read_at, known))
         self._progress.learn_positions(report.positions)
         self._progress.hear_ring(report.lag.head)
         self._last = report
         return report
 
-    def _read_blocking(self, read_at: float) -> Report:
-        lag = read_lag(self._history, self._rows, self._parked, self._domain.views, self._clock)
+    def _read_blocking(self, read_at: float, known: Mapping[str, int]) -> Report:
+        lag = read_lag(self._history, self._rows, self._parked, self._domain.views, self._clock, known)
         parked = {(key.slice.view, key.key): key for key in self._parked.parked()}
         return Report(lag, self._rows.positions(), parked, read_at)
 

@@ -1,70 +1,149 @@
-"""Many view stores behind one port: each view's questions and commits go to the store it lives in."""
+"""Several stores behind one port: each view's questions and commits go to the store it lives in.
+
+A store that is away touches its own views only. A view is attached when it is first asked for, so a room starts with the stores
+that are there; a question about all views asks every store at the same time, and goes without those that do not answer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooLate
+from typing import Any, TypeVar
 
+from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 from twofold.kernel.ports import ViewStore
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 
+ANSWER_SECONDS_MAX = 1.0
+"""How long a question about all views waits for one of several stores. The store is left out until that answer has come."""
+THREADS = 2
+"""For each store, that such questions may wait on."""
+
+AnswerT = TypeVar("AnswerT")
+
 
 class RoutedViewStore:
-    """Sends each view to its store. A question about all views asks every store, and fails when one does not answer."""
+    """Sends each view to its store."""
 
-    def __init__(self, stores: Mapping[str, ViewStore]) -> None:
-        """`stores` has the store of every view, by the view's name; a store may stand behind several views."""
+    def __init__(self, stores: Mapping[str, ViewStore], unattached: Iterable[AnyView] = ()) -> None:
+        """`stores` has the store of every view, by the view's name; a store may stand behind several views. `unattached` are
+        views that their stores have not been asked for yet."""
         self._stores = dict(stores)
-        behind = self._asked(None)
+        self._unattached = {view.name: view for view in unattached}
+        self._generations: dict[str, Generation] = {}
+        self._behind = list({id(store): store for store in self._stores.values()}.values())
+        self._pools = {id(store): ThreadPoolExecutor(THREADS, thread_name_prefix="every-store") for store in self._behind}
+        self._late: dict[int, Future[Any]] = {}
         self.promises = Promises(
-            is_atomic=all(store.promises.is_atomic for store in behind),
-            commits_views_together=all(store.promises.commits_views_together for store in behind) and len(behind) <= 1,
+            is_atomic=all(store.promises.is_atomic for store in self._behind),
+            commits_views_together=all(store.promises.commits_views_together for store in self._behind)
+            and len(self._behind) <= 1,
         )
 
     def make(self, view: AnyView, slices: int) -> Generation:
-        return self._stores[view.name].make(view, slices)
+        return self._known(self._stores[view.name].make(view, slices))
 
     def attach(self, view: AnyView) -> Generation:
-        return self._stores[view.name].attach(view)
+        return self._known(self._stores[view.name].attach(view))
+
+    def attach_all(self) -> list[Generation]:
+        """Attach what has not been, as far as its stores answer. The generations known so far. Raises Misconfigured."""
+        away: set[int] = set()
+        for view in list(self._unattached.values()):
+            if id(self._stores[view.name]) in away:
+                continue
+            try:
+                self.attach(view)
+            except Unavailable:
+                away.add(id(self._stores[view.name]))
+        return list(self._generations.values())
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
-        found: dict[SliceId, int] = {}
-        for store in self._asked(view):
-            found |= store.positions(view)
-        return found
+        if view is not None:
+            return self._of(view).positions(view)
+        return {slice_id: at for found in self._of_all(lambda store: store.positions()) for slice_id, at in found.items()}
 
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
-        return self._stores[view].load(view, keys)
+        return self._of(view).load(view, keys)
 
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         """One transaction in each store concerned; those before one that fails stay committed."""
         moved: set[SliceId] = set()
-        for store in {id(one): one for one in (self._stores[advance.slice.view] for advance in advances)}.values():
+        for store in {id(one): one for one in (self._of(advance.slice.view) for advance in advances)}.values():
             moved |= store.commit([advance for advance in advances if self._stores[advance.slice.view] is store])
         return moved
 
     def drain(self, drain: Drain) -> bool:
-        return self._stores[drain.slice.view].drain(drain)
+        return self._of(drain.slice.view).drain(drain)
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
-        return self._stores[view].get(view, keys)
+        return self._of(view).get(view, keys)
 
     def find(self, view: str, query: Query) -> RowPage:
-        return self._stores[view].find(view, query)
+        return self._of(view).find(view, query)
 
     def parked(self, view: str | None = None) -> list[ParkedKey]:
-        return [parked for store in self._asked(view) for parked in store.parked(view)]
+        if view is not None:
+            return self._of(view).parked(view)
+        return [parked for found in self._of_all(lambda store: store.parked()) for parked in found]
 
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
-        return self._stores[slice_id.view].waiting(slice_id, key, limit)
+        return self._of(slice_id.view).waiting(slice_id, key, limit)
 
     def request_retry(self, view: str, key: str) -> bool:
-        return self._stores[view].request_retry(view, key)
+        return self._of(view).request_retry(view, key)
 
     def discard(self, view: str, key: str) -> bool:
-        return self._stores[view].discard(view, key)
+        return self._of(view).discard(view, key)
 
-    def _asked(self, view: str | None) -> list[ViewStore]:
+    def close(self) -> None:
+        """Let go of the threads; the stores are their openers' to close."""
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _known(self, generation: Generation) -> Generation:
+        self._generations[generation.view] = generation
+        self._unattached.pop(generation.view, None)
+        return generation
+
+    def _of(self, name: str) -> ViewStore:
+        """The store of a view, which knows the view from now on."""
+        store = self._stores[name]
+        view = self._unattached.get(name)
         if view is not None:
-            return [self._stores[view]]
-        return list({id(store): store for store in self._stores.values()}.values())
+            try:
+                self.attach(view)
+            except Misconfigured as error:  # a room is refused by it only while it starts
+                raise Unavailable(Neighbour.ROWS, "rows have not been made", detail=str(error)) from error
+        return store
+
+    def _of_all(self, ask: Callable[[ViewStore], AnswerT]) -> list[AnswerT]:
+        """What the stores say that answer in time. Raises what failed when none does."""
+        if len(self._behind) == 1:
+            return [self._asked(self._behind[0], ask)]
+        asked = [(store, self._pools[id(store)].submit(self._asked, store, ask)) for store in self._answering()]
+        answers: list[AnswerT] = []
+        failed: Exception = Unavailable(Neighbour.ROWS)
+        for store, future in asked:
+            try:
+                answers.append(future.result(ANSWER_SECONDS_MAX))
+            except TooLate:
+                if not future.cancel():
+                    self._late[id(store)] = future
+            except Unavailable as error:
+                failed = error
+        if not answers:
+            raise failed
+        return answers
+
+    def _answering(self) -> list[ViewStore]:
+        """The stores without those that still owe an answer which came too late."""
+        self._late = {store: future for store, future in self._late.items() if not future.done()}
+        return [store for store in self._behind if id(store) not in self._late]
+
+    def _asked(self, store: ViewStore, ask: Callable[[ViewStore], AnswerT]) -> AnswerT:
+        for name in [name for name in self._unattached if self._stores[name] is store]:
+            self._of(name)
+        return ask(store)

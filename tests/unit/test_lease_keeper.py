@@ -48,7 +48,7 @@ class Room:
 
 @contextmanager
 def kept(leases: MemoryLeases, room: Room) -> Iterator[LeaseKeeper]:
-    keeper = LeaseKeeper(leases, "workers", LANES, TERM_SECONDS, room.hold)
+    keeper = LeaseKeeper(leases, "workers", lambda: LANES, TERM_SECONDS, room.hold)
     keeper.start()
     try:
         yield keeper

@@ -6,6 +6,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from twofold.kernel.errors import Misconfigured
 from twofold.readmodels.stores.redis.errors import in_our_words
 from twofold.readmodels.stores.redis.store import RedisViewStore
 
@@ -31,7 +32,9 @@ def connect(url: str, prefix: str, slices: int) -> RedisViewStore:
     return RedisViewStore(client_of(url), prefix, slices)
 
 
-def eviction_policy(url: str) -> str:
-    """What the server does when its memory is full; anything but "noeviction" makes rows vanish. Raises Unavailable."""
+def refuse_eviction(url: str) -> None:
+    """Raises Misconfigured for a server that makes rows vanish when its memory is full; Unavailable."""
     with in_our_words(), client_of(url) as client:
-        return str(client.info("memory")["maxmemory_policy"])
+        policy = str(client.info("memory")["maxmemory_policy"])
+    if policy != "noeviction":
+        raise Misconfigured(f"TWOFOLD_REDIS_URL: maxmemory-policy is {policy}: rows would vanish; set it to noeviction")
