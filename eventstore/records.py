@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from twofold.kernel.codes import KEY_REUSED
 from twofold.kernel.envelope import Envelope
-from twofold.kernel.log import Appended, Decision, Meta, NewEvent, ParkedCommand, Recorded
+from twofold.kernel.errors import Conflict
+from twofold.kernel.log import Appended, Decision, LastEvent, Meta, NewEvent, ParkedCommand, Recorded
 from twofold.kernel.outcome import Outcome
 
 BIGINT_MAX = 2**63 - 1
@@ -25,6 +26,13 @@ OUTCOME_COLUMNS = (
 )
 PARKED_COLUMNS = "id, envelope, reason, error, parked_at"
 
+GAP = "gap"
+"""What a Conflict says when a version does not follow the one before it."""
+
+LOST = "lost"
+"""What it says when the last event that was known of a stream is not in the log."""
+NOTHING_KNOWN = LastEvent(0, "", datetime(1970, 1, 1, tzinfo=UTC))
+
 encode_json = msgspec.json.Encoder().encode
 decode_meta = msgspec.json.Decoder(Meta).decode
 """Called where rows are read, event by event: these are compiled functions, and nothing of ours stands between."""
@@ -36,17 +44,19 @@ _decode_details = msgspec.json.Decoder(dict[str, Any]).decode
 class PlannedAppend:
     """What one append writes, worked out before any lock is taken: which rows, and each one's offset from the log's head.
 
-    `offsets`: for each decision, how many of `events` have been written once its own are. So one without events has the
-    position of the last event before it, which is never past what it saw.
+    `first_versions`: by stream, that of its first event here. `offsets`: for each decision, how many of `events` have been
+    written once its own are. So one without events has the position of the last event before it, which is never past what it saw.
     """
 
     def __init__(self, decisions: Sequence[Decision]) -> None:
         self.decisions = decisions
         self.events: list[NewEvent] = []
         self.offsets: list[int] = []
+        self.first_versions: dict[str, int] = {}
         for decision in decisions:
             self.events += decision.events
             self.offsets.append(len(self.events))
+        self._refuse_gaps()
         self.noted = [
             (d, offset)
             for d, offset in zip(decisions, self.offsets, strict=True)
@@ -55,6 +65,10 @@ class PlannedAppend:
         """What gets a row in the inbox."""
         self.parked = [decision for decision in decisions if decision.status == "parked"]
         self.retried = [decision for decision, _ in self.noted if decision.envelope.attempt > 1]
+
+    def preceding(self) -> dict[str, int]:
+        """By stream, the version that the log must hold, because the next one is the first here; no entry for a new stream."""
+        return {stream: version - 1 for stream, version in self.first_versions.items() if version > 1}
 
     def settled(self) -> list[tuple[str, str]]:
         """Command id and fingerprint of retried commands that need not stay parked."""
@@ -72,6 +86,16 @@ class PlannedAppend:
             _outcome(decision, start + offset, recorded_at) for decision, offset in zip(self.decisions, self.offsets, strict=True)
         )
         return Appended(outcomes, start + len(self.events), recorded_at)
+
+    def _refuse_gaps(self) -> None:
+        """Within the batch each event of a stream follows the one before it. Raises Conflict."""
+        following: dict[str, int] = {}
+        for event in self.events:
+            version = event.version
+            if following.setdefault(event.stream, version) != version:
+                raise Conflict(GAP)
+            following[event.stream] = version + 1
+            self.first_versions.setdefault(event.stream, version)
 
 
 def events_json(decision: Decision) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -39,6 +40,17 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     type: str
     data: bytes
     meta: Meta
+    recorded_at: datetime
+
+
+class LastEvent(NamedTuple):
+    """The last event of a stream, as somebody knows it: its version, and what tells it from another that has taken its place.
+
+    A log that is another one now (a replica that had lost the tail, a backup) writes these versions again, later and for other
+    commands, or for the same ones, later."""
+
+    version: int
+    command_id: str
     recorded_at: datetime
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Unavailable
-from twofold.kernel.log import Appended, Decision, NewEvent, Page, ParkedCommand, Recorded
+from twofold.kernel.log import Appended, Decision, LastEvent, NewEvent, Page, ParkedCommand, Recorded
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Progress, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
@@ -37,16 +37,16 @@ class Inbox(Protocol):
 class EventStore(Inbox, Protocol):
     """What workers ask of the log: look up, read, append."""
 
-    def read(self, after: Mapping[str, int]) -> dict[str, list[Recorded]]:
-        """Of many streams at once, the events after a version each (0: all), in version order. No entry when none."""
+    def read(self, after: Mapping[str, LastEvent | None]) -> dict[str, list[Recorded]]:
+        """Of many streams at once, the events after the last one known of each (None: all), in version order. No entry when none.
+        Raises Conflict when one that is known is not in the log: it is another log, or lost its tail. Forget it, read anew."""
 
     def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
         """Commit a batch, whole or not at all: events at gapless positions in the order given, outcomes, parked, inline rows.
 
-        Raises Conflict when a version is taken or a command has an outcome already (other than an older, parked attempt's, which
-        is replaced). A connection cut during COMMIT raises Unavailable: what happened is in the inbox. So do events that come
-        without exactly the inline views that there are: other workers know them. Data that cannot be stored, and what `inline`
-        raises, comes as it is: a bug of one of the commands, and nothing was committed."""
+        Raises Conflict when a version does not follow its stream's last, or a command has an outcome (unless of an older, parked
+        attempt); Unavailable for a connection cut during COMMIT (the inbox knows what happened) and for events that lack an
+        inline view, or have one too many. Anything else is a bug of a command, and nothing is committed."""
 
 
 class LogPages(Protocol):

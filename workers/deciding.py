@@ -15,7 +15,7 @@ from twofold.kernel.decider import AnyDecider
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Malformed, Rejected
-from twofold.kernel.log import Decision, Meta, NewEvent, Recorded
+from twofold.kernel.log import Decision, LastEvent, Meta, NewEvent, Recorded
 from twofold.workers.states import Folded
 
 
@@ -57,11 +57,13 @@ class UnitOfWork:
         """The stream's state, brought up to what was read from the log."""
         folded = self.folded.get(stream, Folded(0, decider.initial, 0))
         if stream not in self._caught_up:
-            version, state, size_bytes = folded
-            for event in self._recorded.get(stream, ()):
+            version, state, size_bytes, last = folded
+            for event in (recorded := self._recorded.get(stream, ())):
                 version, state = event.version, decider.evolve(state, self._codec.event(event))
                 size_bytes += len(event.data)
-            folded = self.folded[stream] = Folded(version, state, size_bytes)
+            if recorded:
+                last = LastEvent(version, recorded[-1].meta.command_id, recorded[-1].recorded_at)
+            folded = self.folded[stream] = Folded(version, state, size_bytes, last)
             self._caught_up.add(stream)
         return folded
 
@@ -76,7 +78,7 @@ def _extend(
     decider: AnyDecider, envelope: Envelope, before: Folded, events: Sequence[object]
 ) -> tuple[Folded, tuple[NewEvent, ...]]:
     """The state after these events, and the events as they are stored. One that cannot be folded is a bug now, not later."""
-    version, state, size_bytes = before
+    version, state, size_bytes, last = before
     new = []
     for event in events:
         if not isinstance(event, decider.events):
@@ -93,7 +95,7 @@ def _extend(
             schema_version=schema_version,
         )
         new.append(NewEvent(envelope.stream, version, tag, data, meta))
-    return Folded(version, state, size_bytes), tuple(new)
+    return Folded(version, state, size_bytes, None if new else last), tuple(new)
 
 
 def _parked(envelope: Envelope, version: int, code: str, error: str) -> Decision:

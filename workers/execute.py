@@ -1,8 +1,9 @@
 """Execute a batch of commands: look up, read, decide, append; then tell.
 
     envelopes ─> inbox: decided already? ─> streams: read what is new ─> decide in order ─> append (one transaction)
-                      │ yes                                                  ▲    │ Conflict: somebody else was here
-                      └──> its first outcome                                 └────┘ (at most CONFLICTS_MAX times)
+                      │ yes                                                  ▲    │ Conflict: somebody else was here,
+                      └──> its first outcome                                 └────┘ or the log is not what it was
+                                                                           (at most CONFLICTS_MAX times)
 
 When `execute` returns, every command has its one permanent outcome. When it raises, nothing of the batch is known to have
 happened and it may be executed again, by anybody: the inbox and the version check make the second time harmless.
@@ -20,7 +21,7 @@ from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Conflict, Neighbour, Unavailable
-from twofold.kernel.log import Decision
+from twofold.kernel.log import Decision, LastEvent
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Bell, EventStore, InlineProjection, Outcomes
 from twofold.workers.deciding import UnitOfWork
@@ -68,7 +69,7 @@ class Executor:
             if len(envelopes) > 1:
                 return [outcome for envelope in envelopes for outcome in self._decide_isolated([envelope])]
             self._log.exception("cannot append, so parked", command_id=envelopes[0].command_id, type=envelopes[0].type)
-            return self._append([Decision(envelopes[0], "parked", 0, (), codes.BUG, None, traceback.format_exc())])
+            return self._append([Decision(envelopes[0], "parked", 0, (), codes.BUG, None, traceback.format_exc())], {})
 
     def _decide_again_on_conflict(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         for _ in range(CONFLICTS_MAX):
@@ -83,26 +84,29 @@ class Executor:
         decided = self._events.outcomes({envelope.command_id for envelope in envelopes})
         fresh, reused = _sort_out(self._codec, envelopes, decided)
         known = {stream: folded for stream in {e.stream for e in fresh} if (folded := self._states.get(stream))}
-        recorded = self._events.read({e.stream: known[e.stream].version if e.stream in known else 0 for e in fresh})
+        recorded = self._events.read({e.stream: known[e.stream].last if e.stream in known else None for e in fresh})
         work = UnitOfWork(self._domain, self._codec, known, recorded)
         decisions = [work.decide(envelope) for envelope in fresh] + [_reused(envelope) for envelope in reused]
         again = [decided[command_id] for command_id in decided.keys() - {envelope.command_id for envelope in fresh}]
         if not decisions:
             return again
-        outcomes = self._append(decisions)
-        self._remember(work.folded)
+        outcomes = self._append(decisions, work.folded)
         for envelope, reason in [(d.envelope, d.code) for d in decisions if d.status == "parked"]:
             self._log.error("parked", command_id=envelope.command_id, type=envelope.type, reason=reason)
         return again + outcomes
 
-    def _append(self, decisions: Sequence[Decision]) -> list[Outcome]:
+    def _append(self, decisions: Sequence[Decision], folded: dict[str, Folded]) -> list[Outcome]:
+        """Append, ring, and keep the states that are committed now, each with the event it stands on."""
         appended = self._events.append(decisions, self._inline)
         self._bell.ring(appended.head)
-        return [outcome for outcome in appended.outcomes if not (outcome.status == "parked" and outcome.code == codes.KEY_REUSED)]
-
-    def _remember(self, folded: dict[str, Folded]) -> None:
+        for decision in decisions:
+            if decision.events:
+                stream, command_id = decision.envelope.stream, decision.envelope.command_id
+                last = LastEvent(decision.version, command_id, appended.recorded_at)
+                folded[stream] = folded[stream]._replace(last=last)
         for stream, state in folded.items():
             self._states.put(stream, state)
+        return [outcome for outcome in appended.outcomes if not (outcome.status == "parked" and outcome.code == codes.KEY_REUSED)]
 
 
 def _sort_out(codec: Codec, envelopes: Sequence[Envelope], decided: dict[str, Outcome]) -> tuple[list[Envelope], list[Envelope]]:

@@ -1,7 +1,8 @@
 """Folded states of recently used streams, so that a busy aggregate is not folded from its beginning for every command.
 
-An entry is only ever a starting point: before deciding, the executor reads what came after its version, so a state that
-another worker has moved on is brought up to date rather than trusted.
+An entry is only ever a starting point: before deciding, the executor reads what came after its last event, so a state that
+another worker has moved on is brought up to date rather than trusted. And it is read *after that event*: when the log does not
+hold it any more (a failover lost the tail, a backup was restored), the state is dropped and the stream folded anew.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Any, NamedTuple
 
+from twofold.kernel.log import LastEvent
+
 STATES_MAX = 4_096
 BYTES_MAX = 64 * 1024 * 1024
 
 
 class Folded(NamedTuple):
-    """A stream's state at a version. `size_bytes` is the JSON its events came from: a measure of what the state weighs."""
+    """A stream's state at a version. `size_bytes` is the JSON its events came from: a measure of what the state weighs. `last` is
+    the event it stands on; None when there is none, or when it is not committed yet."""
 
     version: int
     state: Any
     size_bytes: int
+    last: LastEvent | None = None
 
 
 class States:

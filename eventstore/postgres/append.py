@@ -17,6 +17,9 @@ from sqlalchemy import Engine
 from twofold.database.postgres import PSYCOPG, borrowed, fetch
 from twofold.eventstore.postgres import sql
 from twofold.eventstore.records import (
+    GAP,
+    LOST,
+    NOTHING_KNOWN,
     PlannedAppend,
     by_stream,
     decode_meta,
@@ -29,7 +32,7 @@ from twofold.eventstore.records import (
 )
 from twofold.kernel import codes
 from twofold.kernel.errors import Conflict, Neighbour, Unavailable, other_inline_views
-from twofold.kernel.log import Appended, Decision, Recorded
+from twofold.kernel.log import Appended, Decision, LastEvent, Recorded
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import InlineProjection
 
@@ -47,10 +50,13 @@ class PostgresEventStore:
         rows = fetch(self._engine, sql.OUTCOMES, (storable(command_ids),)) if command_ids else ()
         return {row[0]: outcome_from(row) for row in rows}
 
-    def read(self, after: Mapping[str, int]) -> dict[str, list[Recorded]]:
+    def read(self, after: Mapping[str, LastEvent | None]) -> dict[str, list[Recorded]]:
         streams = storable(after)
-        rows = fetch(self._engine, sql.READ, (streams, [after[stream] for stream in streams])) if streams else ()
-        return by_stream([Recorded(n, s, v, t, data, decode_meta(meta), at) for n, s, v, t, data, meta, at in rows])
+        known = [after[stream] or NOTHING_KNOWN for stream in streams]
+        rows = fetch(self._engine, sql.READ, (streams, *map(list, zip(*known, strict=True)))) if streams else ()
+        if any([row[0] for row in rows]):
+            raise Conflict(LOST)
+        return by_stream([Recorded(n, s, v, t, data, decode_meta(meta), at) for _, n, s, v, t, data, meta, at in rows])
 
     def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
         plan = PlannedAppend(decisions)
@@ -96,23 +102,26 @@ def _append_in_steps(
 def _row(connection: PSYCOPG, statement: str, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
     row = connection.execute(statement, parameters, binary=True).fetchone()
     if row is None:
-        _refuse_other_views(connection, parameters["inline_views"])
-        raise Unavailable(Neighbour.LOG, "its head has lost its row")
+        raise _refusal(connection, parameters["inline_views"])
     return row
 
 
-def _refuse_other_views(connection: PSYCOPG, known: int) -> None:
+def _refusal(connection: PSYCOPG, known: int) -> Unavailable | Conflict:
+    """Why the head was not given."""
     needed = connection.execute(sql.INLINE_VIEWS).fetchone()
-    if needed and needed[0] != known:
-        raise other_inline_views()
+    if needed is None:
+        return Unavailable(Neighbour.LOG, "its head has lost its row")
+    return Conflict(GAP) if needed[0] == known else other_inline_views()
 
 
 def _arrays(plan: PlannedAppend) -> dict[str, Any]:
     """One array for each column, events and outcomes side by side, as the statements of `sql` name them."""
-    events = plan.events
+    events, preceding = plan.events, plan.preceding()
     noted = [(decision.envelope, decision, offset) for decision, offset in plan.noted]
     return {
         "event_count": len(events),
+        "preceded_streams": list(preceding),
+        "preceding_versions": list(preceding.values()),
         "event_streams": [event.stream for event in events],
         "event_versions": [event.version for event in events],
         "event_types": [event.type for event in events],

@@ -11,12 +11,20 @@ from twofold.eventstore.records import EVENT_COLUMNS, OUTCOME_COLUMNS, PARKED_CO
 TAKE_HEAD = """
     UPDATE log_head
     SET position = position + %(event_count)s, recorded_at = greatest(recorded_at, clock_timestamp())
-    WHERE inline_views = %(inline_views)s
+    WHERE inline_views = %(inline_views)s AND NOT EXISTS (
+        SELECT FROM unnest(%(preceded_streams)b::text[], %(preceding_versions)b::bigint[]) AS asked (stream, version)
+        LEFT JOIN LATERAL (
+            SELECT position FROM events WHERE events.stream = asked.stream AND events.version = asked.version OFFSET 0
+        ) AS preceding ON true
+        WHERE preceding.position IS NULL
+    )
     RETURNING position - %(event_count)s AS start, recorded_at
 """
 """Locks the log until the end of the transaction: everything that can wait for anybody else has to be done before.
 
-No row where other inline views are to be folded than whoever appends knows; then nothing is written."""
+No row, and nothing is written, where other inline views are to be folded than whoever appends knows; or when an event that one of
+the new ones has to follow is not there. (Whoever decided had read it, so it is older than this statement's snapshot, however
+long the lock is waited for.)"""
 
 INLINE_VIEWS = "SELECT inline_views FROM log_head"
 
@@ -93,12 +101,21 @@ OUTCOMES = f"""
     ) AS o
 """
 READ = f"""
-    SELECT e.* FROM unnest(%b::text[], %b::bigint[]) AS asked (stream, after)
-    CROSS JOIN LATERAL (
+    SELECT asked.version > 0 AND known.position IS NULL AS is_lost, e.*
+    FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::timestamptz[]) AS asked (stream, version, command_id, recorded_at)
+    LEFT JOIN LATERAL (
+        SELECT position FROM events
+        WHERE asked.version > 0 AND events.stream = asked.stream AND events.version = asked.version
+            AND events.recorded_at = asked.recorded_at AND meta ->> 'command_id' = asked.command_id OFFSET 0
+    ) AS known ON true
+    LEFT JOIN LATERAL (
         SELECT {EVENT_COLUMNS} FROM events
-        WHERE events.stream = asked.stream AND version > asked.after ORDER BY version
-    ) AS e
+        WHERE events.stream = asked.stream AND version > asked.version ORDER BY version
+    ) AS e ON true
+    WHERE e.position IS NOT NULL OR (asked.version > 0 AND known.position IS NULL)
 """
+"""No row for a stream that has nothing new. One at least, `is_lost`, where the last event known of it is not in the log."""
+
 PAGE = f"SELECT {EVENT_COLUMNS} FROM events WHERE position > %s::bigint ORDER BY position LIMIT %s"
 
 PAGE_OF_TYPES = f"""

@@ -14,6 +14,9 @@ from typing import Any
 from twofold.database.sqlite_file import SqliteFile
 from twofold.database.times import microseconds, moment
 from twofold.eventstore.records import (
+    GAP,
+    LOST,
+    NOTHING_KNOWN,
     PlannedAppend,
     by_stream,
     decode_meta,
@@ -27,7 +30,7 @@ from twofold.eventstore.records import (
 from twofold.eventstore.sqlite import sql
 from twofold.kernel import codes
 from twofold.kernel.errors import Conflict, other_inline_views
-from twofold.kernel.log import Appended, Decision, Recorded
+from twofold.kernel.log import Appended, Decision, LastEvent, Recorded
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import InlineProjection
 
@@ -42,10 +45,15 @@ class SqliteEventStore:
         rows = self._file.fetch(sql.OUTCOMES, (encode_json(storable(command_ids)).decode(),)) if command_ids else ()
         return {row[0]: outcome_from((*row[:11], moment(row[11]), moment(row[12]))) for row in rows}
 
-    def read(self, after: Mapping[str, int]) -> dict[str, list[Recorded]]:
-        asked = {stream: after[stream] for stream in storable(after)}
+    def read(self, after: Mapping[str, LastEvent | None]) -> dict[str, list[Recorded]]:
+        asked = {}
+        for stream in storable(after):
+            version, command_id, recorded_at = after[stream] or NOTHING_KNOWN
+            asked[stream] = version, command_id, microseconds(recorded_at)
         rows = self._file.fetch(sql.READ, (encode_json(asked).decode(),)) if asked else ()
-        return by_stream([Recorded(n, s, v, t, data, decode_meta(meta), moment(at)) for n, s, v, t, data, meta, at in rows])
+        if any([row[0] for row in rows]):
+            raise Conflict(LOST)
+        return by_stream([Recorded(n, s, v, t, data, decode_meta(meta), moment(at)) for _, n, s, v, t, data, meta, at in rows])
 
     def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
         plan = PlannedAppend(decisions)
@@ -57,10 +65,13 @@ def _append_job(plan: PlannedAppend, inline: InlineProjection | None) -> Callabl
     """What the writer runs for this append: (last position before it, time of the append). Encoding is done before."""
     known = inline.number if inline else 0
     events = [(e.stream, e.version, e.type, e.data, encode_json(e.meta)) for e in plan.events]
+    preceding = plan.preceding()
     before = [_noted_before(decision) for decision, _ in plan.noted]
     after = [_noted_after(decision) for decision, _ in plan.noted]
 
     def job(writer: sqlite3.Connection) -> tuple[int, datetime]:
+        if preceding and writer.execute(sql.PRECEDING, (encode_json(preceding).decode(),)).fetchone()[0] != len(preceding):
+            raise Conflict(GAP)
         locked = inline.lock(writer, plan.events) if inline else None
         start, last_at, inline_views = writer.execute(sql.TAKE_HEAD).fetchone()
         if events and inline_views != known:

@@ -37,11 +37,23 @@ SETTLE = "DELETE FROM parked_commands WHERE command_id = ? AND fingerprint = ?"
 OUTCOMES = f"SELECT {OUTCOME_COLUMNS} FROM inbox WHERE command_id IN (SELECT value FROM json_each(?))"
 
 READ = f"""
-    SELECT {_EVENT} FROM json_each(?) AS asked
-    CROSS JOIN events AS e ON e.stream = asked.key AND e.version > asked.value
+    SELECT json_extract(asked.value, '$[0]') > 0 AND known.position IS NULL AS is_lost, {_EVENT} FROM json_each(?) AS asked
+    LEFT JOIN events AS known
+        ON known.stream = asked.key AND known.version = json_extract(asked.value, '$[0]')
+        AND json_extract(known.meta, '$.command_id') = json_extract(asked.value, '$[1]')
+        AND known.recorded_at = json_extract(asked.value, '$[2]')
+    LEFT JOIN events AS e ON e.stream = asked.key AND e.version > json_extract(asked.value, '$[0]')
+    WHERE e.position IS NOT NULL OR is_lost
     ORDER BY asked.id, e.version
 """
-"""Asked with a JSON object of stream to version. CROSS JOIN fixes the order: one index descent for each stream."""
+"""Asked with a JSON object of stream to (version, command id, time) of the last event known. No row for a stream that has nothing
+new; one at least, `is_lost`, where that event is not in the log. LEFT JOIN fixes the order: index descents for each stream."""
+
+PRECEDING = """
+    SELECT count(*) FROM json_each(?) AS asked
+    CROSS JOIN events AS e ON e.stream = asked.key AND e.version = asked.value
+"""
+"""How many of these events, stream to version, there are."""
 
 PAGE = f"SELECT {_EVENT} FROM events AS e WHERE e.position > ? ORDER BY e.position LIMIT ?"
 

@@ -21,7 +21,7 @@ from twofold.eventstore.postgres import PostgresLog
 from twofold.eventstore.sqlite import SqliteLog
 from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.ids import new_command_id
-from twofold.kernel.log import Decision, Meta, NewEvent
+from twofold.kernel.log import Decision, LastEvent, Meta, NewEvent, Recorded
 from twofold.kernel.outcome import Status
 from twofold.kernel.ports import Log
 from twofold.testing.memory_log import MemoryLog
@@ -45,6 +45,10 @@ class Place(ABC):
         """Have every append fold the inline views of this number from now on."""
 
     @abstractmethod
+    def lose_after(self, position: int) -> None:
+        """What a failover does to a replica that had not got the rest: events and outcomes beyond this position are not there."""
+
+    @abstractmethod
     def make_counted(self) -> None:
         """Make room for inline rows: (position, stream) of events."""
 
@@ -62,12 +66,20 @@ class Place(ABC):
 
 
 class SqlPlace(Place):
+    lift_guard: tuple[str, ...]
+    """What lets events be removed at all."""
+
     @abstractmethod
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         """Run SQL behind the store's back."""
 
     def need_inline_views(self, number: int) -> None:
         self.execute(f"UPDATE log_head SET inline_views = {number}")
+
+    def lose_after(self, position: int) -> None:
+        for statement in (*self.lift_guard, "DELETE FROM events WHERE position > {0}", "DELETE FROM inbox WHERE position > {0}"):
+            self.execute(statement.format(position))
+        self.execute(f"UPDATE log_head SET position = {position}")
 
     def make_counted(self) -> None:
         self.execute("CREATE TABLE counted (position bigint, stream text)")
@@ -95,6 +107,9 @@ class MemoryPlace(Place):
     def need_inline_views(self, number: int) -> None:
         self.log.inline_views = number
 
+    def lose_after(self, position: int) -> None:
+        self.log.lose_after(position)
+
     def make_counted(self) -> None:
         self.log.rows["counted"] = {}
 
@@ -109,6 +124,8 @@ class MemoryPlace(Place):
 
 
 class PostgresPlace(SqlPlace):
+    lift_guard = ("ALTER TABLE events DISABLE TRIGGER ALL",)
+
     def __init__(self, url: str) -> None:
         migrate(url)
         self.url = url
@@ -128,6 +145,8 @@ class PostgresPlace(SqlPlace):
 
 
 class SqlitePlace(SqlPlace):
+    lift_guard = ("DROP TRIGGER IF EXISTS events_are_not_removed",)
+
     def __init__(self, path: Path) -> None:
         migrate(f"sqlite:///{path}")
         self.path = path
@@ -186,6 +205,11 @@ def decided(
     versions = range(version - count + 1, version + 1)
     events = tuple(NewEvent(sent.stream, each, "OrderPlaced", data, meta) for each in versions)
     return Decision(sent, status or ("succeeded" if count else "ignored"), version, events, **more)
+
+
+def last_event(event: Recorded) -> LastEvent:
+    """What somebody who has read it knows of its stream."""
+    return LastEvent(event.version, event.meta.command_id, event.recorded_at)
 
 
 def placed(stream: str, version: int = 1, count: int = 1, data: bytes = b'{"n":1}') -> Decision:

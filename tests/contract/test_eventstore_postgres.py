@@ -17,7 +17,7 @@ import msgspec
 import psycopg
 import pytest
 
-from tests.contract.eventstores import PostgresPlace, decided, envelope, place, placed
+from tests.contract.eventstores import ACCEPTED_AT, PostgresPlace, decided, envelope, place, placed
 from tests.servers import Servers
 from tests.servers.postgres import libpq
 from twofold.database.postgres import LOG, borrowed, connect
@@ -264,7 +264,7 @@ def test_a_role_that_may_make_no_tables_runs_everything_but_migrate(where: Postg
     log.append([decided(envelope("order-3"), 0, status="parked", code="bug", error="no")])
     assert log.outcomes([sent.command_id])[sent.command_id].status == "succeeded"
     assert [event.position for event in log.page(0, 10).events] == [1, 2]
-    assert (log.head()[0], log.version("order-2"), len(log.stream("order-1")), len(log.read({"order-1": 0}))) == (2, 1, 1, 1)
+    assert (log.head()[0], log.version("order-2"), len(log.stream("order-1")), len(log.read({"order-1": None}))) == (2, 1, 1, 1)
     assert log.discard(log.parked()[0].id)
     assert leases.renew("workers", "a", ["lane-0", "lane-1"], 30.0) == {"lane-0": 1, "lane-1": 1}
     assert leases.renew("workers", "a", ["lane-0"], 30.0) == {"lane-0": 1}
@@ -284,8 +284,12 @@ def test_truncating_the_log_is_refused(where: PostgresPlace) -> None:
 ROWS = 5_000
 HOT: dict[str, tuple[str, Any]] = {
     "outcomes": (sql.OUTCOMES, ([f"command-{number}" for number in range(200)],)),
-    "read": (sql.READ, ([f"order-{number}" for number in range(1000)], [3] * 1000)),
-    "read from the start": (sql.READ, (["order-7"], [0])),
+    "read": (sql.READ, ([f"order-{number}" for number in range(1000)], [3] * 1000, ["c"] * 1000, [ACCEPTED_AT] * 1000)),
+    "read from the start": (sql.READ, (["order-7"], [0], [""], [ACCEPTED_AT])),
+    "take the head": (
+        sql.TAKE_HEAD,
+        {"event_count": 2, "inline_views": 0, "preceded_streams": ["order-7"], "preceding_versions": [3]},
+    ),
     "page": (sql.PAGE, (2_500, 1000)),
     "page of types": (sql.PAGE_OF_TYPES, {"after": 100, "through": 200, "types": ["OrderPlaced"], "limit": 50}),
     "stream": (sql.STREAM, ("order-7", 0, 100, "infinity", None)),

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from twofold.eventstore.leases import MemoryLeases as MemoryLeases
-from twofold.eventstore.records import FILTERED_POSITIONS_MAX, PlannedAppend, error_text
+from twofold.eventstore.records import FILTERED_POSITIONS_MAX, GAP, LOST, PlannedAppend, error_text
 from twofold.kernel import codes
 from twofold.kernel.errors import Conflict, other_inline_views
-from twofold.kernel.log import Appended, Decision, Page, ParkedCommand, Recorded
+from twofold.kernel.log import Appended, Decision, LastEvent, Page, ParkedCommand, Recorded
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Clock, InlineProjection
 
@@ -37,13 +37,23 @@ class MemoryLog:
         self._parked: dict[tuple[str, str], ParkedCommand] = {}
         self._parked_count = 0
 
+    def lose_after(self, position: int) -> None:
+        """Become what a replica is that never got the rest: events and outcomes beyond this position are gone."""
+        with self._lock:
+            for event in self._events[position:]:
+                del self._streams[event.stream][event.version]
+            del self._events[position:]
+            self._inbox = {key: outcome for key, outcome in self._inbox.items() if outcome.position <= position}
+
     def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
         with self._lock:
             return {command_id: self._inbox[command_id] for command_id in command_ids if command_id in self._inbox}
 
-    def read(self, after: Mapping[str, int]) -> dict[str, list[Recorded]]:
+    def read(self, after: Mapping[str, LastEvent | None]) -> dict[str, list[Recorded]]:
         with self._lock:
-            found = {stream: self.stream(stream, version) for stream, version in after.items()}
+            if any(known is not None and not self._holds(stream, known) for stream, known in after.items()):
+                raise Conflict(LOST)
+            found = {stream: self.stream(stream, known.version if known else 0) for stream, known in after.items()}
         return {stream: events for stream, events in found.items() if events}
 
     def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
@@ -144,6 +154,8 @@ class MemoryLog:
         versions = [(event.stream, event.version) for event in plan.events]
         if len(set(versions)) < len(versions) or any(version in self._streams.get(stream, ()) for stream, version in versions):
             raise Conflict("events")
+        if any(version not in self._streams.get(stream, ()) for stream, version in plan.preceding().items()):
+            raise Conflict(GAP)
         sent = [decision.envelope for decision, _ in plan.noted]
         if len({envelope.command_id for envelope in sent}) < len(sent):
             raise Conflict("inbox")
@@ -151,6 +163,10 @@ class MemoryLog:
             first = self._inbox.get(envelope.command_id)
             if first is not None and (first.status != "parked" or first.attempt >= envelope.attempt):
                 raise Conflict("inbox")
+
+    def _holds(self, stream: str, known: LastEvent) -> bool:
+        there = self._streams.get(stream, {}).get(known.version)
+        return there is not None and (there.meta.command_id, there.recorded_at) == (known.command_id, known.recorded_at)
 
     def _park(self, decision: Decision, parked_at: datetime) -> None:
         envelope = decision.envelope
