@@ -40,6 +40,7 @@ class RedisRows:
         else:
             found = zip(keys, self._client.hmget(name, list(keys)), strict=True) if keys else ()
         stored = {key if isinstance(key, str) else key.decode(): record for key, record in found if record is not None}
+        stored.pop("\0", None)
         return {key: msgspec.json.decode(msgspec.msgpack.decode(record)[1], type=view.row) for key, record in stored.items()}
 
     def _live(self, view: str) -> tuple[int, int]:

@@ -169,7 +169,7 @@ class RedisPlace(Place):
         self._client.hset(f"{named}:states", str(number), "building")
 
     def break_rows(self, view: AnyView) -> None:
-        self._client.set(f"{{{self._prefix}:{view.name}}}:g1:rows", "not a hash")
+        self._client.set(f"{{{self._prefix}:{view.name}}}:g1:by:0", "not a sorted set")
 
     def close(self) -> None:
         self.empty()

@@ -26,13 +26,14 @@ local function wait(slice, key, positions, failed, now)
 end
 
 redis.call('HSETNX', generations, ARGV[1], ARGV[2])
-if redis.call('HGET', generations, ARGV[1]) ~= ARGV[2] then return moved end
+if redis.call('HGET', generations, ARGV[1]) ~= ARGV[2] or not is_whole() then return moved end
 
 for _, packed in ipairs(cmsgpack.unpack(ARGV[3])) do
     local advance = {slice = packed[1], expected = packed[2], position = packed[3], lines = packed[6]}
     if is_standing(advance) then
         moved[#moved + 1] = advance.slice
         redis.call('HSET', checkpoints, advance.slice, advance.position)
+        redis.call('HSET', rows, '\0', '')
         write(packed[4])
         for _, line in ipairs(packed[5]) do wait(advance.slice, line[1], line[2], line[3], line[4]) end
     end

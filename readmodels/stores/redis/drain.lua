@@ -5,7 +5,7 @@ local packed = cmsgpack.unpack(ARGV[3])
 local slice, expected, key, first, through, is_done, failed = unpack(packed, 1, 7)
 local name = slice .. '\0' .. key
 
-if redis.call('HGET', generations, ARGV[1]) ~= ARGV[2] then return 0 end
+if redis.call('HGET', generations, ARGV[1]) ~= ARGV[2] or not is_whole() then return 0 end
 if (redis.call('HGET', checkpoints, slice) or '0') ~= expected then return 0 end
 local record = redis.call('HGET', parked, name)
 if not record then return 0 end

@@ -1,5 +1,7 @@
 -- KEYS: rows, by:n, checkpoints, parked   ARGV: command, from, to, count.
--- Checkpoints, then the stored rows in order, then how many keys are parked.
+-- Checkpoints, none when rows or order are lost; then the stored rows in order, then how many keys are parked.
+local count = redis.call('HLEN', KEYS[1]) - redis.call('HEXISTS', KEYS[1], '\0')
+if redis.call('ZCARD', KEYS[2]) ~= count or redis.call('EXISTS', KEYS[1]) ~= redis.call('EXISTS', KEYS[3]) then return {{}, {}, 0} end
 local members = redis.call(ARGV[1], KEYS[2], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
 local keys = {}
 for number, member in ipairs(members) do keys[number] = string.match(member, '([^%z]*)$') end

@@ -1,7 +1,8 @@
-"""The five scripts, each in a .lua file; commit and drain begin with what both do, write.lua. Each runs whole or, on a server
+"""The scripts, each in a .lua file; those of SHARING begin with what they share, write.lua. Each runs whole or, on a server
 that lacks memory, not at all; all keys of a view are in one hash slot.
 
-    rows         key -> [position, row as JSON, members]      members: where the row stands in each order, see orders.py
+    rows         key -> [position, row as JSON, members]      members: where the row stands in each order, see orders.py;
+                 and a mark under NUL, from the first commit on: whoever finds no hash knows that it was lost
     by:{n}       sorted set of the members of order n
     checkpoints  slice -> position, absent for 0
     parked       NUL-joined (slice, key) -> [position, error, waiting, attempts, parked at, request]
@@ -16,8 +17,10 @@ from __future__ import annotations
 
 from importlib.resources import files
 
+SHARING = ("commit", "drain", "standing")
+
 
 def script(name: str) -> str:
-    """The text of one of them: make, commit, drain, find or request."""
-    parts = ("write", name) if name in ("commit", "drain") else (name,)
+    """The text of one of them."""
+    parts = ("write", name) if name in SHARING else (name,)
     return "".join(files(__package__).joinpath(f"{part}.lua").read_text() for part in parts)

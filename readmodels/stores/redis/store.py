@@ -46,6 +46,7 @@ class RedisViewStore:
         self._commit = client.register_script(script("commit"))
         self._drain = client.register_script(script("drain"))
         self._find = client.register_script(script("find"))
+        self._standing = client.register_script(script("standing"))
 
     def make(self, view: AnyView, slices: int) -> Generation:
         with in_our_words():
@@ -67,7 +68,8 @@ class RedisViewStore:
         found: dict[SliceId, int] = {}
         with in_our_words():
             for keyspace in self._asked(view):
-                stored = self._client.hgetall(keyspace.checkpoints)
+                flat = self._standing(keys=keyspace.keys)
+                stored = dict(zip(flat[::2], flat[1::2], strict=True))
                 found |= {slice_id: int(stored.get(b"%d" % slice_id.slice, 0)) for slice_id in keyspace.generation.slice_ids()}
         return found
 
@@ -105,18 +107,19 @@ class RedisViewStore:
             return []
         slices = [slice_for(key, keyspace.generation.slices) for key in keys]
         with in_our_words(), self._client.pipeline(transaction=True) as together:
+            together.exists(keyspace.rows)
             together.hmget(keyspace.rows, [queryable_key(key) for key in keys])
             together.hmget(keyspace.checkpoints, slices)
             together.hmget(keyspace.parked, [f"{slice}\0{queryable_key(key)}" for key, slice in zip(keys, slices, strict=True)])
             for slice in (distinct := sorted(set(slices))):
                 together.zrangebylex(keyspace.lines, *lines.streams_of(slice), start=0, num=1)
-            rows, positions, parked, *streams = together.execute()
+            has_rows, rows, positions, parked, *streams = together.execute()
         with_streams = {slice for slice, members in zip(distinct, streams, strict=True) if members}
         return [
             Found(
                 row=None if stored is None else _row(keyspace, key, stored),
                 slice=SliceId(view, keyspace.generation.number, slice),
-                position=int(position or 0),
+                position=int(position or 0) if has_rows else 0,
                 parked=None if record is None else lines.position_of(record),
                 has_parked_streams=slice in with_streams,
             )

@@ -1,5 +1,18 @@
--- What commit and drain begin with: the names of their keys, and how rows are written and placed in their orders.
+-- What commit, drain and standing begin with: the names of their keys, whether they belong together, and how rows are written
+-- and placed in their orders.
 local generations, checkpoints, rows, parked, lines = unpack(KEYS, 1, 5)
+
+-- The first commit makes checkpoints and rows, which hold a mark besides; every row has one member in every order. A server that
+-- evicts, and whoever deletes, takes whole keys.
+local function is_whole()
+    local has_rows = redis.call('EXISTS', rows)
+    if redis.call('EXISTS', checkpoints) ~= has_rows or redis.call('EXISTS', parked) ~= redis.call('EXISTS', lines) then return false end
+    local count = redis.call('HLEN', rows) - redis.call('HEXISTS', rows, '\0')
+    for number = 6, #KEYS do
+        if redis.call('ZCARD', KEYS[number]) ~= count then return false end
+    end
+    return true
+end
 
 local function unplace(key)
     local stored = redis.call('HGET', rows, key)
