@@ -19,6 +19,8 @@ class SqliteLaneTable:
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
         self._not_removed: deque[int] = deque()
+        with file.reading() as reader:
+            self._inherited_through = int(reader.execute(sql.LAST_BATCH).fetchone()[0])
 
     def put(self, batches: Sequence[tuple[int, bytes]]) -> None:
         self._file.write(lambda writer: _nothing(writer.executemany(sql.PUT_BATCH, batches)))
@@ -26,6 +28,9 @@ class SqliteLaneTable:
     def take(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
         with self._file.reading() as reader:
             return reader.execute(sql.TAKE_BATCHES, (after, limit)).fetchall()
+
+    def inherited_through(self) -> int:
+        return self._inherited_through
 
     def done(self, ids: Sequence[int]) -> None:
         """Rides on the next commit, whoever's it is. What a failed one leaves in the table goes with the next call."""

@@ -10,5 +10,8 @@ KEY_REUSED = "key-reused"
 """Parked: its idempotency key came with another body in the same instant. The inbox holds the outcome of the first body; this
 one never had an effect, and has no outcome of its own."""
 
+KILLED = "killed"
+"""Parked: deciding it killed the process, or came to no end, again and again."""
+
 STREAM_MOVED = "stream-moved"
 """Rejected: the stream was not at the version that the client expected."""

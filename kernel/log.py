@@ -87,7 +87,7 @@ class Page(msgspec.Struct, frozen=True):
 class ParkedCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     """A command that could not be decided because of a bug, with what is needed to see why and to try again.
 
-    `reason` is one of `codes`: BUG, MALFORMED or KEY_REUSED.
+    `reason` is one of `codes`: BUG, MALFORMED, KEY_REUSED or KILLED.
     """
 
     id: int

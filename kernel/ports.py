@@ -43,7 +43,6 @@ class EventStore(Inbox, Protocol):
 
     def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
         """Commit a batch, whole or not at all: events at gapless positions in the order given, outcomes, parked, inline rows.
-
         Raises Conflict when a version does not follow its stream's last, or a command has an outcome (unless of an older, parked
         attempt); Unavailable for a connection cut during COMMIT (the inbox knows what happened) and for events that lack an
         inline view, or have one too many. Anything else is a bug of a command, and nothing is committed."""
@@ -72,8 +71,7 @@ class History(LogPages, Protocol):
         until_version: int | None = None,
         until: datetime | None = None,
     ) -> list[Recorded]:
-        """One stream's events after version `after`, ascending, at most `limit`, up to a version or a time (both inclusive).
-        `until` knows its time zone. Empty for a stream that does not exist."""
+        """One stream's events after version `after`, ascending, at most `limit`, up to a version and a time with its zone, if any."""
 
     def version(self, stream: str) -> int:
         """The stream's last version, 0 when it has no events."""
@@ -131,6 +129,9 @@ class LaneTable(Protocol):
 
     def take(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
         """At most `limit` (id, lane, body) with an id above `after`, by ascending id, which is never used twice."""
+
+    def inherited_through(self) -> int:
+        """The highest id that a process before this one left in the table; 0 when there was none."""
 
     def done(self, ids: Sequence[int]) -> None:
         """Remove finished messages. May return before it is durable: a message that comes again is only a duplicate."""
@@ -234,7 +235,6 @@ class Leases(Protocol):
 
     def renew(self, room: str, member: str, resources: Sequence[str], term_seconds: float) -> dict[str, int]:
         """Say "I am alive" for `term_seconds`, give up what is above the fair share, take what is free up to it.
-
         What is held, resource to epoch: from 1, and one more whenever it is taken from nobody or from somebody else. What is no
         longer among `resources` is given up. To be called several times a term: a lost lease is heard of here only."""
 

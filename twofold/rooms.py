@@ -6,10 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from threading import Event, Thread
@@ -20,9 +17,11 @@ import uvloop
 import twofold.bus.dispatch.broker
 from twofold import VERSION
 from twofold.bus.description import describe
+from twofold.deadline import ending_endless
 from twofold.deployment import Deployment
 from twofold.foldable import FoldableSlices
 from twofold.gateway.app import GatewayPorts, application, serve
+from twofold.interpreter import settle, share_the_interpreter
 from twofold.kernel.errors import Misconfigured
 from twofold.lease_keeper import LeaseKeeper
 from twofold.monitoring.facts import Facts, serve_metrics
@@ -37,12 +36,6 @@ from twofold.workers.execute import Executor
 
 METRICS_PORTS_TRIED = 50
 DRAIN_SECONDS = 10.0
-SWITCH_SECONDS = 0.001
-"""Python's 5 ms turn is long for a loop that shares its process with worker threads (`make bench`, embedded rows)."""
-
-GARBAGE_THRESHOLD = 50_000
-"""Allocations between two looks for cycles: our own data has none, and each look holds up every thread of the process."""
-
 OnReady = Callable[[], None]
 
 
@@ -58,7 +51,12 @@ def run_gateway(settings: Settings, reuse_port: bool) -> None:
 def run_workers(settings: Settings) -> None:
     """Needs the log, the lanes and the rings; no store of rows but the log's own, for inline views."""
     metrics = Metrics()
-    with open_deployment(settings) as deployment, _working(deployment, metrics), _metrics_port(settings, metrics):
+    with (
+        open_deployment(settings) as deployment,
+        _working(deployment, metrics) as executor,
+        ending_endless(executor.deciding_seconds),
+        _metrics_port(settings, metrics),
+    ):
         _until_stopped()
 
 
@@ -82,8 +80,7 @@ def run_up(settings: Settings, on_ready: OnReady) -> None:
     """Every room in this process, embedded. `on_ready` is called when the gateway listens."""
     if not settings.is_embedded:
         raise Misconfigured("`twofold up` is embedded; unset TWOFOLD_DATABASE_URL and TWOFOLD_BROKER_URL, or run the rooms")
-    sys.setswitchinterval(SWITCH_SECONDS)
-    stay_on_one_core()
+    share_the_interpreter()
     metrics = Metrics()
     with open_deployment(settings) as deployment:
         deployment.make_tables()
@@ -133,7 +130,7 @@ def _serve(deployment: Deployment, ports: GatewayPorts, reuse_port: bool, on_rea
 
 
 @contextmanager
-def _working(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
+def _working(deployment: Deployment, metrics: Metrics) -> Iterator[Executor]:
     """Dramatiq's worker threads execute what waits on the lanes this process holds."""
     executor = Executor(
         deployment.domain,
@@ -144,12 +141,13 @@ def _working(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
         deployment.inline,
     )
     broker = deployment.lane_broker
-    twofold.bus.dispatch.broker.declare_execute(broker, observe_execute(executor.execute, metrics))
+    execute, carefully = (observe_execute(act, metrics) for act in (executor.execute, executor.execute_carefully))
+    twofold.bus.dispatch.broker.declare_execute(broker, execute, carefully)
     lanes = [str(lane) for lane in range(deployment.settings.lanes)]
     worker = twofold.bus.dispatch.broker.start_worker(broker, deployment.settings.worker_threads)
     try:
         with _member(deployment, "workers", lambda: lanes, lambda held: broker.hold({int(lane) for lane in held})):
-            yield
+            yield executor
     finally:
         worker.stop(timeout=int(DRAIN_SECONDS * 1000))
         broker.close()
@@ -178,20 +176,6 @@ def _projecting(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
             thread.join(timeout=DRAIN_SECONDS)
 
 
-def stay_on_one_core() -> None:
-    """One interpreter lock is one core's worth of work; handing it from core to core costs a third of that
-    (docs/decisions/0007)."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-
-
-def _settle() -> None:
-    """What start-up made stays for good: keep the garbage collector from walking over it again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD)
-
-
 @contextmanager
 def _member(
     deployment: Deployment,
@@ -202,7 +186,7 @@ def _member(
     """Count this process among the living of its room, and keep its share of the room's resources."""
     keeper = LeaseKeeper(deployment.leases, room, resources, deployment.settings.lease_seconds, on_held)
     keeper.start()
-    _settle()
+    settle()
     try:
         yield
     finally:

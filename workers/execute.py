@@ -11,8 +11,10 @@ happened and it may be executed again, by anybody: the inbox and the version che
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Sequence
+from threading import get_ident
 
 import structlog
 
@@ -26,6 +28,7 @@ from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Bell, EventStore, InlineProjection, Outcomes
 from twofold.workers.deciding import UnitOfWork
 from twofold.workers.states import Folded, States
+from twofold.workers.trial import Trial
 
 CONFLICTS_MAX = 10
 """A conflict means a second worker on the same streams, which leases make rare; ten in a row mean something is broken."""
@@ -51,7 +54,12 @@ class Executor:
         self._outcomes = outcomes
         self._inline = inline
         self._states = states or States()
+        self._deciding_since: dict[int, float] = {}
         self._log = structlog.get_logger(room="workers")
+
+    def deciding_seconds(self) -> float:
+        """How long the batch that takes longest has been under decision, the look-ups before it and the append after it apart."""
+        return time.monotonic() - min(self._deciding_since.copy().values(), default=time.monotonic())
 
     def execute(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         """One outcome for each command id, decided or looked up. Raises Unavailable when it could not be decided now."""
@@ -59,34 +67,41 @@ class Executor:
         self._outcomes.tell(outcomes)
         return outcomes
 
-    def _decide_isolated(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
+    def execute_carefully(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
+        """The same for commands of which one may have ended a process before: they are decided in another."""
+        outcomes = self._decide_isolated(envelopes, Trial(self._domain.name))
+        self._outcomes.tell(outcomes)
+        return outcomes
+
+    def _decide_isolated(self, envelopes: Sequence[Envelope], trial: Trial | None = None) -> list[Outcome]:
         """A command that the log cannot store, whatever its decider thought of it, is a bug of that command alone."""
         try:
-            return self._decide_again_on_conflict(envelopes)
+            return self._decide_again_on_conflict(envelopes, trial)
         except (Unavailable, Conflict):
             raise
         except Exception:
             if len(envelopes) > 1:
-                return [outcome for envelope in envelopes for outcome in self._decide_isolated([envelope])]
+                return [outcome for envelope in envelopes for outcome in self._decide_isolated([envelope], trial)]
             self._log.exception("cannot append, so parked", command_id=envelopes[0].command_id, type=envelopes[0].type)
             return self._append([Decision(envelopes[0], "parked", 0, (), codes.BUG, None, traceback.format_exc())], {})
 
-    def _decide_again_on_conflict(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
+    def _decide_again_on_conflict(self, envelopes: Sequence[Envelope], trial: Trial | None) -> list[Outcome]:
         for _ in range(CONFLICTS_MAX):
             try:
-                return self._decide_once(envelopes)
+                return self._decide_once(envelopes, trial)
             except Conflict:
                 for envelope in envelopes:
                     self._states.drop(envelope.stream)
         raise Unavailable(Neighbour.LOG, "too many conflicts in a row")
 
-    def _decide_once(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
+    def _decide_once(self, envelopes: Sequence[Envelope], trial: Trial | None) -> list[Outcome]:
         decided = self._events.outcomes({envelope.command_id for envelope in envelopes})
         fresh, reused = _sort_out(self._codec, envelopes, decided)
-        known = {stream: folded for stream in {e.stream for e in fresh} if (folded := self._states.get(stream))}
+        known = self._known(fresh) if trial is None else {}
         recorded = self._events.read({e.stream: known[e.stream].last if e.stream in known else None for e in fresh})
         work = UnitOfWork(self._domain, self._codec, known, recorded)
-        decisions = [work.decide(envelope) for envelope in fresh] + [_reused(envelope) for envelope in reused]
+        made = self._decide_here(work, fresh) if trial is None else trial.decide(fresh, recorded)
+        decisions = made + [_reused(envelope) for envelope in reused]
         again = [decided[command_id] for command_id in decided.keys() - {envelope.command_id for envelope in fresh}]
         if not decisions:
             return again
@@ -95,12 +110,22 @@ class Executor:
             self._log.error("parked", command_id=envelope.command_id, type=envelope.type, reason=reason)
         return again + outcomes
 
+    def _decide_here(self, work: UnitOfWork, envelopes: Sequence[Envelope]) -> list[Decision]:
+        self._deciding_since[get_ident()] = time.monotonic()
+        try:
+            return [work.decide(envelope) for envelope in envelopes]
+        finally:
+            del self._deciding_since[get_ident()]
+
+    def _known(self, envelopes: Sequence[Envelope]) -> dict[str, Folded]:
+        return {stream: folded for stream in {e.stream for e in envelopes} if (folded := self._states.get(stream))}
+
     def _append(self, decisions: Sequence[Decision], folded: dict[str, Folded]) -> list[Outcome]:
         """Append, ring, and keep the states that are committed now, each with the event it stands on."""
         appended = self._events.append(decisions, self._inline)
         self._bell.ring(appended.head)
         for decision in decisions:
-            if decision.events:
+            if decision.events and decision.envelope.stream in folded:
                 stream, command_id = decision.envelope.stream, decision.envelope.command_id
                 last = LastEvent(decision.version, command_id, appended.recorded_at)
                 folded[stream] = folded[stream]._replace(last=last)

@@ -167,15 +167,15 @@ class LaneConsumer(Consumer):
                 self._transport.open(lane)
 
 
-def declare_execute(broker: LaneBroker, execute: Execute) -> None:
+def declare_execute(broker: LaneBroker, execute: Execute, execute_carefully: Execute | None = None) -> None:
     """Have this called with what waits on the held lanes, in order within each lane. Whatever it raises, it is called
-    with the same again later."""
+    with the same again later. `execute_carefully` is called instead with what may kill the process."""
     log_after = 0.0
 
     def run(delivery: Delivery) -> None:
         nonlocal log_after
         try:
-            execute(delivery.envelopes)
+            (execute_carefully or execute)(delivery.envelopes) if delivery.is_careful else execute(delivery.envelopes)
         except Exception as error:
             now = time.monotonic()
             if now >= log_after:

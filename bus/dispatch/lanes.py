@@ -7,7 +7,8 @@ A lane, from its messages' point of view:
               └── after a pause ────┘ failed: the same messages again, in front, alone, for ever
 
 A lane has at most one delivery in flight, so it is first in, first out whatever happens to a delivery. Lanes that are
-well share a delivery; one that failed is offered alone, so that it can hold up nobody but itself.
+well share a delivery; one that failed is offered alone, so that it can hold up nobody but itself, and so is one whose next
+message was in others' hands before who all ended without an outcome: it may be what ended them (docs/decisions/0012).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from twofold.kernel.envelope import Envelope
 
 DELIVERY_COMMANDS_MAX = 1_000
 DELIVERY_BYTES_MAX = 4 * 1024 * 1024
+CAREFUL_TAKES = 2
+"""A message that was taken so often, and never settled, is executed carefully. Once is nothing: lanes change hands."""
 RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 2.0
 
@@ -30,7 +33,8 @@ RETRY_SECONDS_MAX = 2.0
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LaneMessage:
     """A batch of envelopes, as it was published. `token` is what its transport settles it by, `size` its bytes, `session` the
-    stay on the lane during which it came: settling it after that means nothing any more.
+    stay on the lane during which it came: settling it after that means nothing any more. `takes`: how often it was taken before,
+    by whoever ended without settling it.
 
     It never shows a payload: Dramatiq writes the arguments of a message into its logs.
     """
@@ -40,6 +44,11 @@ class LaneMessage:
     size: int
     token: int
     session: object
+    takes: int = 0
+
+    @property
+    def is_suspect(self) -> bool:
+        return self.takes >= CAREFUL_TAKES
 
     def __repr__(self) -> str:
         return f"LaneMessage(lane={self.lane}, commands={len(self.envelopes)})"
@@ -51,6 +60,11 @@ class Delivery:
     def __init__(self, messages: list[LaneMessage]) -> None:
         self.messages = messages
         self.is_committed = False
+
+    @property
+    def is_careful(self) -> bool:
+        """Whether one of its commands may kill whoever decides it."""
+        return any(message.is_suspect for message in self.messages)
 
     @property
     def envelopes(self) -> list[Envelope]:
@@ -78,6 +92,11 @@ class _Lane:
     @property
     def has_failed(self) -> bool:
         return self.backoff.seconds > 0
+
+    @property
+    def is_alone(self) -> bool:
+        """What waits next is not to be offered together with other lanes' messages."""
+        return self.has_failed or self.waiting[0][1].is_suspect
 
 
 class Lanes:
@@ -123,7 +142,8 @@ class Lanes:
         due.sort(key=lambda state: state.waiting[0][0])
         if due[0].has_failed:
             return self._hand_out(due[:1], due[0].again or len(due[0].waiting))
-        return self._hand_out([state for state in due if not state.has_failed], DELIVERY_COMMANDS_MAX)
+        together = due[:1] if due[0].is_alone else [state for state in due if not state.is_alone]
+        return self._hand_out(together, DELIVERY_COMMANDS_MAX)
 
     def due_seconds(self, held: Collection[int]) -> float:
         """How long until a lane that failed may be offered again; infinity when none waits for that."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from twofold.bus.dispatch.broker import LaneBroker
-from twofold.bus.dispatch.lanes import LaneMessage, Lanes, Transport
+from twofold.bus.dispatch.lanes import CAREFUL_TAKES, DELIVERY_COMMANDS_MAX, LaneMessage, Lanes, Transport
 from twofold.kernel.envelope import decode_batch
 from twofold.kernel.errors import Malformed, Unavailable
 from twofold.kernel.ports import LaneTable
@@ -22,6 +22,9 @@ from twofold.kernel.ports import LaneTable
 TAKE_ROWS_MAX = 256
 TAKES_MAX = 4
 """Reads in one go, so that finished deliveries are not kept waiting by a long table."""
+INHERITED_COMMANDS_MAX = 2 * DELIVERY_COMMANDS_MAX
+"""What was in flight in a lane when a process ended is among so many of its first commands: one delivery, and one before it
+that was finished and not yet removed."""
 LANE_BATCHES_MAX = 256
 """Batches of one lane in memory; the lane is read on when half of them are gone."""
 
@@ -43,6 +46,8 @@ class _Stay:
 
     read_through: int = 0
     is_behind: bool = False
+    careful_commands: int = INHERITED_COMMANDS_MAX
+    """How many more of the commands that a process before this one left may have ended it."""
 
 
 class TableTransport(Transport):
@@ -54,6 +59,7 @@ class TableTransport(Transport):
         self._lane_table = lane_table
         self._stays: dict[int, _Stay] = {}
         self._cursor = 0
+        self._inherited_through: int | None = None
         self._woken = threading.Event()
 
     @property
@@ -107,6 +113,8 @@ class TableTransport(Transport):
         """Read on, once. False when there is nothing more to read now."""
         if not self._stays or all(stay.is_behind for stay in self._stays.values()):
             return False
+        if self._inherited_through is None:
+            self._inherited_through = self._lane_table.inherited_through()
         rows = self._lane_table.take(self._cursor, TAKE_ROWS_MAX)
         for row_id, lane, body in rows:
             self._cursor = row_id
@@ -127,4 +135,6 @@ class TableTransport(Transport):
             structlog.get_logger().error("undecodable message moved to the dead letters", lane=lane, bytes=len(body))
             self._lane_table.bury(row_id, error.detail)
         else:
-            self.lanes.add(LaneMessage(lane, envelopes, len(body), row_id, stay))
+            is_inherited = row_id <= (self._inherited_through or 0) and stay.careful_commands > 0
+            stay.careful_commands -= len(envelopes)
+            self.lanes.add(LaneMessage(lane, envelopes, len(body), row_id, stay, CAREFUL_TAKES if is_inherited else 0))

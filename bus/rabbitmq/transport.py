@@ -23,7 +23,7 @@ import structlog
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 
 from twofold.bus.dispatch.broker import LaneBroker
-from twofold.bus.dispatch.lanes import LaneMessage, Lanes, Transport
+from twofold.bus.dispatch.lanes import CAREFUL_TAKES, LaneMessage, Lanes, Transport
 from twofold.bus.rabbitmq.topology import PREFETCH_MESSAGES, lane_queue, parameters, queues
 from twofold.kernel.backoff import Backoff
 from twofold.kernel.envelope import decode_batch
@@ -32,6 +32,8 @@ from twofold.kernel.errors import Malformed
 RECONNECT_SECONDS_MIN = 0.1
 RECONNECT_SECONDS_MAX = 2.0
 SHUT_SECONDS_MAX = 2.0
+TAKES_HEADERS = ("x-delivery-count", "x-acquired-count")
+"""Where quorum queues count deliveries; the second, where there is one, counts those that merely changed hands, too."""
 CONNECTION_ERRORS = (pika.exceptions.AMQPError, OSError)
 
 
@@ -145,7 +147,7 @@ class RabbitTransport(Transport):
         control.close()
         self._backoff.succeeded()
 
-    def _on_message(self, lane: int, channel: Any, method: Any, _properties: Any, body: bytes) -> None:
+    def _on_message(self, lane: int, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         if lane not in self._channels or self._channels[lane] is not channel:
             return  # it was given back when its channel was closed
         try:
@@ -154,7 +156,8 @@ class RabbitTransport(Transport):
             structlog.get_logger().error("undecodable message moved to the dead letters", lane=lane, bytes=len(body))
             channel.basic_reject(method.delivery_tag, requeue=False)
         else:
-            self.lanes.add(LaneMessage(lane, envelopes, len(body), method.delivery_tag, channel))
+            takes = _takes(properties.headers or {}) if method.redelivered else 0
+            self.lanes.add(LaneMessage(lane, envelopes, len(body), method.delivery_tag, channel, takes))
 
     def _on_cancel(self, _frame: Any) -> None:
         """The broker consumes a lane for us no more, its queue was deleted or its node is gone: begin anew, which declares it."""
@@ -171,6 +174,11 @@ class RabbitTransport(Transport):
         self._connect_at = time.monotonic() + self._backoff.failed()
         if connection is not None and connection.is_open:
             _abort(connection)
+
+
+def _takes(headers: dict[str, Any]) -> int:
+    """How often a message was delivered before. A broker that does not say so may have done it any number of times."""
+    return max(int(headers.get(name, 0)) for name in TAKES_HEADERS) or CAREFUL_TAKES
 
 
 def _close_without_cancel(channel: Any) -> None:

@@ -81,6 +81,7 @@ PARKED_COMMAND = f"SELECT {PARKED_COLUMNS} FROM parked_commands WHERE id = ?"
 DISCARD = "DELETE FROM parked_commands WHERE id = ?"
 
 PUT_BATCH = "INSERT INTO lanes (lane, body) VALUES (?, ?)"
+LAST_BATCH = "SELECT coalesce(max(id), 0) FROM lanes"
 TAKE_BATCHES = "SELECT id, lane, body FROM lanes WHERE id > ? ORDER BY id LIMIT ?"
 REMOVE_BATCH = "DELETE FROM lanes WHERE id = ?"
 DEPTHS = "SELECT lane, count(*) FROM lanes GROUP BY lane"

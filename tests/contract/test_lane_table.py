@@ -83,6 +83,22 @@ def test_what_was_put_and_not_done_is_there_after_a_restart(path: Path) -> None:
     file.close()
 
 
+def test_what_a_process_left_is_told_from_what_came_later(path: Path) -> None:
+    """It may hold what ended that process."""
+    before = SqliteFile(path)
+    first = SqliteLaneTable(before)
+    assert first.inherited_through() == 0
+    first.put([(0, b"one"), (1, b"two")])
+    assert first.inherited_through() == 0
+    before.close()
+    after = SqliteFile(path)
+    second = SqliteLaneTable(after)
+    (_, (last, _, _)) = second.take(0, 10)
+    second.put([(0, b"three")])
+    assert second.inherited_through() == last
+    after.close()
+
+
 def test_what_cannot_be_decoded_is_kept_apart(lanes: LaneTable, request: pytest.FixtureRequest) -> None:
     """It blocks nobody, and nobody has to guess what it was."""
     lanes.put([(3, b"not json"), (3, b"[]")])

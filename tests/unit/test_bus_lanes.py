@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twofold.bus.dispatch.lanes import DELIVERY_COMMANDS_MAX, RETRY_SECONDS_MAX, Delivery, LaneMessage, Lanes
+from twofold.bus.dispatch.lanes import CAREFUL_TAKES, DELIVERY_COMMANDS_MAX, RETRY_SECONDS_MAX, Delivery, LaneMessage, Lanes
 from twofold.kernel.envelope import Envelope
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -26,9 +26,9 @@ class Bench:
             self.lanes.open(lane, session)
         self.held = set(range(lanes))
 
-    def add(self, lane: int, token: int, commands: int = 1, session: object = None) -> None:
+    def add(self, lane: int, token: int, commands: int = 1, session: object = None, takes: int = 0) -> None:
         envelopes = [Envelope(f"{lane}-{token}-{n}", "Note", "note-1", msgspec.Raw(b"{}"), "f", NOW) for n in range(commands)]
-        self.lanes.add(LaneMessage(lane, envelopes, 10, token, session or self.sessions[lane]))
+        self.lanes.add(LaneMessage(lane, envelopes, 10, token, session or self.sessions[lane], takes))
 
     def next(self) -> Delivery | None:
         return self.lanes.next(self.held)
@@ -125,6 +125,54 @@ def test_a_batch_of_an_earlier_stay_is_dropped() -> None:
     bench.reopen(0)
     bench.add(0, 1, session="first stay on 0")
     assert bench.next() is None
+
+
+def test_what_may_have_ended_those_who_took_it_before_is_delivered_carefully_and_alone() -> None:
+    """Once is nothing, for lanes change hands; and no healthy lane waits for a careful one, nor shares its fate."""
+    bench = Bench()
+    bench.add(0, 1, takes=CAREFUL_TAKES)
+    bench.add(1, 1, takes=CAREFUL_TAKES - 1)
+    bench.add(0, 2)
+    careful = bench.next()
+    assert careful is not None and careful.is_careful and careful.lanes == [0] and tokens(careful, 0) == [1, 2]
+    usual = bench.next()
+    assert usual is not None and not usual.is_careful and usual.lanes == [1]
+    bench.lanes.finish(careful)
+    bench.seconds += RETRY_SECONDS_MAX
+    again = bench.next()
+    assert again is not None and again.is_careful and tokens(again, 0) == [1, 2], (
+        "a careful delivery that failed is careful again"
+    )
+    again.is_committed = True
+    bench.lanes.finish(again)
+    bench.add(0, 3)
+    after = bench.next()
+    assert after is not None and not after.is_careful
+
+
+def test_a_healthy_lane_in_front_leaves_the_suspect_behind() -> None:
+    """The other way round: what arrived first is healthy."""
+    bench = Bench()
+    bench.add(0, 1)
+    bench.add(1, 1, takes=CAREFUL_TAKES)
+    usual, careful = bench.next(), bench.next()
+    assert usual is not None and usual.lanes == [0] and not usual.is_careful
+    assert careful is not None and careful.lanes == [1] and careful.is_careful
+
+
+def test_a_lane_closed_while_in_flight_is_not_offered_before_it_is_finished() -> None:
+    """Whoever opens it again has the same messages: two deliveries of them at a time could overtake each other."""
+    bench = Bench(lanes=1)
+    bench.add(0, 1)
+    delivery = bench.next()
+    assert delivery is not None
+    bench.reopen(0)
+    bench.add(0, 1)
+    assert bench.lanes.is_in_flight(0) and bench.next() is None
+    delivery.is_committed = True
+    assert bench.lanes.finish(delivery) == [], "what came in an earlier stay is settled by nobody"
+    assert not bench.lanes.is_in_flight(0)
+    assert tokens(bench.next(), 0) == [1]
 
 
 def test_a_lane_that_is_not_held_is_not_offered() -> None:

@@ -199,6 +199,9 @@ class MemoryLaneTable:
         with self._lock:
             return [(number, lane, body) for number, (lane, body) in self._messages.items() if number > after][:limit]
 
+    def inherited_through(self) -> int:
+        return 0
+
     def done(self, ids: Sequence[int]) -> None:
         with self._lock:
             for number in ids:

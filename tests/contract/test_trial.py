@@ -1,0 +1,64 @@
+"""Commands that end the process that decides them: found, tried three times, parked alone, with how they ended."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from tests.system.faults import anvils
+from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
+from twofold.kernel.codec import Codec
+from twofold.kernel.domain import domain_of
+from twofold.kernel.envelope import Envelope, fingerprint_of
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.ids import new_command_id
+from twofold.testing.memory_log import MemoryLog
+from twofold.workers.execute import Executor
+from twofold.workers.trial import Trial
+
+DOMAIN = domain_of(anvils)
+
+
+def strike(anvil: str, number: int, how: anvils.How = "tap") -> Envelope:
+    data = msgspec.json.encode(anvils.Strike(anvil, number, how))
+    fields = msgspec.Raw(msgspec.json.encode({"anvil": anvil, "number": number, "how": how}))
+    fingerprint = fingerprint_of("Strike", data)
+    return Envelope(new_command_id(), "Strike", f"anvil-{anvil}", fields, fingerprint, datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [("kill", "killed by SIGKILL"), ("exit", f"ended with exit status {anvils.EXIT_STATUS}"), ("abort", "killed by SIGABRT")],
+)
+def test_what_kills_its_process_is_parked_alone(how: anvils.How, told: str) -> None:
+    """The worker goes on, and so do its neighbours, in order, on the states that there are without it."""
+    events = MemoryLog()
+    executor = Executor(DOMAIN, Codec(DOMAIN), events, LocalBell(), LocalOutcomes())
+    executor.execute([strike("a", 0)])
+    commands = [strike("a", 1), strike("b", 1), strike("a", 2, how), strike("a", 3), strike("b", 2)]
+    outcomes = executor.execute_carefully(commands)
+    assert [outcome.status for outcome in outcomes] == ["succeeded", "succeeded", "parked", "succeeded", "succeeded"]
+    assert [outcome.version for outcome in outcomes] == [2, 1, 2, 3, 2]
+    [parked] = events.parked()
+    assert (parked.reason, parked.envelope.command_id) == ("killed", commands[2].command_id)
+    assert parked.error.count(told) == 3 and "3 tries without an outcome" in parked.error
+    again = executor.execute_carefully(commands)
+    assert {outcome.command_id: outcome for outcome in again} == {outcome.command_id: outcome for outcome in outcomes}
+    assert [outcome.version for outcome in executor.execute([strike("a", 4)])] == [4]
+
+
+def test_what_comes_to_no_end_is_ended_by_a_deadline_and_parked_with_where_it_was() -> None:
+    """Its neighbours have as long as it had, each."""
+    commands = [strike("a", 1), strike("a", 2, "never"), strike("a", 3)]
+    decisions = Trial(anvils.__name__, seconds_max=0.5).decide(commands, {})
+    assert [decision.status for decision in decisions] == ["succeeded", "parked", "succeeded"]
+    error = decisions[1].error
+    assert error is not None and error.count("Timeout") == 3 and "in decide" in error
+
+
+def test_a_process_that_cannot_start_parks_nothing() -> None:
+    """It is not the commands' fault."""
+    with pytest.raises(Unavailable, match="no process to try commands in"):
+        Trial("no.such.domain").decide([strike("a", 1)], {})

@@ -1,0 +1,42 @@
+"""Ends a process whose deciding comes to no end, so that its lanes go to another, which will be careful (docs/decisions/0012).
+
+A thread of Python's cannot be ended, and one that spins in C code, a regular expression say, does not even let others run. So the
+interpreter's own timer, which needs no lock, is set to end the process, and a thread that still runs sets it anew every moment,
+as long as no batch is overdue. What it ends, it first writes to standard error: where every thread was.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+import structlog
+
+BATCH_SECONDS_MAX = 30.0
+LOOK_SECONDS = 1.0
+
+
+@contextmanager
+def ending_endless(deciding_seconds: Callable[[], float], seconds_max: float = BATCH_SECONDS_MAX) -> Iterator[None]:
+    """During the block, end the process with status 1 when deciding takes longer, or no thread of Python has run for so long."""
+    stop = Event()
+
+    def watch() -> None:
+        while True:
+            left = seconds_max - deciding_seconds()
+            if left <= 0:
+                structlog.get_logger(room="workers").error("deciding comes to no end, so this process ends", seconds=seconds_max)
+            faulthandler.dump_traceback_later(max(left, 0.0) + min(LOOK_SECONDS, seconds_max), exit=True)
+            if left <= 0 or stop.wait(min(LOOK_SECONDS, seconds_max / 2)):
+                return
+
+    thread = Thread(target=watch, name="deadline", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        faulthandler.cancel_dump_traceback_later()

@@ -1,0 +1,33 @@
+"""How this process uses its interpreter: one lock, one core, and memory that is not looked at in vain."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+SWITCH_SECONDS = 0.001
+"""Python's 5 ms turn is long for a loop that shares its process with worker threads (`make bench`, embedded rows)."""
+
+GARBAGE_THRESHOLD = 50_000
+"""Allocations between two looks for cycles: our own data has none, and each look holds up every thread of the process."""
+
+
+def share_the_interpreter() -> None:
+    """A loop that answers and threads that work, in one process."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    stay_on_one_core()
+
+
+def stay_on_one_core() -> None:
+    """One interpreter lock is one core's worth of work; handing it from core to core costs a third of that
+    (docs/decisions/0007)."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def settle() -> None:
+    """What start-up made stays for good: keep the garbage collector from walking over it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
