@@ -71,7 +71,7 @@ class History(LogPages, Protocol):
         until_version: int | None = None,
         until: datetime | None = None,
     ) -> list[Recorded]:
-        """One stream's events after version `after`, ascending, at most `limit`, up to a version and a time with its zone, if any."""
+        """One stream's events after version `after`, ascending, at most `limit`, up to a version and a time (with its zone)."""
 
     def version(self, stream: str) -> int:
         """The stream's last version, 0 when it has no events."""
