@@ -39,6 +39,29 @@ def migrate(url: str) -> None:
     An SQLite file must not be open for writing anywhere: migrate first, then construct `SqliteFile`.
     Raises Misconfigured for a URL or a file that cannot be used, Unavailable when the server does not answer.
     """
+    with migrating(url) as connection:
+        if _is_later(_revisions(connection)):
+            return
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+        command.upgrade(config, "head")
+
+
+def is_current(url: str) -> bool:
+    """Whether the tables are those of this version, or of a later one, which has only added to them. False, too, for an SQLite
+    file that is not there; it is not made."""
+    path = sqlite_path(normalise_url(url))
+    if path is not None and not path.exists():
+        return False
+    with looking(url) as connection:
+        found = _revisions(connection)
+    return set(found) == set(ScriptDirectory(str(MIGRATIONS)).get_heads()) or _is_later(found)
+
+
+@contextmanager
+def migrating(url: str) -> Iterator[Connection]:
+    """A connection in a transaction that one process at a time may have; an SQLite file is held by it alone."""
     url = normalise_url(url)
     path = sqlite_path(url)
     lock = FileLock(path) if path else None
@@ -49,29 +72,19 @@ def migrate(url: str) -> None:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             else:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-            if _is_later(_revisions(connection)):
-                return
-            config = Config()
-            config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-            config.attributes.update(connection=connection, version_table=VERSION_TABLE)
-            command.upgrade(config, "head")
+            yield connection
     finally:
         if lock:
             lock.release()
 
 
-def is_current(url: str) -> bool:
-    """Whether the tables are those of this version, or of a later one, which has only added to them. False, too, for an SQLite
-    file that is not there; it is not made."""
+@contextmanager
+def looking(url: str) -> Iterator[Connection]:
+    """A connection that changes nothing, beside whoever has an SQLite file."""
     url = normalise_url(url)
     path = sqlite_path(url)
-    if path is not None:
-        if not path.exists():
-            return False
-        url = f"sqlite:///file:{path}?mode=ro&uri=true"
-    with _connected(url) as connection:
-        found = _revisions(connection)
-    return set(found) == set(ScriptDirectory(str(MIGRATIONS)).get_heads()) or _is_later(found)
+    with _connected(url if path is None else f"sqlite:///file:{path}?mode=ro&uri=true") as connection:
+        yield connection
 
 
 def _is_later(found: Collection[str]) -> bool:

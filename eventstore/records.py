@@ -63,6 +63,8 @@ class PlannedAppend:
             if not (d.status == "parked" and d.code == KEY_REUSED)
         ]
         """What gets a row in the inbox."""
+        self.types = {(event.type, event.meta.schema_version) for event in self.events}
+        """Wire names and schema versions."""
         self.parked = [decision for decision in decisions if decision.status == "parked"]
         self.retried = [decision for decision, _ in self.noted if decision.envelope.attempt > 1]
 

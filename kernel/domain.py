@@ -15,12 +15,15 @@ from twofold.kernel.errors import Misconfigured
 from twofold.kernel.messages import Command, Event, tag_of
 from twofold.kernel.view import AnyView, Store, Synchronisation
 
+NAME_CHARS_MAX = 200
+
 Named = TypeVar("Named", AnyDecider, AnyView)
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """The checked content of a domain module, indexed by wire name."""
+    """The checked content of a domain module, indexed by wire name. `name` is what the log knows it by: the module's name, unless
+    the module exports a NAME (because it was called otherwise when its log began)."""
 
     name: str
     deciders: tuple[AnyDecider, ...]
@@ -53,6 +56,11 @@ def domain_of(module: ModuleType) -> Domain:
     views: tuple[AnyView, ...] = _exported(module, "VIEWS")
     upcasters: tuple[Upcaster, ...] = getattr(module, "UPCASTERS", ())
     where = module.__name__
+    name: object = getattr(module, "NAME", where)
+    if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= NAME_CHARS_MAX):
+        raise Misconfigured(
+            f"{where}: NAME is what the log knows the domain by: a text of one line, at most {NAME_CHARS_MAX} long"
+        )
     commands: dict[str, type[Command]] = {}
     decider_of: dict[str, AnyDecider] = {}
     events: dict[str, type[Event]] = {}
@@ -79,7 +87,7 @@ def domain_of(module: ModuleType) -> Domain:
                     f"{where}: {tag} has schema_version {event.schema_version}; UPCASTERS lack Upcaster({tag!r}, {version}, …)"
                 )
     return Domain(
-        name=where,
+        name=name,
         deciders=deciders,
         views={view.name: view for view in views},
         commands=commands,

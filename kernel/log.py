@@ -43,6 +43,16 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     recorded_at: datetime
 
 
+class LogIdentity(msgspec.Struct, frozen=True):
+    """Which log this is. `domain` is "" and `lanes` 0 until somebody adopts it. `event_types` are the wire names and schema
+    versions of all events that were ever written."""
+
+    id: str
+    domain: str
+    lanes: int
+    event_types: frozenset[tuple[str, int]]
+
+
 class LastEvent(NamedTuple):
     """The last event of a stream, as somebody knows it: its version, and what tells it from another that has taken its place.
 

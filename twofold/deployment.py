@@ -21,6 +21,7 @@ import twofold.readmodels.stores.redis
 import twofold.readmodels.stores.sql
 from twofold.bus.dispatch.broker import LaneBroker
 from twofold.bus.outbox import Outbox
+from twofold.eventstore.identity import adopt
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Misconfigured, Unavailable
@@ -55,6 +56,7 @@ class Deployment(ABC):
     def make_tables(self) -> None:
         """Bring the log's tables up to date, and make what the views need. Whoever else opens a store finds it, or refuses."""
         twofold.eventstore.migrate.migrate(log_url(self.settings))
+        adopt(log_url(self.settings), self.domain, self.settings.lanes)
         _ = self.events  # embedded, this holds the folder for us alone, before anything else in it is written
         self.make_inline_tables()
         away: dict[int, Unavailable] = {}

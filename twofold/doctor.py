@@ -13,7 +13,9 @@ import twofold.bus.rabbitmq.transport
 import twofold.eventstore.migrate
 import twofold.readmodels.stores.redis
 from twofold.client import Gateway
+from twofold.database.urls import sqlite_path
 from twofold.deployment import log_url
+from twofold.eventstore.identity import require
 from twofold.kernel.domain import load_domain
 from twofold.kernel.errors import Error, Misconfigured
 from twofold.settings import Settings, reference, variable
@@ -48,8 +50,8 @@ def _settings_table(settings: Settings) -> Table:
 
 def _checks(settings: Settings) -> Iterator[Check]:
     yield "domain", lambda: _domain(settings)
+    yield "log database", lambda: _log(settings)
     if not settings.is_embedded:
-        yield "log database", lambda: _schema(settings)
         yield "broker", lambda: _broker(settings)
     if settings.redis_url:
         yield "redis", lambda: _redis(settings)
@@ -62,10 +64,15 @@ def _domain(settings: Settings) -> str:
     return f"{settings.domain}: {len(domain.commands)} commands, {len(domain.events)} events, {len(domain.views)} views"
 
 
-def _schema(settings: Settings) -> str:
-    if not twofold.eventstore.migrate.is_current(log_url(settings)):
-        raise Misconfigured("the schema is not up to date; run `twofold migrate`")
-    return "reachable, schema up to date"
+def _log(settings: Settings) -> str:
+    url = log_url(settings)
+    path = sqlite_path(url)
+    if path is not None and not path.exists():
+        return "not made yet: `twofold up` makes it"
+    if not twofold.eventstore.migrate.is_current(url):
+        raise Misconfigured(f"the schema is not up to date; run `twofold {'up' if settings.is_embedded else 'migrate'}`")
+    log = require(url, load_domain(settings.domain_module), settings.lanes)
+    return f"schema up to date, log {log.id} of domain {log.domain}, {log.lanes} lanes, {len(log.event_types)} types of events"
 
 
 def _broker(settings: Settings) -> str:

@@ -15,6 +15,7 @@ from twofold.bus.rabbitmq.topology import lane_depths
 from twofold.bus.rabbitmq.transport import RabbitBroker
 from twofold.database.postgres import LOG, borrowed, connect
 from twofold.deployment import DATABASE_CONNECTIONS, Deployment
+from twofold.eventstore.identity import require
 from twofold.eventstore.postgres import PostgresLog
 from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.errors import Misconfigured
@@ -80,6 +81,7 @@ class ServedDeployment(Deployment):
         """The log's connections, of which only the event store's room knows more."""
         if not twofold.eventstore.migrate.is_current(self.settings.database_url):
             raise Misconfigured("TWOFOLD_DATABASE_URL: the schema is not up to date; run `twofold migrate`")
+        require(self.settings.database_url, self.domain, self.settings.lanes)
         engine = connect(self.settings.database_url, DATABASE_CONNECTIONS, LOG)
         self._closing.callback(engine.dispose)
         return engine

@@ -45,6 +45,8 @@ class PostgresEventStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._noted_types: set[tuple[str, int]] = set()
+        """Of events that stand in the log, as far as this process knows."""
 
     def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
         rows = fetch(self._engine, sql.OUTCOMES, (storable(command_ids),)) if command_ids else ()
@@ -55,6 +57,7 @@ class PostgresEventStore:
         known = [after[stream] or NOTHING_KNOWN for stream in streams]
         rows = fetch(self._engine, sql.READ, (streams, *map(list, zip(*known, strict=True)))) if streams else ()
         if any([row[0] for row in rows]):
+            self._noted_types.clear()
             raise Conflict(LOST)
         return by_stream([Recorded(n, s, v, t, data, decode_meta(meta), at) for _, n, s, v, t, data, meta, at in rows])
 
@@ -63,6 +66,9 @@ class PostgresEventStore:
         arrays = _arrays(plan) | {"inline_views": inline.number if inline else 0}
         try:
             with borrowed(self._engine) as connection:
+                if new_types := plan.types - self._noted_types:
+                    connection.execute(sql.NOTE_TYPES, tuple(map(list, zip(*sorted(new_types), strict=True))))
+                    self._noted_types |= new_types
                 if plan.parked or plan.retried or (inline and plan.events):
                     start, recorded_at = _append_in_steps(connection, plan, arrays, inline)
                 else:

@@ -86,6 +86,11 @@ NOTE = write_batch(SEE_HEAD, retries=False)
 APPEND_LOCKED = write_batch(GIVEN_HEAD, retries=False)
 APPEND_RETRIED = write_batch(GIVEN_HEAD, retries=True)
 
+NOTE_TYPES = """
+    INSERT INTO log_event_types (type, schema_version)
+    SELECT * FROM unnest(%s::text[], %s::integer[]) ON CONFLICT DO NOTHING
+"""
+
 PARK = """
     INSERT INTO parked_commands (command_id, fingerprint, envelope, reason, error, parked_at)
     VALUES (%s, %s, %s, %s, %s, %s)

@@ -40,6 +40,8 @@ class SqliteEventStore:
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
+        self._noted_types: set[tuple[str, int]] = set()
+        """Of events that stand in the log, as far as this process knows."""
 
     def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
         rows = self._file.fetch(sql.OUTCOMES, (encode_json(storable(command_ids)).decode(),)) if command_ids else ()
@@ -57,11 +59,15 @@ class SqliteEventStore:
 
     def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
         plan = PlannedAppend(decisions)
-        start, recorded_at = self._file.write(_append_job(plan, inline if plan.events else None))
+        new_types = plan.types - self._noted_types
+        start, recorded_at = self._file.write(_append_job(plan, new_types, inline if plan.events else None))
+        self._noted_types |= new_types
         return plan.appended(start, recorded_at)
 
 
-def _append_job(plan: PlannedAppend, inline: InlineProjection | None) -> Callable[[sqlite3.Connection], tuple[int, datetime]]:
+def _append_job(
+    plan: PlannedAppend, new_types: set[tuple[str, int]], inline: InlineProjection | None
+) -> Callable[[sqlite3.Connection], tuple[int, datetime]]:
     """What the writer runs for this append: (last position before it, time of the append). Encoding is done before."""
     known = inline.number if inline else 0
     events = [(e.stream, e.version, e.type, e.data, encode_json(e.meta)) for e in plan.events]
@@ -79,6 +85,7 @@ def _append_job(plan: PlannedAppend, inline: InlineProjection | None) -> Callabl
         at = max(last_at, time.time_ns() // 1000)
         if inline:
             inline.write(writer, locked, plan.recorded(start, moment(at)))
+        writer.executemany(sql.NOTE_TYPE, new_types)
         if events:
             writer.executemany(sql.INSERT_EVENT, [(start + n, *event, at) for n, event in enumerate(events, start=1)])
             writer.execute(sql.MOVE_HEAD, (start + len(events), at))

@@ -26,6 +26,8 @@ NOTE = f"""
 """
 """Changes no row, and so counts none, when the command has an outcome that may not be replaced."""
 
+NOTE_TYPE = "INSERT OR IGNORE INTO log_event_types (type, schema_version) VALUES (?, ?)"
+
 PARK = """
     INSERT INTO parked_commands (command_id, fingerprint, envelope, reason, error, parked_at)
     VALUES (?, ?, CAST(? AS TEXT), ?, ?, ?)

@@ -14,7 +14,7 @@ Layers = tuple[tuple[str, ...], ...]
 WALLS: dict[str, Layers] = {
     "bus": (("listeners",), ("outbox", "dispatch"), ("rabbitmq", "embedded"), ("description",)),
     "database": (("times", "urls"), ("errors",), ("session",), ("postgres", "sqlite"), ("sqlite_file",)),
-    "eventstore": (("leases",), ("records",), ("sqlite", "postgres"), ("lane_table", "migrations"), ("migrate",)),
+    "eventstore": (("leases",), ("records",), ("sqlite", "postgres"), ("lane_table", "migrations"), ("migrate",), ("identity",)),
     "gateway": (
         ("http",),
         ("commands",),

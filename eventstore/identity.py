@@ -1,0 +1,78 @@
+"""Which log this is, and whether a process may use it: what two deployments must agree on is stored, and checked at start.
+
+    migrate, up ── adopt ──> domain and lanes written once; another's are refused before anything else is made
+    every room ── require ──> refused, in one line with the fix        doctor ── require ──> told
+
+Event types are noted by the store when the first event of one is written (docs/decisions/0012), never before: as long as nothing
+of a new version stands in the log, the version before it may still be started.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+from twofold.eventstore.migrate import looking, migrating
+from twofold.kernel.domain import Domain
+from twofold.kernel.errors import Misconfigured
+from twofold.kernel.log import LogIdentity
+
+TOLD_MAX = 5
+"""More event types than this that cannot be read are a count."""
+
+
+def adopt(url: str, domain: Domain, lanes: int) -> LogIdentity:
+    """Give the log this domain and these lanes if it has none, for ever. The tables are up to date. Raises Misconfigured."""
+    with migrating(url) as connection:
+        found = _read(connection)
+        wanted = LogIdentity(found.id, found.domain or domain.name, found.lanes or lanes, found.event_types)
+        refuse_another(wanted, domain, lanes)
+        if wanted != found:
+            connection.execute(text("UPDATE log SET domain = :domain, lanes = :lanes"), {"domain": domain.name, "lanes": lanes})
+    return wanted
+
+
+def identity_of(url: str) -> LogIdentity:
+    """What the log at this URL says of itself. The tables are up to date."""
+    with looking(url) as connection:
+        return _read(connection)
+
+
+def require(url: str, domain: Domain, lanes: int) -> LogIdentity:
+    """The log's identity, if a process with this domain and lane count may use it. Raises Misconfigured, with the fix."""
+    found = identity_of(url)
+    if not found.domain:
+        raise Misconfigured("TWOFOLD_DATABASE_URL: the log has not been given its domain; run `twofold migrate`")
+    refuse_another(found, domain, lanes)
+    return found
+
+
+def refuse_another(log: LogIdentity, domain: Domain, lanes: int) -> None:
+    """Raises Misconfigured for another domain, events that the domain cannot read, or another number of lanes."""
+    if log.domain != domain.name:
+        raise Misconfigured(
+            f"TWOFOLD_DOMAIN: this is domain {domain.name}, and the log is of {log.domain}; set TWOFOLD_DOMAIN={log.domain}, or"
+            f" name another database (TWOFOLD_DATABASE_URL, TWOFOLD_DATA); or, if it was only renamed, put NAME = {log.domain!r}"
+        )
+    unreadable = sorted(
+        f"{name} version {version}" for name, version in log.event_types if not _is_readable(domain, name, version)
+    )
+    if unreadable:
+        more = f" and {len(unreadable) - TOLD_MAX} more" if len(unreadable) > TOLD_MAX else ""
+        raise Misconfigured(
+            f"TWOFOLD_DOMAIN={domain.name}: the log holds events it cannot read ({', '.join(unreadable[:TOLD_MAX])}{more});"
+            " start the version that wrote them, or declare them and their upcasters"
+        )
+    if log.lanes != lanes:
+        raise Misconfigured(f"TWOFOLD_LANES={lanes}: this log was begun with {log.lanes} lanes; set TWOFOLD_LANES={log.lanes}")
+
+
+def _is_readable(domain: Domain, name: str, version: int) -> bool:
+    """Between a version and the domain's own there is no gap: that all upcasters are there is checked when it is loaded."""
+    event = domain.events.get(name)
+    return event is not None and version <= event.schema_version
+
+
+def _read(connection: Connection) -> LogIdentity:
+    row = connection.execute(text("SELECT id, domain, lanes FROM log")).one()
+    types = connection.execute(text("SELECT type, schema_version FROM log_event_types")).all()
+    return LogIdentity(str(row.id), row.domain or "", row.lanes or 0, frozenset((name, version) for name, version in types))
