@@ -13,7 +13,7 @@ run: ## run the whole system, embedded, with a month of real orders flowing in; 
 	@./setup runtime
 	@exec .venv/bin/twofold up --sample $(ARGS)
 
-servers: setup ## see to it that PostgreSQL, RabbitMQ, Redis and Chromium are there for the tests
+servers: setup ## see to it that PostgreSQL, PgBouncer, RabbitMQ, Redis and Chromium are there for the tests
 	@.venv/bin/python -m tests.servers install
 
 test: servers ## run every test, against real servers

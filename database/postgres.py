@@ -14,7 +14,7 @@ from typing import Any, cast
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.types.string import ByteaBinaryLoader
-from sqlalchemy import Engine, ExceptionContext, create_engine, event
+from sqlalchemy import Dialect, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -31,6 +31,8 @@ BORROWED: dict[str, Any] = {
     "pool_use_lifo": True,
     "pool_reset_on_return": None,  # `borrowed` never gives back an open transaction
 }
+
+REFUSED_OPTIONS = "unsupported startup parameter"
 
 PSYCOPG = psycopg.Connection[tuple[Any, ...]]
 
@@ -101,7 +103,8 @@ def connect(url: str, pool_size: int, profile: Profile) -> Engine:
         },
         **(BORROWED if profile.is_borrowed else {}),
     )
-    event.listen(engine, "connect", _json_as_bytes)
+    event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "connect", _furnish)
     event.listen(engine, "handle_error", _give_up_harmed)
     return engine
 
@@ -163,6 +166,23 @@ def _give_up_harmed(context: ExceptionContext) -> None:
         context.is_disconnect = True
 
 
-def _json_as_bytes(connection: PSYCOPG, _record: object) -> None:
-    """JSON columns of binary results come as the bytes they are. Text results, which rows use, are as ever."""
+def _connect(dialect: Dialect, _record: object, arguments: Any, parameters: dict[str, Any]) -> Any:
+    """A pooler may refuse what a session is to be like; its own limits are in force then (docs/architecture.md)."""
+    try:
+        return dialect.connect(*arguments, **parameters)
+    except psycopg.OperationalError as error:
+        if REFUSED_OPTIONS not in str(error):
+            raise
+    return dialect.connect(*arguments, **{name: value for name, value in parameters.items() if name != "options"})
+
+
+def _furnish(connection: PSYCOPG, _record: object) -> None:
+    """JSON columns of binary results come as the bytes they are (text results, which rows use, are as ever).
+
+    Behind a pooler the next transaction may be on another connection of the server: nothing is prepared, and UTC is asked for."""
     connection.adapters.register_loader("json", ByteaBinaryLoader)
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    if row and row[0] != connection.info.backend_pid:
+        connection.prepare_threshold = None
+        connection.execute("SET TIME ZONE 'UTC'")  # which poolers remember for their clients
+    connection.commit()

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -68,7 +69,7 @@ def migrating(url: str) -> Iterator[Connection]:
     try:
         with _connected(url) as connection:
             if path is None:
-                connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+                connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             else:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -99,7 +100,9 @@ def _revisions(connection: Connection) -> tuple[str, ...]:
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
     """A connection of its own, inside one transaction that is committed at the end."""
-    arguments = {} if url.startswith("sqlite") else {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+    arguments: dict[str, Any] = {}
+    if not url.startswith("sqlite"):
+        arguments = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "prepare_threshold": None}  # there may be a pooler between
     engine = create_engine(url, poolclass=NullPool, connect_args=arguments)
     try:
         with engine.begin() as connection:

@@ -8,6 +8,7 @@ from pathlib import Path
 PACKAGES = {
     "initdb": "postgresql",
     "postgres": "postgresql",
+    "pgbouncer": "pgbouncer",
     "rabbitmq-server": "rabbitmq-server",
     "epmd": "rabbitmq-server",
     "redis-server": "redis-server",
@@ -17,6 +18,7 @@ PACKAGES = {
 FOLDERS = {
     # The start script itself: the wrapper in /usr/sbin insists on a user of its own choice.
     "rabbitmq-server": ("/usr/lib/rabbitmq/bin",),
+    "pgbouncer": ("/usr/sbin",),
     "initdb": ("/usr/lib/postgresql/*/bin",),
     "postgres": ("/usr/lib/postgresql/*/bin",),
 }

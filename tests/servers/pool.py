@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import psycopg
 
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import Postgres, libpq
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
@@ -59,6 +61,17 @@ class Servers:
     def private_postgres(self) -> Iterator[Postgres]:
         with self._private(Postgres) as server:
             yield server
+
+    @contextmanager
+    def pgbouncer(self, url: str, ignored: str = "") -> Iterator[str]:
+        """The way to this database through a pooler in transaction mode, which ignores these parameters of a connection."""
+        server = PgBouncer(self._new_folder(PgBouncer.name), urlsplit(url).port or 5432, ignored)
+        try:
+            server.start()
+            yield server.url.rpartition("/")[0] + "/" + url.rpartition("/")[2]
+        finally:
+            server.stop()
+            shutil.rmtree(server.folder, ignore_errors=True)
 
     @contextmanager
     def private_rabbitmq(self) -> Iterator[RabbitMQ]:
