@@ -1,10 +1,10 @@
 """Leases on lanes and slices: the fair share, worked out the same way by everybody from what the database shows everybody.
 
-    members, sorted ── quota of each = total // members, the first (total % members) one more ──> give up, renew, take
+    what each member wants ── resources that the same members want, shared among these ──> give up, renew, take
 
-A member only ever gives up its own excess and takes what is free, so no two need to agree on anything but the members. Losing a
-lease is heard of at the next renewal only: what a former holder still does meanwhile is refused by the inbox, the version
-check and the checkpoints.
+A lease names a member and an epoch and has no end of its own: it lasts as long as its member, who says "I am alive" in one
+place. A member only ever gives up its own excess and takes what is free, so no two need to agree on anything but the members.
+What a former holder still does is refused by the inbox, the version check and the checkpoints.
 """
 
 from __future__ import annotations
@@ -14,46 +14,71 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from twofold.kernel.members import Member
+
 
 class Lease(NamedTuple):
     """Who holds a resource, or held it last. `owner` is None when it was given up."""
 
     owner: str | None
     epoch: int
-    is_expired: bool
 
 
 class Share(NamedTuple):
-    """What a renewal makes of the leases: held after it, resource to epoch, and given up."""
+    """What a renewal makes of the leases: held after it, resource to epoch; of these, newly taken; and given up."""
 
     held: dict[str, int]
+    taken: list[str]
     given_up: list[str]
 
 
-def quota(member: str, members: Collection[str], total: int) -> int:
-    """How many of `total` resources this member may hold."""
-    ranked = sorted(members)
-    return total // len(ranked) + (ranked.index(member) < total % len(ranked))
+def share(member: str, wants: Mapping[Sequence[str], Collection[str]], leases: Mapping[str, Lease]) -> Share:
+    """What this member holds from now on. `wants`: of what the living members want, each list with those who want it.
 
+    Resources that the same members want are shared among them; one who has less of other things comes first for what cannot
+    be divided evenly. What is held is kept, in the order wanted, and filled up with what is free.
 
-def share(member: str, members: Collection[str], resources: Sequence[str], leases: Mapping[str, Lease]) -> Share:
-    """Keep what is held up to the quota, in the order of `resources`; fill up with what is free.
-
-    The epoch grows when a resource comes from nobody or somebody else. It stays when a member's own lease had run out and
+    The epoch grows when a resource comes from nobody or somebody else. It stays when a member's own time had run out and
     nobody came: nobody else acted in between.
     """
-    allowed = quota(member, members, len(resources))
-    own = [resource for resource in resources if resource in leases and leases[resource].owner == member]
-    held = {resource: leases[resource].epoch for resource in own[:allowed]}
-    wanted = set(resources)
-    given_up = own[allowed:] + [r for r, lease in leases.items() if lease.owner == member and r not in wanted]
-    for resource in resources:
-        if len(held) >= allowed:
-            break
-        lease = leases.get(resource, Lease(None, 0, True))
-        if resource not in held and (lease.owner is None or lease.is_expired):
-            held[resource] = lease.epoch + 1
-    return Share(held, given_up)
+    alive = {name for names in wants.values() for name in names}
+    held: dict[str, int] = {}
+    taken: list[str] = []
+    for resources, allowed in _quotas(member, wants):
+        own = [resource for resource in resources if resource in leases and leases[resource].owner == member][:allowed]
+        held |= {resource: leases[resource].epoch for resource in own}
+        for resource in resources:
+            if len(own) >= allowed:
+                break
+            lease = leases.get(resource, Lease(None, 0))
+            if resource not in held and lease.owner not in alive:
+                own.append(resource)
+                taken.append(resource)
+                held[resource] = lease.epoch + 1
+    given_up = [resource for resource, lease in leases.items() if lease.owner == member and resource not in held]
+    return Share(held, taken, given_up)
+
+
+def _quotas(member: str, wants: Mapping[Sequence[str], Collection[str]]) -> list[tuple[list[str], int]]:
+    """The groups of resources that this member wants, each in the order wanted, and how many of them it may hold."""
+    kinds = sorted(((sorted(names), resources) for resources, names in wants.items()), key=lambda kind: kind[0])
+    wanted_by: dict[str, tuple[int, ...]] = {}
+    for number, (_, resources) in enumerate(kinds):
+        for resource in resources:
+            wanted_by[resource] = (*wanted_by.get(resource, ()), number)
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for resource, wanting in wanted_by.items():
+        groups.setdefault(wanting, []).append(resource)
+    allotted: dict[str, int] = {}
+    quotas = []
+    for wanting in sorted(groups):
+        names = sorted((name for number in wanting for name in kinds[number][0]), key=lambda name: (allotted.get(name, 0), name))
+        each, rest = divmod(len(groups[wanting]), len(names))
+        for rank, name in enumerate(names):
+            allotted[name] = allotted.get(name, 0) + each + (rank < rest)
+            if name == member:
+                quotas.append((groups[wanting], each + (rank < rest)))
+    return quotas
 
 
 class MemoryLeases:
@@ -62,34 +87,38 @@ class MemoryLeases:
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._members: dict[str, dict[str, float]] = {}
-        self._leases: dict[str, dict[str, tuple[str | None, int, float]]] = {}
+        self._members: dict[tuple[str, str], tuple[Member, tuple[str, ...], float]] = {}
+        self._leases: dict[str, dict[str, Lease]] = {}
 
-    def renew(self, room: str, member: str, resources: Sequence[str], term_seconds: float) -> dict[str, int]:
+    def renew(self, member: Member, resources: Sequence[str], term_seconds: float) -> dict[str, int]:
         with self._lock:
-            now = self._seconds()
-            members = {name: until for name, until in self._members.get(room, {}).items() if until > now}
-            members[member] = now + term_seconds
-            self._members[room] = members
-            leases = self._leases.setdefault(room, {})
-            known = {resource: Lease(owner, epoch, until <= now) for resource, (owner, epoch, until) in leases.items()}
-            mine = share(member, members, resources, known)
-            for resource in mine.given_up:
-                leases[resource] = (None, known[resource].epoch, now)
-            for resource, epoch in mine.held.items():
-                leases[resource] = (member, epoch, now + term_seconds)
+            self._members[member.room, member.name] = (member, tuple(resources), self._seconds() + term_seconds)
+            wants: dict[Sequence[str], list[str]] = {}
+            for one, wanted in self._alive():
+                if one.room == member.room:
+                    wants.setdefault(wanted, []).append(one.name)
+            leases = self._leases.setdefault(member.room, {})
+            mine = share(member.name, wants, leases)
+            leases |= {resource: Lease(None, leases[resource].epoch) for resource in mine.given_up}
+            leases |= {resource: Lease(member.name, mine.held[resource]) for resource in mine.taken}
             return mine.held
 
     def leave(self, room: str, member: str) -> None:
         with self._lock:
-            self._members.get(room, {}).pop(member, None)
+            self._members.pop((room, member), None)
             leases = self._leases.get(room, {})
-            for resource, (owner, epoch, until) in leases.items():
-                if owner == member:
-                    leases[resource] = (None, epoch, until)
+            leases |= {resource: Lease(None, lease.epoch) for resource, lease in leases.items() if lease.owner == member}
 
-    def members(self) -> dict[str, int]:
+    def members(self) -> list[Member]:
         with self._lock:
-            now = self._seconds()
-            alive = {room: sum(until > now for until in members.values()) for room, members in self._members.items()}
-            return {room: count for room, count in alive.items() if count}
+            return [
+                Member(one.room, one.name, one.version, one.knows, is_standby=bool(wanted) and not self._holds(one))
+                for one, wanted in sorted(self._alive(), key=lambda alive: (alive[0].room, alive[0].name))
+            ]
+
+    def _alive(self) -> list[tuple[Member, tuple[str, ...]]]:
+        now = self._seconds()
+        return [(member, wanted) for member, wanted, until in self._members.values() if until > now]
+
+    def _holds(self, member: Member) -> bool:
+        return any(lease.owner == member.name for lease in self._leases[member.room].values())

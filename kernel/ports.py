@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.log import Appended, Decision, LastEvent, NewEvent, Page, ParkedCommand, Recorded
+from twofold.kernel.members import Member
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Progress, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
@@ -233,16 +234,15 @@ class ViewStore(Rows, Projection, ParkedKeys, Protocol):
 class Leases(Protocol):
     """Who holds which lane or slice, settled in the database, by its clock."""
 
-    def renew(self, room: str, member: str, resources: Sequence[str], term_seconds: float) -> dict[str, int]:
-        """Say "I am alive" for `term_seconds`, give up what is above the fair share, take what is free up to it.
-        What is held, resource to epoch: from 1, and one more whenever it is taken from nobody or from somebody else. What is no
-        longer among `resources` is given up. To be called several times a term: a lost lease is heard of here only."""
+    def renew(self, member: Member, resources: Sequence[str], term_seconds: float) -> dict[str, int]:
+        """Be alive for `term_seconds`, with a fair share, among those who want it, of each resource: what is held, to its epoch,
+        which grows whenever it changes hands. To be called several times a term: a lost lease is heard of here only."""
 
     def leave(self, room: str, member: str) -> None:
         """Free everything at once; epochs stay. Nothing happens when there is no such member."""
 
-    def members(self) -> dict[str, int]:
-        """How many members are alive, by room; rooms without any are missing."""
+    def members(self) -> list[Member]:
+        """Those that are alive, in the order of room and name."""
 
 
 class Clock(Protocol):

@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from twofold.kernel.errors import Unavailable
+from twofold.kernel.members import Member
 from twofold.kernel.ports import Clock, History, Leases, ParkedCommands, ParkedLines, Rows
 from twofold.monitoring.lag import read_lag
 
@@ -60,7 +61,7 @@ class Facts(Collector):
         views = [(name, view) for name, view in lag.views.items() if view.state != "away"]
         return [
             _by("lane", "twofold_lane_depth", "Messages waiting on a lane; dead: the dead letters.", self._depths()),
-            _by("room", "twofold_members", "Live members of a room.", self._leases.members()),
+            _members(self._leases.members()),
             _by("view", "twofold_view_position", "Lowest checkpoint of the slices.", {name: v.position for name, v in views}),
             _by("view", "twofold_view_lag_events", "Head minus that checkpoint.", {name: v.lag_events for name, v in views}),
             _by("view", "twofold_view_lag_seconds", "Age of oldest unseen event.", {name: v.lag_seconds for name, v in views}),
@@ -72,6 +73,16 @@ class Facts(Collector):
                 value=len(self._parked_commands.parked(PARKED_COUNTED_MAX)),
             ),
         ]
+
+
+def _members(members: Sequence[Member]) -> Metric:
+    labels = ["room", "version", "standby"]
+    family = GaugeMetricFamily(
+        "twofold_members", "Live members of a room; standby: more of them than there is to do.", labels=labels
+    )
+    for (room, version, is_standby), count in Counter((one.room, one.version, one.is_standby) for one in members).items():
+        family.add_metric([room, version, str(is_standby).lower()], count)
+    return family
 
 
 def _by(label: str, name: str, text: str, values: Mapping[str, float]) -> Metric:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
@@ -13,9 +14,11 @@ import twofold.bus.rabbitmq.transport
 import twofold.eventstore.migrate
 import twofold.readmodels.stores.redis
 from twofold.client import Gateway
+from twofold.database.postgres import LOG, connect
 from twofold.database.urls import sqlite_path
 from twofold.deployment import log_url
 from twofold.eventstore.identity import require
+from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.domain import load_domain
 from twofold.kernel.errors import Error, Misconfigured
 from twofold.settings import Settings, reference, variable
@@ -52,6 +55,7 @@ def _checks(settings: Settings) -> Iterator[Check]:
     yield "domain", lambda: _domain(settings)
     yield "log database", lambda: _log(settings)
     if not settings.is_embedded:
+        yield "members", lambda: _members(settings)
         yield "broker", lambda: _broker(settings)
     if settings.redis_url:
         yield "redis", lambda: _redis(settings)
@@ -73,6 +77,22 @@ def _log(settings: Settings) -> str:
         raise Misconfigured(f"the schema is not up to date; run `twofold {'up' if settings.is_embedded else 'migrate'}`")
     log = require(url, load_domain(settings.domain_module), settings.lanes)
     return f"schema up to date, log {log.id} of domain {log.domain}, {log.lanes} lanes, {len(log.event_types)} types of events"
+
+
+def _members(settings: Settings) -> str:
+    engine = connect(settings.database_url, 1, LOG)
+    try:
+        members = PostgresLeases(engine).members()
+    finally:
+        engine.dispose()
+    if not members:
+        return "none: no room is running"
+    living, standing_by = Counter(one.room for one in members), Counter(one.room for one in members if one.is_standby)
+    return ", ".join(
+        f"{count} {room}"
+        + (f" ({standing_by[room]} standing by: more of them than there is to share)" if standing_by[room] else "")
+        for room, count in sorted(living.items())
+    )
 
 
 def _broker(settings: Settings) -> str:

@@ -19,7 +19,10 @@ from threading import Event, Lock, Thread
 
 import structlog
 
+from twofold import VERSION
+from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Unavailable
+from twofold.kernel.members import Member, names_of
 from twofold.kernel.ports import Leases
 
 RENEWALS_PER_TERM = 4
@@ -27,9 +30,10 @@ LOOKS_PER_TERM = 20
 """How often it is looked whether the term has ended; a renewal may hang for far longer than that."""
 
 
-def new_member() -> str:
-    """A name no other process has: host, process id, and a random part for hosts that share a name."""
-    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+def new_member(room: str, domain: Domain) -> Member:
+    """This process. Its name no other has: host, process id, and a random part for hosts that share a name."""
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    return Member(room, name, VERSION, names_of(domain.commands) if room == "workers" else frozenset())
 
 
 class LeaseKeeper:
@@ -39,21 +43,20 @@ class LeaseKeeper:
     def __init__(
         self,
         leases: Leases,
-        room: str,
+        member: Member,
         resources: Callable[[], Sequence[str]],
         term_seconds: float,
         on_held: Callable[[frozenset[str]], None],
     ) -> None:
-        self._leases, self._room, self._resources = leases, room, resources
+        self._leases, self._member, self._resources = leases, member, resources
         self._term_seconds = term_seconds
         self._on_held = on_held
-        self._member = new_member()
         self._lock = Lock()
         self._held: frozenset[str] | None = None
         self._until = 0.0
         self._trouble: str | None = None
         self._stop = Event()
-        self._log = structlog.get_logger(room=room)
+        self._log = structlog.get_logger(room=member.room)
         self._threads = [
             Thread(target=self._run, name="leases", daemon=True),
             Thread(target=self._watch, name="leases-term", daemon=True),
@@ -69,7 +72,7 @@ class LeaseKeeper:
         for thread in self._threads:
             thread.join(timeout=self._term_seconds * 2)
         try:
-            self._leases.leave(self._room, self._member)
+            self._leases.leave(self._member.room, self._member.name)
         except Exception as error:
             self._log.warning("leases run out by themselves", reason=_reason(error))
 
@@ -77,7 +80,7 @@ class LeaseKeeper:
         while not self._stop.is_set():
             asked_at = time.monotonic()
             try:
-                held = self._leases.renew(self._room, self._member, self._resources(), self._term_seconds)
+                held = self._leases.renew(self._member, self._resources(), self._term_seconds)
                 self._hold(frozenset(held), asked_at + self._term_seconds)
                 self._note("slower than a term" if time.monotonic() - asked_at > self._term_seconds else None)
             except Exception as error:
@@ -100,7 +103,9 @@ class LeaseKeeper:
                 held = self._held and frozenset()
             if held is None or held == self._held:
                 return
-            self._log.info("holds", count=len(held), of=len(self._resources()))
+            wanted = self._resources()
+            is_standby = bool(renewed is not None and wanted and not held)
+            self._log.info("stands by" if is_standby else "holds", count=len(held), of=len(wanted))
             self._on_held(held)
             self._held = held
 

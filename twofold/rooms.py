@@ -23,7 +23,7 @@ from twofold.foldable import FoldableSlices
 from twofold.gateway.app import GatewayPorts, application, serve
 from twofold.interpreter import settle, share_the_interpreter
 from twofold.kernel.errors import Misconfigured
-from twofold.lease_keeper import LeaseKeeper
+from twofold.lease_keeper import LeaseKeeper, new_member
 from twofold.monitoring.facts import Facts, serve_metrics
 from twofold.monitoring.metrics import Metrics
 from twofold.monitoring.observed.gateway import observe_queue, query_observer, refusal_counter
@@ -184,7 +184,8 @@ def _member(
     on_held: Callable[[frozenset[str]], None] = lambda held: None,
 ) -> Iterator[None]:
     """Count this process among the living of its room, and keep its share of the room's resources."""
-    keeper = LeaseKeeper(deployment.leases, room, resources, deployment.settings.lease_seconds, on_held)
+    member, term_seconds = new_member(room, deployment.domain), deployment.settings.lease_seconds
+    keeper = LeaseKeeper(deployment.leases, member, resources, term_seconds, on_held)
     keeper.start()
     settle()
     try:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from twofold.deployment import SystemClock
+from twofold.kernel.members import Member
 from twofold.kernel.ports import Clock
 from twofold.testing.clock import NOON, ManualClock
 from twofold.testing.memory_log import MemoryLeases
@@ -24,11 +25,11 @@ def test_time_moves_when_the_test_says_so() -> None:
     """Terms, ticks and back-offs are tested without waiting for them."""
     clock = ManualClock()
     leases = MemoryLeases(clock.seconds)
-    leases.renew("workers", "a", ["lane-0"], 10.0)
+    leases.renew(Member("workers", "a"), ["lane-0"], 10.0)
     clock.advance(9.5)
-    assert leases.renew("workers", "b", ["lane-0"], 10.0) == {}
+    assert leases.renew(Member("workers", "b"), ["lane-0"], 10.0) == {}
     clock.advance(0.5)
-    assert leases.renew("workers", "b", ["lane-0"], 10.0) == {"lane-0": 2}
+    assert leases.renew(Member("workers", "b"), ["lane-0"], 10.0) == {"lane-0": 2}
     assert (clock.now(), clock.seconds()) == (NOON + timedelta(seconds=10), 10.0)
     with pytest.raises(ValueError, match="back in time"):
         clock.advance(-1)

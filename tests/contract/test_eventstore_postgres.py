@@ -25,6 +25,7 @@ from twofold.eventstore.migrate import is_current, migrate
 from twofold.eventstore.postgres import PostgresLog, sql
 from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.errors import Conflict, Misconfigured, Unavailable
+from twofold.kernel.members import Member
 
 RECOVERED_SECONDS_MAX = 10.0
 
@@ -266,9 +267,9 @@ def test_a_role_that_may_make_no_tables_runs_everything_but_migrate(where: Postg
     assert [event.position for event in log.page(0, 10).events] == [1, 2]
     assert (log.head()[0], log.version("order-2"), len(log.stream("order-1")), len(log.read({"order-1": None}))) == (2, 1, 1, 1)
     assert log.discard(log.parked()[0].id)
-    assert leases.renew("workers", "a", ["lane-0", "lane-1"], 30.0) == {"lane-0": 1, "lane-1": 1}
-    assert leases.renew("workers", "a", ["lane-0"], 30.0) == {"lane-0": 1}
-    assert leases.members() == {"workers": 1}
+    assert leases.renew(Member("workers", "a"), ["lane-0", "lane-1"], 30.0) == {"lane-0": 1, "lane-1": 1}
+    assert leases.renew(Member("workers", "a"), ["lane-0"], 30.0) == {"lane-0": 1}
+    assert leases.members() == [Member("workers", "a")]
     leases.leave("workers", "a")
     engine.dispose()
     where.execute(f"DROP OWNED BY {unique}")

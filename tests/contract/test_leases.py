@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ from twofold.database.postgres import LOG, connect
 from twofold.eventstore.leases import MemoryLeases
 from twofold.eventstore.migrate import migrate
 from twofold.eventstore.postgres.leases import PostgresLeases
+from twofold.kernel.members import Member
 from twofold.kernel.ports import Leases
 
 LANES = [f"lane-{number}" for number in range(7)]
@@ -32,12 +34,16 @@ def leases(request: pytest.FixtureRequest) -> Iterator[Leases]:
     engine.dispose()
 
 
+def alive(leases: Leases) -> dict[str, int]:
+    return dict(Counter(member.room for member in leases.members()))
+
+
 def renewed(leases: Leases, *members: str, rounds: int = 2, term: float = 30.0) -> dict[str, dict[str, int]]:
     """What each member holds after every one of them has renewed so many times."""
     held = {}
     for _ in range(rounds):
         for member in members:
-            held[member] = leases.renew("workers", member, LANES, term)
+            held[member] = leases.renew(Member("workers", member), LANES, term)
     return held
 
 
@@ -55,7 +61,7 @@ def test_members_share_fairly_and_nothing_is_held_twice(leases: Leases) -> None:
     assert sorted(lane for lanes in held.values() for lane in lanes) == LANES
     assert held["a"] == dict.fromkeys(held["a"], 1)
     assert set(held["b"].values()) == {2}
-    assert leases.members() == {"workers": 3}
+    assert alive(leases) == {"workers": 3}
 
 
 def test_more_members_than_resources_leave_some_with_nothing(leases: Leases) -> None:
@@ -63,6 +69,7 @@ def test_more_members_than_resources_leave_some_with_nothing(leases: Leases) -> 
     members = [f"member-{number}" for number in range(9)]
     held = renewed(leases, *members)
     assert sorted(len(lanes) for lanes in held.values()) == [0, 0] + [1] * 7
+    assert {member.name for member in leases.members() if member.is_standby} == {name for name in held if not held[name]}
 
 
 def test_who_leaves_frees_its_share_at_once(leases: Leases) -> None:
@@ -71,34 +78,34 @@ def test_who_leaves_frees_its_share_at_once(leases: Leases) -> None:
     leases.leave("workers", "a")
     leases.leave("workers", "nobody")
     assert sorted(renewed(leases, "b", rounds=1)["b"]) == LANES
-    assert leases.members() == {"workers": 1}
+    assert alive(leases) == {"workers": 1}
 
 
 def test_rooms_do_not_know_each_other(leases: Leases) -> None:
     """Projectors and workers may lease things of the same name."""
     renewed(leases, "a")
-    assert leases.renew("readmodels", "b", LANES, 30.0) == dict.fromkeys(LANES, 1)
-    assert leases.members() == {"workers": 1, "readmodels": 1}
+    assert leases.renew(Member("readmodels", "b"), LANES, 30.0) == dict.fromkeys(LANES, 1)
+    assert alive(leases) == {"workers": 1, "readmodels": 1}
 
 
 def test_the_share_of_a_killed_member_moves_within_two_seconds(leases: Leases) -> None:
     """Commands of its lanes wait that long, no longer; and the epoch tells the new holder's word from the old one's."""
-    before = {member: leases.renew("workers", member, LANES, TERM_SECONDS) for member in ("a", "b", "a", "b")}
+    before = {member: leases.renew(Member("workers", member), LANES, TERM_SECONDS) for member in ("a", "b", "a", "b")}
     killed_at = time.monotonic()
-    while len(held := leases.renew("workers", "a", LANES, TERM_SECONDS)) < len(LANES):
+    while len(held := leases.renew(Member("workers", "a"), LANES, TERM_SECONDS)) < len(LANES):
         assert time.monotonic() - killed_at < MOVED_SECONDS_MAX
         time.sleep(RENEW_SECONDS)
     assert time.monotonic() - killed_at > TERM_SECONDS / 2
     assert all(held[lane] == epoch + 1 for lane, epoch in before["b"].items())
     assert all(held[lane] == epoch for lane, epoch in before["a"].items())
-    assert leases.members() == {"workers": 1}
+    assert alive(leases) == {"workers": 1}
 
 
 def test_a_lease_that_ran_out_unnoticed_is_renewed_with_its_epoch(leases: Leases) -> None:
     """Nobody else acted in between, so nothing that was prepared under it is out of date."""
     renewed(leases, "a", term=0.05)
     time.sleep(0.1)
-    assert leases.members() == {}
+    assert leases.members() == []
     assert renewed(leases, "a", rounds=1)["a"] == dict.fromkeys(LANES, 1)
 
 
@@ -117,8 +124,36 @@ def test_a_sleeper_that_comes_back_finds_its_lanes_taken(leases: Leases) -> None
 def test_resources_that_are_no_longer_asked_for_are_given_up(leases: Leases) -> None:
     """Slices of a view's old generation; and when they are wanted again, their epochs have not started anew."""
     renewed(leases, "a")
-    assert leases.renew("workers", "a", LANES[:2], 30.0) == {LANES[0]: 1, LANES[1]: 1}
-    assert leases.renew("workers", "b", LANES[2:4], 30.0) == {LANES[2]: 2}
+    assert leases.renew(Member("workers", "a"), LANES[:2], 30.0) == {LANES[0]: 1, LANES[1]: 1}
+    assert leases.renew(Member("workers", "b"), LANES[2:4], 30.0) == {LANES[2]: 2, LANES[3]: 2}
+
+
+def test_a_resource_is_shared_among_those_who_want_it(leases: Leases) -> None:
+    """During a rollout some members know a thing and others do not: what only some can do must not wait for the others."""
+    members = [(Member("readmodels", name), LANES[:5] if name in "ab" else LANES[2:]) for name in "abcd"]
+    for _ in range(3):
+        held = {member.name: leases.renew(member, wanted, 30.0) for member, wanted in members}
+    assert sorted(lane for lanes in held.values() for lane in lanes) == LANES
+    assert set(held["a"]) | set(held["b"]) >= set(LANES[:2]) and set(held["c"]) | set(held["d"]) >= set(LANES[5:])
+    assert all(set(held[member.name]) <= set(wanted) for member, wanted in members)
+
+
+def test_a_room_without_resources_has_members_that_do_not_stand_by(leases: Leases) -> None:
+    """Gateways hold nothing; what each one is and knows is told to whoever asks."""
+    member = Member("gateway", "a", "1.2.3", frozenset({"PlaceOrder", "PlaceOrder.lines.sku"}))
+    assert leases.renew(member, [], 30.0) == leases.renew(member, [], 30.0) == {}
+    assert leases.members() == [member]
+
+
+def test_what_a_member_wants_anew_is_given_and_what_it_does_not_want_goes_to_others(leases: Leases) -> None:
+    """Also when it alone changes its mind, between two renewals at which nothing else happened."""
+    renewed(leases, "a", "b", rounds=4)
+    for _ in range(2):
+        leases.renew(Member("workers", "a"), LANES[1:], 30.0)
+        held = leases.renew(Member("workers", "b"), LANES, 30.0)
+    assert LANES[0] in held and len(held) in (3, 4)
+    given = renewed(leases, "a", "b", rounds=4)
+    assert sorted(lane for lanes in given.values() for lane in lanes) == LANES
 
 
 def test_renewing_at_the_same_time_never_gives_one_resource_to_two(leases: Leases) -> None:
@@ -130,7 +165,7 @@ def test_renewing_at_the_same_time_never_gives_one_resource_to_two(leases: Lease
 
     def live(member: str) -> None:
         for _ in range(25):
-            for lane, epoch in leases.renew("workers", member, LANES, 30.0).items():
+            for lane, epoch in leases.renew(Member("workers", member), LANES, 30.0).items():
                 with guard:
                     if epochs_seen.setdefault((lane, epoch), member) != member:
                         doubled.append((lane, epoch))

@@ -30,7 +30,7 @@ CONTRACT = {
     "twofold_view_parked_keys": {"view"},
     "twofold_queries": {"view", "status"},
     "twofold_query_seconds": {"view"},
-    "twofold_members": {"room"},
+    "twofold_members": {"room", "version", "standby"},
     "twofold_refusals": {"neighbour", "reason"},
 }
 """Family names: counters end in `_total` where they are scraped."""
@@ -95,5 +95,5 @@ def test_the_guard_sees_a_missing_metric_and_a_label_too_many(scraped: str) -> N
         "twofold_log_head", "twofold_head"
     )
     found = labels_of(planted)
-    assert found["twofold_members"] == {"pid", "room"}
+    assert found["twofold_members"] == {"pid", "room", "version", "standby"}
     assert "twofold_log_head" not in found

@@ -10,6 +10,7 @@ from threading import Event
 
 from twofold.eventstore.leases import MemoryLeases
 from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.members import Member
 from twofold.lease_keeper import LeaseKeeper
 
 TERM_SECONDS = 0.2
@@ -48,7 +49,7 @@ class Room:
 
 @contextmanager
 def kept(leases: MemoryLeases, room: Room) -> Iterator[LeaseKeeper]:
-    keeper = LeaseKeeper(leases, "workers", lambda: LANES, TERM_SECONDS, room.hold)
+    keeper = LeaseKeeper(leases, Member("workers", "a"), lambda: LANES, TERM_SECONDS, room.hold)
     keeper.start()
     try:
         yield keeper
@@ -84,8 +85,8 @@ def test_no_error_ends_the_keeping() -> None:
         until(lambda: room.holds())
         leases.trouble = lambda: None
         until(lambda: room.holds(*LANES))
-        assert leases.members() == {"workers": 1}
-    assert leases.members() == {}
+        assert [member.name for member in leases.members()] == ["a"]
+    assert leases.members() == []
 
 
 def test_who_cannot_renew_for_a_term_holds_nothing() -> None:

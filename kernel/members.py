@@ -1,0 +1,55 @@
+"""A living process, as the others of its deployment see it: what it is, and what it knows.
+
+What a member knows is a set of names: of every command of its domain, `PlaceOrder`, and of every field that may be sent with
+one, `PlaceOrder.lines.sku`. Whoever knows all the names in a command can decide it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+from msgspec import inspect
+
+from twofold.kernel.messages import Command
+
+
+class Member(msgspec.Struct, frozen=True):
+    """`name` is one no other process has. It stands by when it wants a share of what its room does, and has none."""
+
+    room: str
+    name: str
+    version: str = ""
+    knows: frozenset[str] = frozenset()
+    is_standby: bool = False
+
+
+def names_of(commands: Mapping[str, type[Command]]) -> frozenset[str]:
+    """The names of these commands and of their fields."""
+    return frozenset(
+        name for tag, command in commands.items() for name in (tag, *_fields(tag, inspect.type_info(command), frozenset()))
+    )
+
+
+def name_of(command_type: str, pointer: str) -> str:
+    """The name of the field at a JSON pointer into a command."""
+    return ".".join([command_type, *(step for step in pointer.split("/")[1:] if not step.isdigit() and step != "...")])
+
+
+def _fields(prefix: str, info: inspect.Type, within: frozenset[type]) -> Iterator[str]:
+    if isinstance(info, inspect.StructType):
+        if info.cls in within:
+            return
+        for field in info.fields:
+            yield (name := f"{prefix}.{field.encode_name}")
+            yield from _fields(name, field.type, within | {info.cls})
+    elif isinstance(info, inspect.UnionType):
+        for one in info.types:
+            yield from _fields(prefix, one, within)
+    elif isinstance(info, inspect.TupleType):
+        for one in info.item_types:
+            yield from _fields(prefix, one, within)
+    elif isinstance(info, inspect.CollectionType):
+        yield from _fields(prefix, info.item_type, within)
+    elif isinstance(info, inspect.DictType):
+        yield from _fields(prefix, info.value_type, within)
