@@ -16,6 +16,7 @@ from twofold.database.postgres import LOG, connect
 from twofold.eventstore.migrate import is_current, migrate
 from twofold.eventstore.postgres import PostgresLog
 from twofold.eventstore.postgres.leases import PostgresLeases
+from twofold.kernel.members import Member
 
 ROUNDS = 30
 """Many times what the driver lets pass before it prepares a statement."""
@@ -63,7 +64,7 @@ def test_times_are_utc_and_leases_are_kept(engines: list[Engine]) -> None:
     assert recorded_at.tzname() == "UTC"
     leases = [PostgresLeases(engine) for engine in engines]
     for _ in range(ROUNDS):
-        held = [set(lease.renew("workers", f"m{n}", ["0", "1", "2", "3"], 10.0)) for n, lease in enumerate(leases)]
+        held = [set(lease.renew(Member("workers", f"m{n}"), ["0", "1", "2", "3"], 10.0)) for n, lease in enumerate(leases)]
     assert sorted(resource for resources in held for resource in resources) == ["0", "1", "2", "3"]
 
 
