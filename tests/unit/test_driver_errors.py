@@ -206,6 +206,19 @@ def test_each_class_of_errors_without_a_code_means_the_same_to_log_and_rows(erro
         assert isinstance(raised_as(error), Unavailable) == (expected is not OURS)
 
 
+@pytest.mark.parametrize(("sqlstate", "expected"), SQLSTATES.items())
+def test_a_connection_is_kept_after_what_says_nothing_of_it(sqlstate: str, expected: str | None) -> None:
+    """Data, a key that is taken, a lock: the next statement may do. After anything else a new connection knows better."""
+    is_kept = expected in (OURS, "conflict", "rolled back", "lock not available", "statement timed out")
+    assert errors.is_unharmed(postgres_error(sqlstate)) == is_kept
+
+
+def test_what_is_no_answer_of_the_server_says_nothing_of_the_connection() -> None:
+    """One that is lost is known to be closed."""
+    for error in (psycopg.DataError("NUL"), psycopg.OperationalError("gone"), sqlite3.OperationalError("x"), TypeError("a bug")):
+        assert errors.is_unharmed(error)
+
+
 def test_a_pool_without_a_free_connection_is_overload_and_a_server_that_is_gone_is_not() -> None:
     """One asks for fewer commands, the other for patience."""
     busy = errors.as_ours(sqlalchemy.exc.TimeoutError("QueuePool limit"), Neighbour.ROWS)

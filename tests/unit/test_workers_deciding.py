@@ -129,6 +129,34 @@ def test_an_idempotency_key_reused_in_the_same_instant_is_reported() -> None:
     assert (len(fresh), [e.fingerprint for e in reused]) == (1, [command("1", 2).fingerprint])
 
 
+def test_a_state_weighs_what_its_events_do_wherever_they_came_from() -> None:
+    """What is known, what was read and what was decided, each once: the cache's bound stands on it."""
+    recorded = past(1, 2, after=1)
+    work = UnitOfWork(DOMAIN, Codec(DOMAIN), {"counter-a": Folded(1, 1, 1_000)}, {"counter-a": recorded})
+    made = [work.decide(command("one", 3)), work.decide(command("two", 4)), work.decide(command("none", 0))]
+    read = sum(len(event.data) for event in recorded)
+    written = sum(len(event.data) for decision in made for event in decision.events)
+    assert read > 0 and written > 0
+    assert work.folded["counter-a"].size_bytes == 1_000 + read + written
+
+
+def test_the_bytes_of_states_are_counted_exactly() -> None:
+    """One that is replaced or dropped weighs nothing any more; the bound itself is still allowed."""
+    states = States(states_max=10, bytes_max=100)
+    for size in (90, 60, 40):
+        states.put("a", Folded(1, "a", size))
+    states.put("b", Folded(1, "b", 60))
+    assert states.get("a") and states.get("b")
+    states.put("c", Folded(1, "c", 1))
+    assert states.get("a") is None and states.get("b") and states.get("c")
+    states.drop("b")
+    states.drop("b")
+    states.put("d", Folded(1, "d", 99))
+    assert states.get("c") and states.get("d") and len(states) == 2
+    states.put("e", Folded(1, "e", 101))
+    assert len(states) == 0, "what is larger than the bound is not kept, and takes everybody with it"
+
+
 def test_states_are_bounded_in_number_and_in_bytes() -> None:
     """A worker's memory must stay flat however many streams pass through it."""
     states = States(states_max=3, bytes_max=100)

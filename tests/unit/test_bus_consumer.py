@@ -1,0 +1,131 @@
+"""When a consumer lets a lane go, and how it comes back to a broker that is away. The clock is the tests'; ports are real."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import dramatiq
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from tests.servers.server import free_port
+from twofold.bus.dispatch.broker import LEAVE_SECONDS_MAX, QUEUE, LaneConsumer
+from twofold.bus.dispatch.lanes import Lanes
+from twofold.bus.embedded.transport import EmbeddedBroker
+from twofold.bus.rabbitmq.transport import RECONNECT_SECONDS_MAX, RECONNECT_SECONDS_MIN, RabbitTransport
+from twofold.kernel.envelope import Envelope, encode_batch
+from twofold.testing.memory_log import MemoryLaneTable
+
+LONG_SECONDS = 30.0
+
+
+class Clock:
+    """`time.monotonic` of the modules named."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
+        self.seconds = 1_000.0
+        for module in modules:
+            monkeypatch.setattr(f"twofold.bus.{module}.time", SimpleNamespace(monotonic=lambda: self.seconds))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch, "dispatch.broker", "rabbitmq.transport")
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    table = MemoryLaneTable()
+    envelope = Envelope("one", "Note", "note-1", msgspec.Raw(b"{}"), "f", datetime(2026, 1, 1, tzinfo=UTC))
+    table.put([(0, encode_batch([envelope]))])
+    broker = EmbeddedBroker(table, 2)
+    broker.declare_queue(QUEUE)
+    yield broker
+    broker.close()
+
+
+def delivered(consumer: LaneConsumer) -> dramatiq.MessageProxy:
+    message = next(consumer) or next(consumer)
+    assert message is not None
+    return message
+
+
+def test_a_lane_that_is_lost_while_in_flight_stays_open_until_it_is_finished(broker: EmbeddedBroker, clock: Clock) -> None:
+    """What is committed in time is settled, and is no duplicate for the next one who holds the lane."""
+    consumer = broker.consume(QUEUE, timeout=0)
+    broker.hold([0, 1])
+    next(consumer)
+    message = delivered(consumer)
+    broker.hold([1])
+    clock.seconds += LEAVE_SECONDS_MAX
+    next(consumer)
+    assert set(consumer._transport.opened) == {0, 1}
+    message.args[0].is_committed = True
+    consumer.ack(message)
+    next(consumer)
+    assert set(consumer._transport.opened) == {1} and broker._lane_table.depths() == {}
+
+
+@pytest.mark.parametrize("meanwhile", [(), (1,)])
+def test_a_lane_that_is_lost_is_not_kept_for_ever(broker: EmbeddedBroker, clock: Clock, meanwhile: tuple[int, ...]) -> None:
+    """Nor is its term counted from an earlier loss; and a lane without anything in flight goes at once."""
+    consumer = broker.consume(QUEUE, timeout=0)
+    broker.hold([0, 1])
+    next(consumer)
+    delivered(consumer)
+    broker.hold(meanwhile)
+    next(consumer)
+    assert set(consumer._transport.opened) == {0, *meanwhile}
+    clock.seconds += LEAVE_SECONDS_MAX - 1
+    broker.hold([0])
+    next(consumer)
+    broker.hold([1])
+    next(consumer)
+    clock.seconds += LEAVE_SECONDS_MAX
+    next(consumer)
+    assert set(consumer._transport.opened) == {0, 1}
+    clock.seconds += 0.001
+    next(consumer)
+    assert set(consumer._transport.opened) == {1}
+
+
+def test_a_broker_that_is_away_is_asked_ever_more_rarely(clock: Clock) -> None:
+    """Not at all before its pause is over, and then once."""
+    transport = RabbitTransport(f"amqp://127.0.0.1:{free_port()}/", 1, "t", Lanes())
+    pause = RECONNECT_SECONDS_MIN
+    with capture_logs() as logs:
+        transport.receive(0.0)
+        for tries in range(1, 9):
+            assert len(logs) == tries
+            clock.seconds += pause * 0.9
+            transport.receive(0.0)
+            assert len(logs) == tries, "asked before its pause was over"
+            clock.seconds += pause * 0.1 + 1e-6
+            transport.receive(0.0)
+            pause = min(RECONNECT_SECONDS_MAX, pause * 2)
+    assert {log["event"] for log in logs} == {"broker lost"} and pause == RECONNECT_SECONDS_MAX
+
+
+def test_the_pause_is_waited_for_no_longer_than_asked_and_no_longer_than_it_lasts(clock: Clock) -> None:
+    """The consumer's thread has other things to do, and the broker may be back."""
+    transport = RabbitTransport(f"amqp://127.0.0.1:{free_port()}/", 1, "t", Lanes())
+    transport.receive(0.0)
+    began = time.monotonic()
+    transport.receive(LONG_SECONDS)
+    assert RECONNECT_SECONDS_MIN * 0.9 <= time.monotonic() - began < LONG_SECONDS / 2
+    for _ in range(8):
+        clock.seconds += RECONNECT_SECONDS_MAX + 1
+        transport.receive(0.0)
+    began = time.monotonic()
+    transport.receive(0.01)
+    assert time.monotonic() - began < RECONNECT_SECONDS_MAX * 0.9
+    transport.wake()
+    transport.receive(LONG_SECONDS)
+    assert time.monotonic() - began < RECONNECT_SECONDS_MAX * 0.9, "woken, it waits no more"
+    began = time.monotonic()
+    transport.receive(0.2)
+    assert time.monotonic() - began >= 0.15, "woken once, it waits again"
