@@ -16,6 +16,8 @@ from twofold.kernel.outcome import Outcome
 
 BIGINT_MAX = 2**63 - 1
 FILTERED_POSITIONS_MAX = 10_000
+PAGE_BYTES_MAX = 8 * 1024 * 1024
+"""Of the data that a page holds, as it is stored; the event that goes beyond it is the last one."""
 """How far a page with a type filter looks before it answers, however little it has found."""
 ERROR_CHARS_MAX = 20_000
 """A traceback's end tells most: so much of it is kept."""

@@ -88,10 +88,12 @@ class Appended(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Events in position order. `through` is the last position looked at, also when a filter left it out."""
+    """Events in position order. `through` is the last position looked at, also when a filter left it out; `is_cut` when the page
+    ends there because of its bytes, so that more may follow although it is not full."""
 
     events: list[Recorded]
     through: int
+    is_cut: bool = False
 
 
 class ParkedCommand(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -53,7 +53,7 @@ class LogPages(Protocol):
     """What a subscription asks of the log: what comes next."""
 
     def page(self, after: int, limit: int, types: Collection[str] | None = None) -> Page:
-        """Events at positions after `after`, ascending, at most `limit` of them; only of these types, when given.
+        """Events at positions after `after`, ascending, at most `limit` or some megabytes; only of these types, when given.
         Nothing will ever appear at or before the page's `through`. With types a page may be empty and yet not the last: ask
         again after `through` until it stays where it is."""
 

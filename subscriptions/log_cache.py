@@ -55,10 +55,11 @@ class LogCache:
         self._begin = 0
         self._recent: list[Seen] = []
         self._recent_bytes = 0
+        self._is_cut = False
         self._old: OrderedDict[tuple[int, int], list[Seen]] = OrderedDict()
 
     def after(self, position: int, limit: int) -> list[Seen]:
-        """The next events behind a position, at most `limit`, without a gap; empty at the head."""
+        """The next events behind a position, at most `limit` or some megabytes, without a gap; empty at the head."""
         with self._lock:
             if position < self._begin:
                 return self._old_page(position, limit)
@@ -72,6 +73,11 @@ class LogCache:
         with self._lock:
             return position >= self._begin
 
+    def goes_on(self, position: int) -> bool:
+        """Whether it is known that there is more behind this position, where a page ended."""
+        with self._lock:
+            return position < self._end() or (position == self._end() and self._is_cut)
+
     def at(self, positions: Collection[int], reach: int) -> list[Seen]:
         """The events at these positions, ascending, wherever they are; read in ranges of at most `reach` positions."""
         left = sorted(positions)
@@ -82,11 +88,11 @@ class LogCache:
             wanted = {position for position in left if position <= last}
             page = self._pages.page(first - 1, last - first + 1)
             found += [self._decoded(recorded) for recorded in page.events if recorded.position in wanted]
-            left = left[len(wanted) :]
+            left = [position for position in left if position > (page.through if page.is_cut else last)]
         return found
 
     def _newest(self, position: int, limit: int) -> list[Seen]:
-        page = self._read(position, limit)
+        page, self._is_cut = self._read(position, limit)
         if position != self._end():
             self._begin, self._recent, self._recent_bytes = position, [], 0
         self._recent += page
@@ -105,15 +111,17 @@ class LogCache:
     def _old_page(self, position: int, limit: int) -> list[Seen]:
         page = self._old.get((position, limit))
         if page is None:
-            page = self._read(position, limit)
-            if len(page) == limit:
+            page, is_cut = self._read(position, limit)
+            if len(page) == limit or is_cut:
                 self._old[position, limit] = page
             while len(self._old) > OLD_PAGES_MAX:
                 self._old.popitem(last=False)
         return page
 
-    def _read(self, position: int, limit: int) -> list[Seen]:
-        return [self._decoded(recorded) for recorded in self._pages.page(position, limit).events]
+    def _read(self, position: int, limit: int) -> tuple[list[Seen], bool]:
+        """A page, and whether it ends early because of its bytes."""
+        page = self._pages.page(position, limit)
+        return [self._decoded(recorded) for recorded in page.events], page.is_cut
 
     def _decoded(self, recorded: Recorded) -> Seen:
         event, failed = None, None

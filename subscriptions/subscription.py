@@ -7,6 +7,9 @@
 A reader keeps checkpoints of its own, by key: a slice of a view, a process. Keys at the same checkpoint go through a page
 together. In one round every group near the head has its turn, and of the groups far behind the last one, whose page ends where
 the next group stands: so a rebuild never starves the head, and groups that catch up with each other go on as one.
+
+After a failure a page has half as many events, down to one, which then goes to one key at a time: what was too heavy for a
+time-out is not tried again as it was.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import structlog
 
 from twofold.kernel.backoff import Backoff
 from twofold.kernel.errors import Unavailable
+from twofold.kernel.portion import Portion
 from twofold.subscriptions.log_cache import LogCache, Seen
 
 TICK_SECONDS = 0.25
@@ -70,7 +74,8 @@ class Subscription(Generic[KeyT]):
     ) -> None:
         self._log = log
         self._reader = reader
-        self._page_events = page_events
+        self._portion = Portion(page_events)
+        self._tried = 0
         self._seconds = seconds
         self._wait = wait
         self._backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
@@ -89,30 +94,37 @@ class Subscription(Generic[KeyT]):
             try:
                 is_behind = self.round()
             except Exception as error:
+                self._portion.failed(self._tried)
                 self._reader.forget()
                 _log_failure(error, self._backoff.failed())
                 self._wait(stop, self._backoff.seconds)
                 continue
             if self._backoff.seconds:
                 self._backoff.succeeded()
+            if is_behind and self._portion.now < self._portion.most:
+                self._portion.succeeded()
             if not is_behind and self._wait(self._rung, TICK_SECONDS):
                 self._wait(stop, max(0.0, began + PACE_SECONDS - self._seconds()))
 
     def round(self) -> bool:
         """One page for every group whose turn it is. Whether there may be more to do at once."""
+        self._tried = self._portion.now
         self._reader.take_over()
         if self._seconds() - self._verified_at > VERIFY_SECONDS:
             self._verified_at = self._seconds()
             self._reader.verify()
             self._reader.take_over()
         checkpoints = self._reader.checkpoints()
-        is_behind = False
+        is_behind, is_one_by_one = False, self._portion.now == 1 < self._portion.most
         for position, keys in self._turns(checkpoints):
-            limit = min([self._page_events, *(other - position for other in checkpoints.values() if other > position)])
+            limit = min([self._portion.now, *(other - position for other in checkpoints.values() if other > position)])
+            self._tried = limit
             page = self._log.after(position, limit)
+            self._tried = len(page)
             if page:
-                self._reader.step(keys, page)
-            is_behind = is_behind or len(page) == limit
+                for together in [[key] for key in keys] if is_one_by_one else [keys]:
+                    self._reader.step(together, page)
+            is_behind = is_behind or len(page) == limit or (bool(page) and self._log.goes_on(page[-1].position))
         return self._reader.rest() or is_behind
 
     def _turns(self, checkpoints: Mapping[KeyT, int]) -> list[tuple[int, list[KeyT]]]:

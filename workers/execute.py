@@ -25,6 +25,7 @@ from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Conflict, Neighbour, Unavailable
 from twofold.kernel.log import Decision, LastEvent
 from twofold.kernel.outcome import Outcome
+from twofold.kernel.portion import Portion
 from twofold.kernel.ports import Bell, EventStore, InlineProjection, Outcomes
 from twofold.workers.deciding import UnitOfWork
 from twofold.workers.states import Folded, States
@@ -32,6 +33,8 @@ from twofold.workers.trial import Trial
 
 CONFLICTS_MAX = 10
 """A conflict means a second worker on the same streams, which leases make rare; ten in a row mean something is broken."""
+BATCH_COMMANDS_MAX = 1_000
+"""Commands decided and appended in one transaction."""
 
 
 class Executor:
@@ -55,6 +58,7 @@ class Executor:
         self._inline = inline
         self._states = states or States()
         self._deciding_since: dict[int, float] = {}
+        self._portion = Portion(BATCH_COMMANDS_MAX)
         self._log = structlog.get_logger(room="workers")
 
     def deciding_seconds(self) -> float:
@@ -62,15 +66,31 @@ class Executor:
         return time.monotonic() - min(self._deciding_since.copy().values(), default=time.monotonic())
 
     def execute(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
-        """One outcome for each command id, decided or looked up. Raises Unavailable when it could not be decided now."""
-        outcomes = self._decide_isolated(envelopes)
+        """One outcome for each command id, decided or looked up. Raises Unavailable when it could not be decided now.
+
+        After that the same are decided in portions, each half as large as what failed last: it may have been too heavy."""
+        outcomes = self._decide_in_portions(envelopes, None)
         self._outcomes.tell(outcomes)
         return outcomes
 
     def execute_carefully(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         """The same for commands of which one may have ended a process before: they are decided in another."""
-        outcomes = self._decide_isolated(envelopes, Trial(self._domain.name))
+        outcomes = self._decide_in_portions(envelopes, Trial(self._domain.name))
         self._outcomes.tell(outcomes)
+        return outcomes
+
+    def _decide_in_portions(self, envelopes: Sequence[Envelope], trial: Trial | None) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        rest = envelopes
+        while rest:
+            portion, rest = rest[: self._portion.now], rest[self._portion.now :]
+            try:
+                outcomes += self._decide_isolated(portion, trial)
+            except Unavailable:
+                self._portion.failed(len(portion))
+                raise
+            if self._portion.now < self._portion.most:
+                self._portion.succeeded()
         return outcomes
 
     def _decide_isolated(self, envelopes: Sequence[Envelope], trial: Trial | None = None) -> list[Outcome]:

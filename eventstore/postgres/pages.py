@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from sqlalchemy import Engine
 
 from twofold.database.postgres import fetch
 from twofold.eventstore.postgres import sql
-from twofold.eventstore.records import BIGINT_MAX, FILTERED_POSITIONS_MAX, decode_meta, storable
+from twofold.eventstore.records import BIGINT_MAX, FILTERED_POSITIONS_MAX, PAGE_BYTES_MAX, decode_meta, storable
 from twofold.kernel.log import Page, Recorded
 
 
@@ -21,12 +22,23 @@ class PostgresLogPages:
     def page(self, after: int, limit: int, types: Collection[str] | None = None) -> Page:
         after = min(after, BIGINT_MAX)
         if types is None:
-            rows = fetch(self._engine, sql.PAGE, (after, limit))
-            events = [Recorded(n, s, v, t, data, decode_meta(meta), at) for n, s, v, t, data, meta, at in rows]
-            return Page(events, events[-1].position if events else after)
+            rows = fetch(self._engine, sql.PAGE, (after, limit, PAGE_BYTES_MAX))
+            events = [_recorded(row) for row in rows]
+            return Page(events, events[-1].position if events else after, _is_cut(rows))
         through = min(after + FILTERED_POSITIONS_MAX, BIGINT_MAX)
-        asked = {"after": after, "through": through, "types": storable(types), "limit": limit}
-        rows = fetch(self._engine, sql.PAGE_OF_TYPES, asked)
-        events = [Recorded(n, s, v, t, data, decode_meta(meta), at) for _, n, s, v, t, data, meta, at in rows if n is not None]
-        head = max(after, rows[0][0])
-        return Page(events, events[-1].position if len(events) == limit else min(through, head))
+        asked = {"after": after, "through": through, "types": storable(types), "limit": limit, "bytes": PAGE_BYTES_MAX}
+        (head, *first), *others = fetch(self._engine, sql.PAGE_OF_TYPES, asked)
+        rows = [tuple(first), *(tuple(row) for _, *row in others)] if first[0] is not None else []
+        events = [_recorded(row) for row in rows]
+        is_cut = _is_cut(rows)
+        return Page(events, events[-1].position if len(events) == limit or is_cut else min(through, max(after, head)), is_cut)
+
+
+def _recorded(row: Sequence[Any]) -> Recorded:
+    position, stream, version, type, data, meta, recorded_at, *_ = row
+    return Recorded(position, stream, version, type, data, decode_meta(meta), recorded_at)
+
+
+def _is_cut(rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether there were more than these, whose last two columns are how many, and the bytes before each."""
+    return bool(rows) and rows[0][-2] > len(rows)

@@ -121,15 +121,31 @@ READ = f"""
 """
 """No row for a stream that has nothing new. One at least, `is_lost`, where the last event known of it is not in the log."""
 
-PAGE = f"SELECT {EVENT_COLUMNS} FROM events WHERE position > %s::bigint ORDER BY position LIMIT %s"
+_WITHIN = """
+    SELECT e.*, count(*) OVER () AS found, sum(pg_column_size(e.data)) OVER (
+        ORDER BY e.position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS before
+"""
+"""Around a page: how many events it was to have, and the bytes before each, as they are stored; nothing is unpacked for it."""
+
+PAGE = f"""
+    SELECT e.* FROM (
+        {_WITHIN} FROM (
+            SELECT {EVENT_COLUMNS} FROM events WHERE position > %s::bigint ORDER BY position LIMIT %s
+        ) AS e
+    ) AS e WHERE before IS NULL OR before < %s ORDER BY e.position
+"""
 
 PAGE_OF_TYPES = f"""
     SELECT head.position, e.* FROM log_head AS head
     LEFT JOIN LATERAL (
-        SELECT {EVENT_COLUMNS} FROM events
-        WHERE events.position > %(after)s::bigint AND events.position <= %(through)s::bigint AND type = ANY(%(types)s)
-        ORDER BY events.position LIMIT %(limit)s
-    ) AS e ON true
+        {_WITHIN} FROM (
+            SELECT {EVENT_COLUMNS} FROM events
+            WHERE events.position > %(after)s::bigint AND events.position <= %(through)s::bigint AND type = ANY(%(types)s)
+            ORDER BY events.position LIMIT %(limit)s
+        ) AS e
+    ) AS e ON before IS NULL OR before < %(bytes)s
+    ORDER BY e.position
 """
 """The head comes from the same snapshot as the events: up to there nothing was left out but what the filter left out."""
 

@@ -23,6 +23,10 @@ from twofold.readmodels.schema.columns import Columns, is_stream_key, refuse_key
 from twofold.subscriptions.log_cache import Seen
 
 ERROR_CHARS_MAX = 2_000
+TOUCHES_MAX = 20_000
+"""Of rows by events, in one step of a view: an event may touch thousands."""
+STEP_BYTES_MAX = 16 * 1024 * 1024
+"""Of rows that one step of a view loads and writes, by what rows of it weighed lately."""
 
 Encode = Callable[[str, msgspec.Struct], object]
 """Raises for a row that no store could hold (see readmodels/schema/columns.py)."""
@@ -57,21 +61,30 @@ def parts_of(view: AnyView, seen: Seen) -> Mapping[str, Any]:
     return parts
 
 
-def touched(view: AnyView, page: Iterable[Seen], slices: int, parked: Mapping[int, Set[str]]) -> dict[int, Touches]:
-    """For each slice in `parked` (slice to its parked keys), what the page touches there, by key, in log order."""
+def touched(
+    view: AnyView, page: Iterable[Seen], slices: int, parked: Mapping[int, Set[str]], touches_max: int = TOUCHES_MAX
+) -> tuple[dict[int, Touches], int]:
+    """For each slice in `parked` (slice to its parked keys), what the page touches there, by key, in log order; and up to which
+    position, which is that of the event with which they are too many."""
     found: dict[int, Touches] = {slice: {} for slice in parked}
     blocked = {slice: {key for key in keys if is_stream_key(key)} for slice, keys in parked.items()}
+    through = count = 0
     for seen in page:
+        if count >= touches_max:
+            break
+        through = seen.position
         if seen.type not in view.listened:
             continue
         try:
             parts = parts_of(view, seen)
         except Exception as error:
             line = stream_key(seen.stream)
+            count += len(found)
             for slice, touches in found.items():
                 touches.setdefault(line, []).append(Touch(seen, error=error))
                 blocked[slice].add(line)
             continue
+        count += len(parts)
         for key, part in parts.items():
             slice = slice_of(key, slices)
             if slice not in found:
@@ -83,7 +96,7 @@ def touched(view: AnyView, page: Iterable[Seen], slices: int, parked: Mapping[in
                     waiting.append(Touch(seen))
             else:
                 found[slice].setdefault(key, []).append(Touch(seen, part))
-    return found
+    return found, through
 
 
 def fold(view: AnyView, key: str, row: Row | None, touches: Sequence[Touch], encode: Encode, is_checked: bool) -> FoldedRow:
@@ -107,7 +120,8 @@ class PageFold:
         self.encode = {name: Columns(view).encode for name, view in views.items()}
 
     def advances(self, group: Sequence[SliceState], page: Sequence[Seen], is_checked: bool = False) -> list[Advance]:
-        """One advance for each slice of a group, all of which stand where the page begins, to where it ends.
+        """One advance for each slice of a group, all of which stand where the page begins, to where it ends, or as far as a step
+        of its view goes.
 
         `is_checked` parks rows that no store could hold; otherwise they are folded, and the store refuses them.
         """
@@ -126,14 +140,15 @@ class PageFold:
             self._caches[view].forget()
 
     def _of_view(self, view: AnyView, mine: Sequence[SliceState], page: Sequence[Seen], is_checked: bool) -> list[Advance]:
-        touches = touched(view, page, mine[0].slices, {state.id.slice: state.parked.keys() for state in mine})
         cache = self._caches[view.name]
         cache.trim()
+        parked = {state.id.slice: state.parked.keys() for state in mine}
+        touches, through = touched(view, page, mine[0].slices, parked, min(TOUCHES_MAX, cache.rows_within(STEP_BYTES_MAX)))
         missing = cache.missing({key for state in mine for key in touches[state.id.slice] if key not in state.parked})
         if missing:
             stored = self._store.load(view.name, missing)
             cache.put({key: stored.get(key) for key in missing})
-        return [self._of_slice(view, state, page[-1].position, touches[state.id.slice], is_checked) for state in mine]
+        return [self._of_slice(view, state, through, touches[state.id.slice], is_checked) for state in mine]
 
     def _of_slice(self, view: AnyView, state: SliceState, position: int, touches: Touches, is_checked: bool) -> Advance:
         rows, waiting, errors, recorded_at = {}, {}, {}, []

@@ -43,6 +43,8 @@ class SliceReader:
         self._wanted: frozenset[SliceId] = frozenset()
         self._states: dict[SliceId, SliceState] = {}
         self._drained_at = 0.0
+        self._is_short = False
+        """Whether a step ended before its page did."""
 
     def hold(self, slices: Collection[SliceId]) -> None:
         """Fold exactly these slices from now on."""
@@ -68,7 +70,9 @@ class SliceReader:
     def step(self, keys: Sequence[SliceId], page: Sequence[Seen]) -> None:
         """If the store refuses, what it could not hold is looked for: among all rows, then slice by slice, event by event."""
         group = [self._states[slice_id] for slice_id in keys if slice_id in self._states]
-        if not group or self._commit(self._folds.advances(group, page)) is None:
+        advances = self._folds.advances(group, page) if group else []
+        self._is_short = self._is_short or any(advance.position < page[-1].position for advance in advances)
+        if not advances or self._commit(advances) is None:
             return
         advances = self._folds.advances(group, page, is_checked=True)
         if self._commit(advances) is None:
@@ -76,12 +80,13 @@ class SliceReader:
         states = {state.id: state for state in group}
         for advance in sorted(advances, key=lambda one: one.slice):
             if self._commit([advance]) is not None:
-                self._event_by_event(states[advance.slice], page)
+                self._event_by_event(states[advance.slice], [seen for seen in page if seen.position <= advance.position])
 
     def rest(self) -> bool:
-        """Work off the lines an operator has asked for, a page of each. Whether one of them goes on."""
+        """Work off the lines an operator has asked for, a page of each. Whether one of them goes on, or a step was short."""
+        is_short, self._is_short = self._is_short, False
         if self._seconds() - self._drained_at < TICK_SECONDS or not any(state.parked for state in self._states.values()):
-            return False
+            return is_short
         goes_on = False
         for view in sorted({slice_id.view for slice_id, state in self._states.items() if state.parked}):
             for parked in self._store.parked(view):
@@ -89,7 +94,7 @@ class SliceReader:
                 if state is not None and _is_asked_for(parked) and parked.key in state.parked:
                     goes_on = self._work_off(state, parked.key, parked.discard_requested) or goes_on
         self._drained_at = 0.0 if goes_on else self._seconds()
-        return goes_on
+        return goes_on or is_short
 
     def forget(self) -> None:
         self._forget(list(self._states))

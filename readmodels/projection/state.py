@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 
+import msgspec
+
 from twofold.kernel.ports import Projection
 from twofold.kernel.rows import Advance, Row
 from twofold.kernel.view import SliceId
 
 CACHED_ROWS_MAX = 20_000
-"""Rows of one view kept in memory, counted over its slices."""
+CACHED_BYTES_MAX = 64 * 1024 * 1024
+"""Rows of one view kept in memory, counted over its slices; and about how much they weigh."""
+
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
 
 
 class SliceState:
@@ -39,6 +44,7 @@ class RowCache:
 
     def __init__(self) -> None:
         self._rows: OrderedDict[str, Row | None] = OrderedDict()
+        self._row_bytes = 0
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         return [key for key in keys if key not in self._rows]
@@ -49,9 +55,18 @@ class RowCache:
 
     def put(self, rows: Mapping[str, Row | None]) -> None:
         self._rows.update(rows)
+        some = next((row for row in rows.values() if row is not None), None)
+        if some is not None:
+            size = len(_encode(some.value))
+            self._row_bytes = max(size, (self._row_bytes * 7 + size) // 8)
+
+    def rows_within(self, size: int) -> int:
+        """About how many rows weigh so many bytes; one at least. One row of each commit is weighed."""
+        return max(1, size // max(1, self._row_bytes))
 
     def trim(self) -> None:
-        while len(self._rows) > CACHED_ROWS_MAX:
+        rows_max = min(CACHED_ROWS_MAX, self.rows_within(CACHED_BYTES_MAX))
+        while len(self._rows) > rows_max:
             self._rows.popitem(last=False)
 
     def forget(self) -> None:

@@ -72,7 +72,7 @@ EVENTS = st.lists(st.tuples(st.lists(st.sampled_from("abcdefgh"), unique=True), 
 def test_every_touch_is_in_exactly_one_slice_in_log_order(events: list[tuple[list[str], bool]], slices: int) -> None:
     """A touch in two slices is counted twice, one in none is lost."""
     page = [seen(position, Said(tuple(to), "w")) for position, (to, _) in enumerate(events, start=1)]
-    found = touched(VIEW, page, slices, {slice: frozenset() for slice in range(slices)})
+    found, _ = touched(VIEW, page, slices, {slice: frozenset() for slice in range(slices)})
     for slice, touches in found.items():
         assert {slice_of(key, slices) for key in touches} <= {slice}
         for line in touches.values():
@@ -90,7 +90,7 @@ def test_an_event_that_names_no_keys_blocks_its_stream_in_every_slice() -> None:
         seen(3, Said(("a", "b", "c"), "w")),
         seen(4, Said(("a",), "w"), stream="talk-2"),
     ]
-    found = touched(VIEW, page, 2, {0: frozenset(), 1: frozenset()})
+    found, _ = touched(VIEW, page, 2, {0: frozenset(), 1: frozenset()})
     home = slice_of("a", 2)
     assert [each.seen.position for each in found[home]["a"]] == [1, 4]
     assert [each.seen.position for each in found[home]["!stream/talk-1"]] == [2, 3]
@@ -100,11 +100,11 @@ def test_an_event_that_names_no_keys_blocks_its_stream_in_every_slice() -> None:
 def test_a_stream_parked_earlier_still_blocks() -> None:
     """The line outlives the page, and the process."""
     page = [seen(9, Said(("a", "b"), "w"))]
-    found = touched(VIEW, page, 1, {0: frozenset({"!stream/talk-1"})})
+    found, _ = touched(VIEW, page, 1, {0: frozenset({"!stream/talk-1"})})
     assert {key: [each.seen.position for each in line] for key, line in found[0].items()} == {"!stream/talk-1": [9]}
 
 
 def test_what_the_view_does_not_listen_to_touches_nothing() -> None:
     """Its data may not even be readable to this domain."""
     other = Seen(1, "Unknown", About(1, "talk-1", 1, AT), None, None, 10)
-    assert touched(VIEW, [other], 1, {0: frozenset()}) == {0: {}}
+    assert touched(VIEW, [other], 1, {0: frozenset()}) == ({0: {}}, 1)

@@ -100,6 +100,58 @@ def test_who_stands_at_the_same_checkpoint_goes_through_a_page_together() -> Non
     assert reader.steps == [(("a", "b", "c"), 4, 8)]
 
 
+class Weak(Collector):
+    """Takes no more than so many events, for so many keys, at once."""
+
+    def __init__(self, events_max: int, keys_max: int, **positions: int) -> None:
+        super().__init__(**positions)
+        self._events_max, self._keys_max = events_max, keys_max
+        self.refused: list[int] = []
+
+    def step(self, keys: Sequence[str], page: Sequence[Seen]) -> None:
+        if len(page) > self._events_max or len(keys) > self._keys_max:
+            self.refused.append(len(page))
+            raise Unavailable(Neighbour.ROWS, "statement timed out")
+        super().step(keys, page)
+
+
+@pytest.mark.parametrize(("events_max", "keys_max"), [(3, 2), (1, 2), (1, 1)])
+def test_a_page_that_was_too_heavy_is_halved_and_not_tried_again_as_it_was(events_max: int, keys_max: int) -> None:
+    """Repeated, it would stand still for ever, and take a time-out each time."""
+    reader = Weak(events_max, keys_max, a=0, b=0)
+    stop = Event()
+
+    def meanwhile(seconds: float) -> bool:
+        if reader.at == {"a": 40, "b": 40} or len(reader.refused) > 20:
+            stop.set()
+        return False
+
+    follow(log_of(40), reader, Time(meanwhile)).run(stop)
+    assert reader.seen == {name: list(range(1, 41)) for name in ("a", "b")}
+    assert reader.refused[:2] == [10, 5] and len(set(reader.refused)) == len(reader.refused)
+
+
+def test_pages_grow_again_after_an_outage() -> None:
+    """What failed even with one event failed for another reason; a small page for ever would be a slow one for ever."""
+    reader = Collector(a=0)
+    reader.fails = Unavailable(Neighbour.ROWS)
+    stop = Event()
+    failures = 0
+
+    def meanwhile(seconds: float) -> bool:
+        nonlocal failures
+        failures += 1
+        if failures == 8:
+            reader.fails = None
+        if reader.at == {"a": 400}:
+            stop.set()
+        return False
+
+    follow(log_of(400), reader, Time(meanwhile)).run(stop)
+    sizes = [last - first + 1 for _, first, last in reader.steps]
+    assert sizes[:3] == [1, 2, 4] and sizes.count(10) > 20
+
+
 def test_who_is_far_behind_never_starves_the_head_and_joins_those_it_meets() -> None:
     """A rebuild takes an hour; the head must not wait for it."""
     log = log_of(5_000)

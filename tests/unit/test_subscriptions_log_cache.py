@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import cast
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import twofold.subscriptions.log_cache
 from tests.contract.projections import Bugs, Log, Noise, Said, domain
+from twofold.kernel.log import Page
 from twofold.kernel.ports import LogPages
 from twofold.subscriptions.log_cache import LogCache
 
@@ -93,3 +95,26 @@ def test_an_event_that_cannot_be_decoded_says_why_and_is_not_skipped() -> None:
     first, second, third = cache_of(log).after(0, 10)
     assert (first.error, third.error, third.event) == (None, None, None)
     assert second.error is not None and second.event is None
+
+
+class CutLog(Log):
+    """Pages end after three events, as those of heavy events do."""
+
+    def page(self, after: int, limit: int, types: Collection[str] | None = None) -> Page:
+        page = super().page(after, min(limit, 3), types)
+        is_cut = len(page.events) == 3 < limit and page.through < len(self.events)
+        return Page(page.events, page.through, is_cut)
+
+
+def test_what_a_page_was_too_heavy_for_is_read_all_the_same() -> None:
+    """A short page is not the end of the log, and an event in line is not gone because it was not in the first page."""
+    log = CutLog()
+    for _ in range(10):
+        log.append(Noise())
+    cache = cache_of(log)
+    assert [seen.position for seen in cache.at([1, 5, 9], 20)] == [1, 5, 9]
+    assert [seen.position for seen in cache.after(4, 5)] == [5, 6, 7]
+    assert (cache.goes_on(6), cache.goes_on(7)) == (True, True)
+    assert [seen.position for seen in cache.after(0, 5)] == [1, 2, 3] and cache.goes_on(3)
+    assert [seen.position for seen in cache.after(7, 5)] == [8, 9, 10]
+    assert not cache.goes_on(10)

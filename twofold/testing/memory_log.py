@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 from threading import RLock
 from typing import Any
 
 import msgspec
 
 from twofold.eventstore.leases import MemoryLeases as MemoryLeases
-from twofold.eventstore.records import FILTERED_POSITIONS_MAX, GAP, LOST, PlannedAppend, error_text
+from twofold.eventstore.records import FILTERED_POSITIONS_MAX, GAP, LOST, PAGE_BYTES_MAX, PlannedAppend, error_text
 from twofold.kernel import codes
 from twofold.kernel.errors import Conflict, other_inline_views
 from twofold.kernel.log import Appended, Decision, LastEvent, Page, ParkedCommand, Recorded
@@ -82,12 +83,12 @@ class MemoryLog:
     def page(self, after: int, limit: int, types: Collection[str] | None = None) -> Page:
         with self._lock:
             if types is None:
-                events = self._events[after : after + limit]
-                return Page(events, events[-1].position if events else after)
+                events, is_cut = _within(self._events[after : after + limit])
+                return Page(events, events[-1].position if events else after, is_cut)
             through = after + FILTERED_POSITIONS_MAX
-            events = [event for event in self._events[after:through] if event.type in types][:limit]
+            events, is_cut = _within([event for event in self._events[after:through] if event.type in types][:limit])
             last = min(through, max(after, len(self._events)))
-            return Page(events, events[-1].position if len(events) == limit else last)
+            return Page(events, events[-1].position if len(events) == limit or is_cut else last, is_cut)
 
     def head(self) -> tuple[int, datetime | None]:
         with self._lock:
@@ -224,3 +225,9 @@ def _details_as_stored(decision: Decision) -> dict[str, Any] | None:
         event.stream.encode(), event.type.encode(), msgspec.json.encode(event.meta)
     details: dict[str, Any] | None = msgspec.json.decode(msgspec.json.encode(decision.details))
     return details
+
+
+def _within(events: list[Recorded]) -> tuple[list[Recorded], bool]:
+    sizes = accumulate(len(event.data) for event in events)
+    count = next((number for number, size in enumerate(sizes, start=1) if size >= PAGE_BYTES_MAX), len(events))
+    return events[:count], count < len(events)
