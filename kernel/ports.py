@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from twofold.kernel.builds import Builds
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.log import Appended, Decision, LastEvent, NewEvent, Page, ParkedCommand, Recorded
@@ -207,12 +208,8 @@ class Projection(ParkedLines, Protocol):
 
     def make(self, view: AnyView, slices: int) -> Generation:
         """Make what the view needs, once: tables, keys, a generation of its shape. Safe to call from many processes at a time.
-        Called by `migrate` and `up` alone. The live generation: that of the view's shape; if there is none, a new one, empty, at
-        position 0, and the one that was live is retired."""
-
-    def attach(self, view: AnyView) -> Generation:
-        """Find the live generation of the view's shape, or the one before it, and work on it from now on. Makes no tables.
-        Raises Misconfigured, with the fix, when there is none."""
+        Called by `migrate` and `up` alone. The generation of the view's shape; if there is none, a new one, empty, at position 0:
+        live when it is the first, else being built beside the live one. A retired one is built again, from where it stands."""
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
         """As Rows.positions: by slice."""
@@ -227,8 +224,11 @@ class Projection(ParkedLines, Protocol):
         """Apply it, rows and line together. False when the slice or the line is not where it is expected: nothing was changed."""
 
 
-class ViewStore(Rows, Projection, ParkedKeys, Protocol):
-    """Rows, checkpoints and parked keys of the views that live in one store: what an adapter implements."""
+class ViewStore(Rows, Projection, ParkedKeys, Builds, Protocol):
+    """Rows, their builds, checkpoints and parked keys of the views of one store: what an adapter implements."""
+
+    def beside(self) -> ViewStore:
+        """Another store on the same rows and connections, which works on no generation yet. Closed with this one."""
 
 
 class Leases(Protocol):

@@ -11,13 +11,13 @@ import msgspec
 
 from twofold.kernel.view import SliceId
 
-GenerationState = Literal["building", "live", "retired"]
+GenerationState = Literal["building", "live", "retired", "dropped"]
 
 
 class Generation(msgspec.Struct, frozen=True):
     """One build of a view's rows: its number, from 1, and into how many slices it is cut, fixed when it was made.
 
-    building ──> live ──> retired ──> dropped          at most one of a view is live: that one answers
+    At most one of a view is live, and at most one is being built beside it (see kernel/builds.py).
     """
 
     view: str

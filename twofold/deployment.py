@@ -29,7 +29,8 @@ from twofold.kernel.ports import Bell, Clock, InlineProjection, Leases, Log, Out
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
 from twofold.readmodels.inline.store import InlineViewStore
-from twofold.readmodels.stores.routed import RoutedViewStore
+from twofold.readmodels.stores.answering import Answering
+from twofold.readmodels.stores.routed import Choose, RoutedViewStore
 from twofold.readmodels.stores.sql import SqlViewStore
 from twofold.settings import Settings
 
@@ -75,9 +76,9 @@ class Deployment(ABC):
             raise Misconfigured(f"{why}; rows of {', '.join(unmade)} were not made: run `twofold migrate` again when it answers")
 
     @cached_property
-    def rows(self) -> ViewStore:
+    def rows(self) -> RoutedViewStore:
         """Every view's rows, to be looked at. A store that is away now is asked again when its views are asked for."""
-        rows = self._stores_of(self.domain.views.values())
+        rows = self._stores_of(self.domain.views.values(), Answering().choose)
         rows.attach_all()
         return rows
 
@@ -140,8 +141,11 @@ class Deployment(ABC):
     def depths(self) -> Mapping[str, int]:
         """Messages that wait, by lane; "dead" for the dead letters where there are any."""
 
-    def _stores_of(self, views: Collection[AnyView]) -> RoutedViewStore:
-        stores = RoutedViewStore({view.name: self._store_of(view) for view in views}, views)
+    def _stores_of(self, views: Collection[AnyView], choose: Choose | None = None) -> RoutedViewStore:
+        """Stores of its own: what answers need not be what is folded."""
+        of = {view.name: self._store_of(view) for view in views}
+        besides = {id(store): store.beside() for store in of.values()}
+        stores = RoutedViewStore({view: besides[id(store)] for view, store in of.items()}, views, choose)
         self._closing.callback(stores.close)
         return stores
 

@@ -21,6 +21,7 @@ from twofold.deadline import ending_endless
 from twofold.deployment import Deployment
 from twofold.foldable import FoldableSlices
 from twofold.gateway.app import GatewayPorts, application, serve
+from twofold.generation_watch import answering, folding
 from twofold.interpreter import settle, share_the_interpreter
 from twofold.kernel.errors import Misconfigured
 from twofold.lease_keeper import LeaseKeeper, new_member
@@ -44,7 +45,7 @@ def run_gateway(settings: Settings, reuse_port: bool) -> None:
     metrics = Metrics()
     with open_deployment(settings) as deployment:
         ports = _gateway_ports(deployment, metrics)
-        with _member(deployment, "gateway"):
+        with _member(deployment, "gateway"), answering(deployment):
             _serve(deployment, ports, reuse_port)
 
 
@@ -72,7 +73,7 @@ def run_monitoring(settings: Settings) -> None:
     metrics = Metrics()
     with open_deployment(settings) as deployment:
         metrics.registry.register(_facts(deployment))
-        with _member(deployment, "monitoring"), _metrics_port(settings, metrics):
+        with _member(deployment, "monitoring"), answering(deployment), _metrics_port(settings, metrics):
             _until_stopped()
 
 
@@ -86,7 +87,12 @@ def run_up(settings: Settings, on_ready: OnReady) -> None:
         deployment.make_tables()
         metrics.registry.register(_facts(deployment))
         ports = _gateway_ports(deployment, metrics)
-        with _member(deployment, "gateway"), _working(deployment, metrics), _projecting(deployment, metrics):
+        with (
+            _member(deployment, "gateway"),
+            answering(deployment),
+            _working(deployment, metrics),
+            _projecting(deployment, metrics),
+        ):
             _serve(deployment, ports, reuse_port=False, on_ready=on_ready)
 
 
@@ -166,7 +172,7 @@ def _projecting(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
     def hold(held: frozenset[str]) -> None:
         projector.hold({slices.by_name[name] for name in held})
 
-    with _member(deployment, "readmodels", slices.names, hold), closing(slices):
+    with _member(deployment, "readmodels", slices.names, hold), closing(slices), folding(deployment):
         slices.start()
         thread.start()
         try:

@@ -52,22 +52,24 @@ class ProgressBoard:
 
     def hear_progress(self, progress: Sequence[Progress]) -> None:
         for step in progress:
-            if step.generation < self._generations.get(step.view, 0):
+            if step.generation != self._generations.setdefault(step.view, step.generation):
                 continue
-            if step.generation > self._generations.get(step.view, 0):
-                self._forget(step.view, step.generation)
             slices = self._slices.setdefault(step.view, {})
             slices[step.slice] = max(step.position, slices.get(step.slice, 0))
             self._moves[step.view] = self.moves(step.view) + 1
             self._wake(step.view, step.slice, step.position)
 
     def learn_positions(self, positions: Mapping[SliceId, int]) -> None:
-        """Learn from the store how many slices each view has, and where they stand."""
+        """Learn from the store which generation answers, into how many slices it is cut, and where they stand. Only progress of
+        that one counts: others are folded for other versions, or are being built."""
         counts: dict[tuple[str, int], int] = {}
         for view, generation, _ in positions:
             counts[view, generation] = counts.get((view, generation), 0) + 1
+        for view, generation in counts:
+            if generation != self._generations.get(view):
+                self._forget(view, generation)
         self.hear_progress([Progress(view, generation, number, at) for (view, generation, number), at in positions.items()])
-        self._counts |= {view: count for (view, generation), count in counts.items() if self._generations[view] == generation}
+        self._counts |= {view: count for (view, _), count in counts.items()}
 
     def slice_number(self, view: str, key: str) -> int | None:
         """The slice that holds this key; None while it is not known into how many the view is cut."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 from sqlalchemy import Engine
 
 from twofold.database.session import EngineSession, Session, in_our_words
+from twofold.kernel.builds import Build
 from twofold.kernel.errors import Neighbour
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
@@ -41,7 +42,20 @@ class InlineViewStore:
         """Inline rows are made with the log's tables, by InlineProjection.make: here they are only found."""
         return self.attach(view)
 
-    def attach(self, view: AnyView) -> Generation:
+    def beside(self) -> InlineViewStore:
+        return InlineViewStore(self._engine)
+
+    def builds(self, views: Collection[str]) -> list[Build]:
+        """None that another could take the place of: an inline view is made whole."""
+        return []
+
+    def swap(self, generation: Generation, position: int) -> bool:
+        return False
+
+    def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None:
+        """They are needed by appends: the log knows which."""
+
+    def attach(self, view: AnyView, build: Build | None = None) -> Generation:
         dialect = self._engine.dialect
         generation = self._read(lambda session: of_shape(session, view, dialect))
         if generation is None:

@@ -6,13 +6,29 @@ revision) is left out of it. The store is not in it: a generation is looked for 
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import NamedTuple
+
+import msgspec
+
+from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.messages import Event, tag_of
+from twofold.kernel.rows import Found, Query, Row, RowPage
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Columns
 
 INLINE = "inline"
 MARKS = 5
 """So many parts of a shape come before what is not as by default; parts are separated by bars."""
+
+
+def is_marked(shape: str) -> bool:
+    return len(shape.split("|")) > MARKS
+
+
+def is_inline(shape: str) -> bool:
+    """Whether a generation of this shape is folded inline."""
+    return INLINE in shape.split("|")[MARKS:]
 
 
 def shape_of(view: AnyView) -> str:
@@ -29,3 +45,49 @@ def shape_of(view: AnyView) -> str:
 
 def _versioned(event: type[Event]) -> str:
     return tag_of(event) if event.schema_version == 1 else f"{tag_of(event)}@{event.schema_version}"
+
+
+class Reading(NamedTuple):
+    """Reads the rows of a view from a generation that another version of it made. `stored` is the view as that one has it."""
+
+    view: AnyView
+    stored: AnyView
+
+    def found(self, found: Found) -> Found:
+        return found if found.row is None else msgspec.structs.replace(found, row=self._row(found.row))
+
+    def page(self, page: RowPage) -> RowPage:
+        return msgspec.structs.replace(page, rows=[self._row(row) for row in page.rows])
+
+    def require(self, query: Query) -> None:
+        """Raises Unavailable for a question that the view declares and the generation has no index for."""
+        declared = {self.view.key, "key", *self.stored.indexes, *self.stored.orders}
+        mine = {*self.view.indexes, *self.view.orders}
+        if any(name in mine and name not in declared for name in (query.index, query.order)):
+            raise building(self.view.name)
+
+    def _row(self, row: Row) -> Row:
+        values = {name: getattr(row.value, name) for name in self.stored.row.__struct_fields__}
+        return Row(row.key, self.view.row(**values), row.position)
+
+
+def reading_of(view: AnyView, shape: str) -> Reading | None:
+    """None for the view's own shape, which is read as it is. Raises Unavailable when the view's row cannot be made of what a
+    generation of this shape holds: a field without a default is missing, or of another type."""
+    if shape == shape_of(view):
+        return None
+    key, fields, indexes, orders, *_ = shape.split("|")
+    held = set(fields.split(","))
+    mine = {column.name: f"{column.name}:{column.type}{'?' * column.is_nullable}" for column in Columns(view).all}
+    described = msgspec.structs.fields(view.row)
+    if key != view.key or any(field.required and mine[field.name] not in held for field in described):
+        raise building(view.name)
+    shared = [(field.name, field.type) for field in described if mine[field.name] in held]
+    names = {name for name, _ in shared}
+    row = msgspec.defstruct(view.row.__name__, shared, frozen=True)
+    kept = [tuple(name for name in listed.split(",") if name in names) for listed in (indexes, orders)]
+    return Reading(view, replace(view, row=row, indexes=kept[0], orders=kept[1]))
+
+
+def building(view: str) -> Unavailable:
+    return Unavailable(Neighbour.ROWS, "view building", detail=view)

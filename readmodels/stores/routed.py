@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from typing import Any, TypeVar
 
+from twofold.kernel.builds import Build
 from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 from twofold.kernel.ports import ViewStore
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
@@ -22,15 +23,17 @@ THREADS = 2
 """For each store, that such questions may wait on."""
 
 AnswerT = TypeVar("AnswerT")
+Choose = Callable[[AnyView, Sequence[Build]], Build | None]
 
 
 class RoutedViewStore:
     """Sends each view to its store."""
 
-    def __init__(self, stores: Mapping[str, ViewStore], unattached: Iterable[AnyView] = ()) -> None:
+    def __init__(self, stores: Mapping[str, ViewStore], unattached: Iterable[AnyView] = (), choose: Choose | None = None) -> None:
         """`stores` has the store of every view, by the view's name; a store may stand behind several views. `unattached` are
-        views that their stores have not been asked for yet."""
+        views that their stores have not been asked for yet; `choose` says which of its generations a view is attached to."""
         self._stores = dict(stores)
+        self._choose = choose
         self._unattached = {view.name: view for view in unattached}
         self._generations: dict[str, Generation] = {}
         self._behind = list({id(store): store for store in self._stores.values()}.values())
@@ -45,8 +48,15 @@ class RoutedViewStore:
     def make(self, view: AnyView, slices: int) -> Generation:
         return self._known(self._stores[view.name].make(view, slices))
 
-    def attach(self, view: AnyView) -> Generation:
-        return self._known(self._stores[view.name].attach(view))
+    def attach(self, view: AnyView, build: Build | None = None) -> Generation:
+        store = self._stores[view.name]
+        if build is None and self._choose is not None:
+            build = self._choose(view, store.builds([view.name]))
+        return self._known(store.attach(view, build))
+
+    def generation(self, view: str) -> Generation | None:
+        """What the view is attached to; None when its store has not answered yet."""
+        return self._generations.get(view)
 
     def attach_all(self) -> list[Generation]:
         """Attach what has not been, as far as its stores answer. The generations known so far. Raises Misconfigured."""
@@ -59,6 +69,27 @@ class RoutedViewStore:
             except Unavailable:
                 away.add(id(self._stores[view.name]))
         return list(self._generations.values())
+
+    def beside(self) -> RoutedViewStore:
+        others = {id(store): store.beside() for store in self._behind}
+        return RoutedViewStore({view: others[id(store)] for view, store in self._stores.items()})
+
+    def builds(self, views: Collection[str]) -> list[Build]:
+        """Of the stores that answer."""
+        return [
+            build
+            for found in self._of_all(lambda store: store.builds([view for view in views if self._stores[view] is store]))
+            for build in found
+        ]
+
+    def swap(self, generation: Generation, position: int) -> bool:
+        return self._stores[generation.view].swap(generation, position)
+
+    def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None:
+        def note(store: ViewStore) -> None:
+            store.use(member, [one for one in generations if self._stores[one.view] is store], term_seconds)
+
+        self._of_all(note)
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
         if view is not None:

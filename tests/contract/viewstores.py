@@ -25,7 +25,7 @@ from twofold.kernel.rows import Advance, Generation, Row
 from twofold.kernel.view import About, AnyView, SliceId, View
 from twofold.readmodels.stores.redis import RedisViewStore
 from twofold.readmodels.stores.sql import SqlViewStore, connect
-from twofold.testing.memory_rows import Build, MemoryViewStore
+from twofold.testing.memory_rows import Kept, MemoryViewStore
 
 NOON = datetime(2010, 12, 1, 12, 0, 0, 123456, tzinfo=UTC)
 POOL_SIZE = 4
@@ -93,6 +93,10 @@ class Place(ABC):
         """Let every write of this view's first generation fail."""
 
     @abstractmethod
+    def let_time_pass(self, seconds: float) -> None:
+        """Everything that was noted about who uses which generation was noted so long ago."""
+
+    @abstractmethod
     def close(self) -> None: ...
 
 
@@ -133,6 +137,9 @@ class SqlPlace(Place):
     def break_rows(self, view: AnyView) -> None:
         self._run(f'DROP TABLE {{}}"{view.name}__g1"')
 
+    def let_time_pass(self, seconds: float) -> None:
+        self._run(f"UPDATE {{}}generation_users SET until = until - {seconds}")
+
     def _run(self, statement: str) -> None:
         engine = connect(self._url, 1)
         prefix = "" if engine.dialect.name == "sqlite" else "read."
@@ -171,6 +178,11 @@ class RedisPlace(Place):
     def break_rows(self, view: AnyView) -> None:
         self._client.set(f"{{{self._prefix}:{view.name}}}:g1:by:0", "not a sorted set")
 
+    def let_time_pass(self, seconds: float) -> None:
+        for users in self._client.scan_iter(f"{{{self._prefix}:*:users"):
+            for name in self._client.hkeys(users):
+                self._client.hincrbyfloat(users, name, -seconds)
+
     def close(self) -> None:
         self.empty()
         self._client.close()
@@ -204,18 +216,21 @@ class MemoryPlace(Place):
         return self._only
 
     def empty(self) -> None:
-        for build in [build for builds in self._only.builds.values() for build in builds]:
+        for build in [build for builds in self._only.kept.values() for build in builds]:
             build.rows.clear()
             build.positions.update(dict.fromkeys(build.positions, 0))
 
     def plant_building(self, view: AnyView, number: int) -> None:
-        [build] = self._only.builds[view.name]
+        [build] = self._only.kept[view.name]
         generation = msgspec.structs.replace(build.generation, number=number, state="building")
-        self._only.builds[view.name].append(Build(view, generation, build.shape, {}, {}))
+        self._only.kept[view.name].append(Kept(view, generation, build.shape, {}, {}))
 
     def break_rows(self, view: AnyView) -> None:
-        [build] = self._only.builds[view.name]
+        [build] = self._only.kept[view.name]
         build.rows = FrozenRows()
+
+    def let_time_pass(self, seconds: float) -> None:
+        """Nothing is noted."""
 
     def close(self) -> None:
         pass

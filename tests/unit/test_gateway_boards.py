@@ -142,8 +142,11 @@ async def test_a_new_generation_starts_from_nothing_and_the_old_one_is_not_heard
     board = ProgressBoard()
     board.learn_positions({SliceId("v", 1, 0): 50})
     board.hear_progress([Progress("v", 2, 0, 3), Progress("v", 1, 0, 60)])
-    assert board.position("v", 0) == 3
-    assert board.slice_number("v", "key") is None
+    assert board.position("v", 0) == 60, "what is being built is nobody's answer yet"
+    board.learn_positions({SliceId("v", 2, 0): 40, SliceId("v", 2, 1): 41})
+    board.hear_progress([Progress("v", 2, 0, 43), Progress("v", 1, 0, 70)])
+    assert board.position("v", 0) == 43
+    assert board.slice_number("v", "key") is not None
 
 
 class Store:

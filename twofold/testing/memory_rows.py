@@ -9,18 +9,21 @@ from typing import Any
 
 import msgspec
 
+from twofold.kernel.builds import Build
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.ids import slice_of
-from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
+from twofold.kernel.rows import Advance, Drain, Found, Generation, GenerationState, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import Columns, is_stream_key, queryable_key
 from twofold.readmodels.schema.query import checked_query
-from twofold.readmodels.schema.shape import shape_of
+from twofold.readmodels.schema.shape import Reading, reading_of, shape_of
+
+OWN_STATES = ("live", "building", "retired")
 
 Line = tuple[SliceId, str]
 
 
-class Build(msgspec.Struct):
+class Kept(msgspec.Struct):
     """One generation of a view's rows."""
 
     view: AnyView
@@ -35,34 +38,55 @@ class MemoryViewStore:
 
     promises = Promises(is_atomic=True, commits_views_together=False)
 
-    def __init__(self) -> None:
-        self._lock = RLock()
-        self.builds: dict[str, list[Build]] = {}
-        self._attached: dict[str, Build] = {}
-        self._parked: dict[Line, ParkedKey] = {}
-        self._lines: dict[Line, list[int]] = {}
+    def __init__(self, owner: MemoryViewStore | None = None) -> None:
+        """`owner`: the store beside which this one works, on its rows."""
+        self._lock: RLock = owner._lock if owner else RLock()
+        self.kept: dict[str, list[Kept]] = owner.kept if owner else {}
+        self._attached: dict[str, Kept] = {}
+        self._readings: dict[str, Reading | None] = {}
+        self._parked: dict[Line, ParkedKey] = owner._parked if owner else {}
+        self._lines: dict[Line, list[int]] = owner._lines if owner else {}
+
+    def beside(self) -> MemoryViewStore:
+        return MemoryViewStore(self)
 
     def make(self, view: AnyView, slices: int) -> Generation:
         with self._lock:
-            builds = self.builds.setdefault(view.name, [])
-            if self._live_of_shape(view) is None:
-                for build in builds:
-                    if build.generation.state == "live":
-                        build.generation = msgspec.structs.replace(build.generation, state="retired")
-                number = max((build.generation.number for build in builds), default=0) + 1
-                generation = Generation(view.name, number, slices)
-                builds.append(Build(view, generation, shape_of(view), dict.fromkeys(generation.slice_ids(), 0), {}))
+            kept = self.kept.setdefault(view.name, [])
+            live = any(one.generation.state == "live" for one in kept)
+            own = self._own(view)
+            if own is None:
+                number = max((one.generation.number for one in kept), default=0) + 1
+                generation = Generation(view.name, number, slices, "retired")
+                own = Kept(view, generation, shape_of(view), dict.fromkeys(generation.slice_ids(), 0), {})
+                kept.append(own)
+            if own.generation.state == "retired":
+                self._set_state(own, "building" if live else "live")
             return self.attach(view)
 
-    def attach(self, view: AnyView) -> Generation:
+    def attach(self, view: AnyView, build: Build | None = None) -> Generation:
         with self._lock:
-            retired = [one for one in self.builds.get(view.name, []) if one.generation.state == "retired"][-1:]
-            before = next((one for one in retired if one.shape == shape_of(view)), None)
-            build = self._live_of_shape(view) or before
-            if build is None:
+            own = self._own(view) if build is None else self._kept(build.generation)
+            if own is None:
                 raise Misconfigured(f"view {view.name}: rows of its shape have not been made; run `twofold migrate`")
-            self._attached[view.name] = build
-            return build.generation
+            self._readings[view.name] = reading_of(view, own.shape)
+            self._attached[view.name] = own
+            return own.generation
+
+    def builds(self, views: Collection[str]) -> list[Build]:
+        with self._lock:
+            kept = [one for view in sorted(views) for one in self.kept.get(view, [])]
+            return [Build(one.generation, one.shape, min(one.positions.values())) for one in kept]
+
+    def swap(self, generation: Generation, position: int) -> bool:
+        with self._lock:
+            own = self._kept(generation)
+            if own.generation.state == "live" or min(own.positions.values()) < position:
+                return False
+            self._set_state(own, "live")
+            return True
+
+    def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None: ...
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
         with self._lock:
@@ -100,13 +124,9 @@ class MemoryViewStore:
                 return True
             left, parked = self._lines[line], self._parked[line]
             is_retried = parked.retry_requested or (parked.discard_requested and drain.through is not None)
-            parked = msgspec.structs.replace(
-                parked,
-                position=left[0],
-                waiting=len(left),
-                retry_requested=is_retried,
-                discard_requested=parked.discard_requested and not is_retried,
-            )
+            is_discarded = parked.discard_requested and not is_retried
+            requests = {"retry_requested": is_retried, "discard_requested": is_discarded}
+            parked = msgspec.structs.replace(parked, position=left[0], waiting=len(left), **requests)
             if drain.error:
                 parked = msgspec.structs.replace(
                     parked,
@@ -122,12 +142,17 @@ class MemoryViewStore:
         with self._lock:
             build = self._attached[view]
             slices = [build.generation.slice_ids()[slice_of(queryable_key(key), build.generation.slices)] for key in keys]
-            return [self._found(build, key, one) for key, one in zip(keys, slices, strict=True)]
+            reading = self._readings[view]
+            found = [self._found(build, key, one) for key, one in zip(keys, slices, strict=True)]
+            return [reading.found(one) for one in found] if reading else found
 
     def find(self, view: str, query: Query) -> RowPage:
         with self._lock:
-            build = self._attached[view]
-            asked = checked_query(build.view, Columns(build.view), query)
+            build, reading = self._attached[view], self._readings[view]
+            if reading:
+                reading.require(query)
+            stored = reading.stored if reading else build.view
+            asked = checked_query(stored, Columns(stored), query)
             index, order = asked.index, asked.order
 
             def anchor(row: Row) -> tuple[Any, ...]:
@@ -143,7 +168,8 @@ class MemoryViewStore:
                 rows = [row for row in rows if (anchor(row) < after if asked.descending else anchor(row) > after)]
             page = rows[: asked.limit]
             following = asked.cursor(page[-1]) if len(rows) > len(page) else None
-            return RowPage(page, following, min(build.positions.values()), bool(self.parked(view)))
+            found = RowPage(page, following, min(build.positions.values()), bool(self.parked(view)))
+            return reading.page(found) if reading else found
 
     def parked(self, view: str | None = None) -> list[ParkedKey]:
         with self._lock:
@@ -160,7 +186,7 @@ class MemoryViewStore:
     def discard(self, view: str, key: str) -> bool:
         return self._request(view, key, retry_requested=False, discard_requested=True)
 
-    def _found(self, build: Build, key: str, slice_id: SliceId) -> Found:
+    def _found(self, build: Kept, key: str, slice_id: SliceId) -> Found:
         parked = self._parked.get((slice_id, key))
         has_streams = any(line[0] == slice_id and is_stream_key(line[1]) for line in self._parked)
         return Found(build.rows.get(key), slice_id, build.positions[slice_id], parked.position if parked else None, has_streams)
@@ -172,9 +198,19 @@ class MemoryViewStore:
                 self._parked[line] = msgspec.structs.replace(self._parked[line], **wanted)
             return bool(lines)
 
-    def _live_of_shape(self, view: AnyView) -> Build | None:
-        builds = self.builds.get(view.name, [])
-        return next((one for one in builds if one.generation.state == "live" and one.shape == shape_of(view)), None)
+    def _own(self, view: AnyView) -> Kept | None:
+        own = [one for one in self.kept.get(view.name, []) if one.shape == shape_of(view)]
+        return min(own, key=lambda one: (OWN_STATES.index(one.generation.state), -one.generation.number), default=None)
+
+    def _kept(self, generation: Generation) -> Kept:
+        return next(one for one in self.kept[generation.view] if one.generation.number == generation.number)
+
+    def _set_state(self, kept: Kept, state: GenerationState) -> None:
+        """Whichever was in this state is retired."""
+        for one in self.kept[kept.generation.view]:
+            if one.generation.state == state:
+                one.generation = msgspec.structs.replace(one.generation, state="retired")
+        kept.generation = msgspec.structs.replace(kept.generation, state=state)
 
     def _is_standing(self, slice_id: SliceId, expected: int, lines: Any) -> bool:
         build = self._attached.get(slice_id.view)

@@ -7,16 +7,20 @@ from typing import Any
 
 import msgspec
 
+from twofold.kernel.builds import RETIRED_SECONDS_MIN, Build
 from twofold.kernel.errors import Neighbour, Unavailable
-from twofold.kernel.rows import Generation
+from twofold.kernel.rows import Generation, GenerationState
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Columns
-from twofold.readmodels.schema.shape import shape_of
+from twofold.readmodels.schema.shape import Reading, shape_of
 from twofold.readmodels.stores.redis.orders import Path, paths_of
 from twofold.readmodels.stores.redis.scripts import script
 
 RACES_MAX = 5
 """Makers of different shapes may win against each other; more often than this they do not meet by chance."""
+
+RETIRED = ""
+"""Stands for a member among the users of a generation: until when it was live."""
 
 Record = tuple[int, str, int]
 """Slices, shape, and how many orders there are."""
@@ -25,8 +29,10 @@ Record = tuple[int, str, int]
 class Keyspace:
     """Where one generation of a view stands in Redis: the names of its keys, all in one hash slot. On disk for ever."""
 
-    def __init__(self, prefix: str, view: AnyView, generation: Generation) -> None:
-        self.view = view
+    def __init__(self, prefix: str, view: AnyView, generation: Generation, reading: Reading | None = None) -> None:
+        """`reading`: how rows that another version of the view made are read."""
+        self.reading = reading
+        self.view = view = reading.stored if reading else view
         self.generation = generation
         self.columns = Columns(view)
         self.paths: tuple[Path, ...] = paths_of(view, self.columns)
@@ -46,6 +52,10 @@ def states_key(prefix: str, view: str) -> str:
     return f"{{{prefix}:{view}}}:states"
 
 
+def users_key(prefix: str, view: str) -> str:
+    return f"{{{prefix}:{view}}}:users"
+
+
 def generation_keys(prefix: str, view: str, number: int, orders_count: int) -> list[str]:
     parts = ["checkpoints", "rows", "parked", "lines", *(f"by:{order}" for order in range(orders_count))]
     return [f"{{{prefix}:{view}}}:g{number}:{part}" for part in parts]
@@ -57,29 +67,57 @@ def record_of(view: AnyView, slices: int) -> bytes:
 
 
 def make(client: Any, prefix: str, view: AnyView, slices: int) -> Generation:
-    """The live generation, made if there is none of the view's shape."""
-    keys = (generations_key(prefix, view.name), states_key(prefix, view.name))
+    """The generation of the view's shape, made if there is none (see readmodels/stores/sql/generations.py)."""
     for _ in range(RACES_MAX):
         known = _known(client, prefix, view.name)
-        if (live := _live_of_shape(known, view)) is not None:
-            return live
-        number = max((generation.number for generation, _ in known), default=0) + 1
-        standing = _decoded(client.eval(script("make"), 2, *keys, number, record_of(view, slices)))
-        if standing[1] == shape_of(view):
-            for generation, record in known:
-                if generation.state == "retired":
-                    client.unlink(*generation_keys(prefix, view.name, generation.number, record[2]))
-                    client.hdel(keys[0], generation.number)
-                    client.hdel(keys[1], generation.number)
-            return Generation(view.name, number, standing[0])
+        _drop_unneeded(client, prefix, known)
+        live = next((one for one, _ in known if one.state == "live"), None)
+        own = _best([one for one, record in known if record[1] == shape_of(view)])
+        if own is not None and own.state != "retired":
+            return own
+        state: GenerationState = "building" if live else "live"
+        number = own.number if own else max((one.number for one, _ in known), default=0) + 1
+        generation = Generation(view.name, number, own.slices if own else slices, state)
+        if _enter(client, prefix, generation, record_of(view, generation.slices), [one for one, _ in known]):
+            return generation
     raise Unavailable(Neighbour.REDIS, "others keep giving a view another shape", detail=view.name)
 
 
 def of_shape(client: Any, prefix: str, view: AnyView) -> Generation | None:
-    """The live generation, if it is of the view's shape, or else the one before it. Makes nothing."""
-    known = _known(client, prefix, view.name)
-    retired = [one for one, record in known if one.state == "retired" and record[1] == shape_of(view)]
-    return _live_of_shape(known, view) or (retired[-1] if retired else None)
+    """The generation of the view's shape to work on. Makes nothing."""
+    return _best([one for one, record in _known(client, prefix, view.name) if record[1] == shape_of(view)])
+
+
+def builds(client: Any, prefix: str, view: str) -> list[Build]:
+    """By number, with the lowest checkpoint of each."""
+    found = []
+    for generation, record in _known(client, prefix, view):
+        if generation.state != "dropped":
+            stored = client.hgetall(generation_keys(prefix, view, generation.number, 0)[0])
+            position = min(int(stored.get(b"%d" % slice, 0)) for slice in range(generation.slices))
+            found.append(Build(generation, record[1], position))
+    return found
+
+
+def swap(client: Any, prefix: str, generation: Generation, position: int) -> bool:
+    """Let it answer, and retire the one that did."""
+    standing = {one.number: one for one, _ in _known(client, prefix, generation.view)}
+    mine = standing.get(generation.number)
+    at = generation_keys(prefix, generation.view, generation.number, 0)[0]
+    stored = client.hgetall(at)
+    if mine is None or mine.state not in ("building", "retired"):
+        return False
+    if min(int(stored.get(b"%d" % slice, 0)) for slice in range(generation.slices)) < position:
+        return False
+    live = msgspec.structs.replace(mine, state="live")
+    return _enter(client, prefix, live, None, list(standing.values()))
+
+
+def use(client: Any, prefix: str, member: str, needed: Sequence[Generation], term_seconds: float) -> None:
+    """Note it, by the server's clock."""
+    until = client.time()[0] + term_seconds
+    for generation in needed:
+        client.hset(users_key(prefix, generation.view), f"{generation.number}\0{member}", until)
 
 
 def is_lost(client: Any, prefix: str, view: AnyView) -> bool:
@@ -87,9 +125,40 @@ def is_lost(client: Any, prefix: str, view: AnyView) -> bool:
     return not _known(client, prefix, view.name)
 
 
-def _live_of_shape(known: Sequence[tuple[Generation, Record]], view: AnyView) -> Generation | None:
-    shape = shape_of(view)
-    return next((one for one, record in known if one.state == "live" and record[1] == shape), None)
+def _best(own: Sequence[Generation]) -> Generation | None:
+    ranked = [one for state in ("retired", "building", "live") for one in own if one.state == state]
+    return ranked[-1] if ranked else None
+
+
+def _enter(client: Any, prefix: str, generation: Generation, record: bytes | None, known: Sequence[Generation]) -> bool:
+    """Give a generation its state, retire the one that was in it, and note every other's. False when what is known has changed;
+    `record`: of one that may have to be made."""
+    gone = [one for one in known if one.state == generation.state]
+    states: dict[int, str] = {one.number: "retired" if one in gone else one.state for one in known}
+    states[generation.number] = generation.state
+    keys = (generations_key(prefix, generation.view), states_key(prefix, generation.view))
+    pairs = [part for pair in states.items() for part in pair]
+    before = [part for one in known for part in (one.number, one.state)]
+    args = (generation.number, record or b"", len(before), *before, *pairs)
+    if not client.eval(script("make"), 2, *keys, *args):
+        return False
+    use(client, prefix, RETIRED, gone, 0.0)
+    return True
+
+
+def _drop_unneeded(client: Any, prefix: str, known: Sequence[tuple[Generation, Record]]) -> None:
+    """Drop the retired ones that were retired, and last used, long enough ago."""
+    for generation, record in known:
+        if generation.state != "retired":
+            continue
+        users = client.hgetall(users_key(prefix, generation.view)).items()
+        mine = {name: float(until) for name, until in users if name.startswith(b"%d\0" % generation.number)}
+        if not mine:  # retired by a version that did not say when
+            use(client, prefix, RETIRED, [generation], 0.0)
+        elif max(mine.values()) < client.time()[0] - RETIRED_SECONDS_MIN:
+            client.hset(states_key(prefix, generation.view), generation.number, "dropped")
+            client.unlink(*generation_keys(prefix, generation.view, generation.number, record[2]))
+            client.hdel(users_key(prefix, generation.view), *mine)
 
 
 def _known(client: Any, prefix: str, view: str) -> list[tuple[Generation, Record]]:

@@ -12,14 +12,16 @@ from typing import Any
 
 import msgspec
 
+from twofold.kernel.builds import Build
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key, slice_for
 from twofold.readmodels.schema.query import checked_query
+from twofold.readmodels.schema.shape import reading_of
 from twofold.readmodels.stores.redis import lines
 from twofold.readmodels.stores.redis.errors import in_our_words
-from twofold.readmodels.stores.redis.generations import Keyspace, is_lost, make, of_shape
+from twofold.readmodels.stores.redis.generations import Keyspace, builds, is_lost, make, of_shape, swap, use
 from twofold.readmodels.stores.redis.orders import members_of, range_of
 from twofold.readmodels.stores.redis.scripts import script
 
@@ -54,15 +56,31 @@ class RedisViewStore:
         self._keyspaces[view.name] = Keyspace(self._prefix, view, generation)
         return generation
 
-    def attach(self, view: AnyView) -> Generation:
+    def attach(self, view: AnyView, build: Build | None = None) -> Generation:
         with in_our_words():
-            generation = of_shape(self._client, self._prefix, view)
+            generation = build.generation if build else of_shape(self._client, self._prefix, view)
             if generation is None and is_lost(self._client, self._prefix, view):
                 generation = make(self._client, self._prefix, view, self._slices)
         if generation is None:
             raise Misconfigured(f"view {view.name}: rows of its shape have not been made; run `twofold migrate`")
-        self._keyspaces[view.name] = Keyspace(self._prefix, view, generation)
+        reading = reading_of(view, build.shape) if build else None
+        self._keyspaces[view.name] = Keyspace(self._prefix, view, generation, reading)
         return generation
+
+    def beside(self) -> RedisViewStore:
+        return RedisViewStore(self._client, self._prefix, self._slices)
+
+    def builds(self, views: Collection[str]) -> list[Build]:
+        with in_our_words():
+            return [build for view in sorted(views) for build in builds(self._client, self._prefix, view)]
+
+    def swap(self, generation: Generation, position: int) -> bool:
+        with in_our_words():
+            return swap(self._client, self._prefix, generation, position)
+
+    def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None:
+        with in_our_words():
+            use(self._client, self._prefix, member, generations, term_seconds)
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
         found: dict[SliceId, int] = {}
@@ -115,7 +133,7 @@ class RedisViewStore:
                 together.zrangebylex(keyspace.lines, *lines.streams_of(slice), start=0, num=1)
             has_rows, rows, positions, parked, *streams = together.execute()
         with_streams = {slice for slice, members in zip(distinct, streams, strict=True) if members}
-        return [
+        found = [
             Found(
                 row=None if stored is None else _row(keyspace, key, stored),
                 slice=SliceId(view, keyspace.generation.number, slice),
@@ -125,9 +143,12 @@ class RedisViewStore:
             )
             for key, slice, stored, position, record in zip(keys, slices, rows, positions, parked, strict=True)
         ]
+        return [keyspace.reading.found(one) for one in found] if keyspace.reading else found
 
     def find(self, view: str, query: Query) -> RowPage:
         keyspace = self._keyspaces[view]
+        if keyspace.reading:
+            keyspace.reading.require(query)
         asked = checked_query(keyspace.view, keyspace.columns, query)
         path, lowest, highest = range_of(keyspace.columns, asked)
         bounds = ("ZREVRANGEBYLEX", highest, lowest) if asked.descending else ("ZRANGEBYLEX", lowest, highest)
@@ -137,12 +158,13 @@ class RedisViewStore:
         positions = dict(zip(checkpoints[::2], checkpoints[1::2], strict=True))
         rows = [_row(keyspace, None, one) for one in stored]
         page = rows[: asked.limit]
-        return RowPage(
+        answer = RowPage(
             rows=page,
             next=asked.cursor(page[-1]) if len(rows) > asked.limit else None,
             position=min(int(positions.get(b"%d" % slice, 0)) for slice in range(keyspace.generation.slices)),
             has_parked=parked_count > 0,
         )
+        return keyspace.reading.page(answer) if keyspace.reading else answer
 
     def parked(self, view: str | None = None) -> list[ParkedKey]:
         with in_our_words():

@@ -1,69 +1,122 @@
 """Which builds of a view's rows there are, and making the next one where a view's shape has changed.
 
-    (none) ── make ──> live ── another shape is made ──> retired ── and another ──> dropped
+    (none) ── the first ──────────────────────> live ── swap ──> retired ── nobody needs it ──> dropped
+           ── another shape ──> building ── swap ──^  <── its version is migrated to again ──┘
 
-A retired generation stays until the one after it is retired too: processes of the version before still answer from it. One
-that is `building` beside the live one is nobody's answer yet.
+A view's inline generations and the others do not know each other: an inline one is made whole, and live at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Dialect
 
 from twofold.database.session import Session
+from twofold.kernel.builds import RETIRED_SECONDS_MIN, Build
 from twofold.kernel.errors import Misconfigured
-from twofold.kernel.rows import Generation
+from twofold.kernel.rows import Generation, GenerationState
 from twofold.kernel.view import AnyView
-from twofold.readmodels.schema.shape import INLINE, MARKS, shape_of
+from twofold.readmodels.schema.shape import INLINE, is_inline, is_marked, shape_of
 from twofold.readmodels.stores.sql.tables import create_platform, create_rows, drop_rows, qualified, row_table_name
 
 ADVISORY_LOCK = 0x74776F666F6C6472
 """Serialises makers of tables in one PostgreSQL database. Any number will do, as long as it stays the same."""
 
+RETIRED = ""
+"""Stands for a member in the table of users: until when a generation was live."""
+
+OWN_STATES: tuple[GenerationState, ...] = ("live", "building", "retired")
+"""Which generation of its own shape a process works on, the best first."""
+
 
 def make(session: Session, view: AnyView, slices: int, dialect: Dialect) -> tuple[Generation, bool]:
-    """The live generation, made if there is none of the view's shape; and whether it was. In a transaction that may write."""
+    """The generation of the view's shape, made if there is none; and whether it was. In a transaction that may write."""
     if dialect.name == "postgresql":
         session.rows("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
         # Rows may be lost in a crash and folded anew; tables that a process believes to be there may not.
         session.run("SET LOCAL synchronous_commit = on")
-    if is_missing(session, dialect):
-        for statement in create_platform(dialect):
-            session.run(statement)
+    for statement in create_platform(dialect):
+        session.run(statement)
     _mark_inline(session, view, dialect)
-    shape = shape_of(view)
     known = generations(session, view.name, dialect)
-    live = next((generation for generation, of_shape in known if generation.state == "live" and of_shape == shape), None)
-    if live is not None:
-        return live, False
-    generation = Generation(view.name, max((one.number for one, _ in known), default=0) + 1, slices)
-    _make(session, view, generation, shape, dialect)
-    for old in [one for one, _ in known if one.state == "retired"]:
-        session.run(drop_rows(old, dialect))
+    _drop_unneeded(session, known, dialect)
+    mine = [(one, shape) for one, shape in known if is_inline(shape) == (view.sync == "inline") and one.state != "dropped"]
+    own = best([one for one, shape in mine if shape == shape_of(view)])
+    live = next((one for one, _ in mine if one.state == "live"), None)
+    if own is not None and (own.state != "retired" or view.sync != "inline"):
+        if own.state == "retired":
+            own = _set_state(session, own, "building" if live else "live", dialect)
+            _retire(session, [one for one, _ in mine if one.state == "building" and one.number != own.number], dialect)
+        return own, False
+    state: GenerationState = "building" if live and view.sync != "inline" else "live"
+    generation = Generation(view.name, max((one.number for one, _ in known), default=0) + 1, slices, state)
+    _retire(session, [one for one, _ in mine if one.state == state], dialect)
+    _make(session, view, generation, dialect)
     return generation, True
+
+
+def best(own: Sequence[Generation]) -> Generation | None:
+    """Of the generations of one shape, the one to work on: the live one, or the newest in the best state."""
+    ranked = [(OWN_STATES.index(one.state), -one.number, one) for one in own if one.state in OWN_STATES]
+    return min(ranked)[2] if ranked else None
 
 
 def retire_inline(session: Session, but: Collection[str], dialect: Dialect) -> None:
     """Nobody folds inline views but these any more: the others' rows are not up to date from now on, and never will be."""
     if is_missing(session, dialect):
         return
-    mark = "%s" if dialect.name == "postgresql" else "?"
-    table = qualified("generations", dialect)
-    live = session.rows(f"SELECT view, generation, shape FROM {table} WHERE state = 'live'")
-    gone = [(view, number) for view, number, shape in live if INLINE in shape.split("|")[MARKS:] and view not in but]
-    session.each(f"UPDATE {table} SET state = 'retired' WHERE view = {mark} AND generation = {mark}", gone)
+    live = session.rows(f"SELECT view, generation, slices, shape FROM {qualified('generations', dialect)} WHERE state = 'live'")
+    gone = [Generation(view, number, slices) for view, number, slices, shape in live if is_inline(shape) and view not in but]
+    _retire(session, gone, dialect)
 
 
 def of_shape(session: Session, view: AnyView, dialect: Dialect) -> Generation | None:
-    """The live generation, if it is of the view's shape, or else the one before it, which is kept for processes of the version
-    before. Makes nothing."""
-    shape = shape_of(view)
+    """The generation of the view's shape to work on. Makes nothing."""
     known = [] if is_missing(session, dialect) else generations(session, view.name, dialect)
-    live = [generation for generation, of in known if generation.state == "live" and of == shape]
-    retired = [(generation, of) for generation, of in known if generation.state == "retired"][-1:]
-    return next(iter([*live, *(generation for generation, of in retired if of == shape)]), None)
+    return best([one for one, shape in known if shape == shape_of(view)])
+
+
+def builds(session: Session, views: Collection[str], dialect: Dialect) -> list[Build]:
+    """By view and number, in one statement."""
+    table, checkpoints = qualified("generations", dialect), qualified("checkpoints", dialect)
+    at = f"SELECT min(position) FROM {checkpoints} c WHERE c.view = g.view AND c.generation = g.generation"
+    sql = (
+        f"SELECT view, generation, slices, state, shape, ({at}) FROM {table} g WHERE state <> 'dropped' ORDER BY view, generation"
+    )
+    return [
+        Build(Generation(view, number, slices, state), shape, position or 0)
+        for view, number, slices, state, shape, position in session.rows(sql)
+        if view in views
+    ]
+
+
+def swap(session: Session, generation: Generation, position: int, dialect: Dialect) -> bool:
+    """See kernel/builds.py."""
+    if dialect.name == "postgresql":
+        session.rows("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
+    standing = {one.generation.number: one for one in builds(session, [generation.view], dialect)}
+    mine = standing.get(generation.number)
+    if mine is None or mine.generation.state == "live" or mine.position < position:
+        return False
+    live = [one.generation for one in standing.values() if one.generation.state == "live" and not is_inline(one.shape)]
+    _retire(session, live, dialect)
+    _set_state(session, mine.generation, "live", dialect)
+    return True
+
+
+def use(session: Session, member: str, needed: Sequence[Generation], term_seconds: float, dialect: Dialect) -> None:
+    """Note it, by the database's clock."""
+    mark = "%s" if dialect.name == "postgresql" else "?"
+    ordered = sorted(needed, key=lambda one: (one.view, one.number))
+    session.each(
+        f"""
+        INSERT INTO {qualified("generation_users", dialect)} (view, generation, member, until)
+        VALUES ({mark}, {mark}, {mark}, {_now(dialect)} + {mark})
+        ON CONFLICT (view, generation, member) DO UPDATE SET until = excluded.until
+        """,
+        [(one.view, one.number, member, term_seconds) for one in ordered],
+    )
 
 
 def not_made(view: AnyView) -> Misconfigured:
@@ -84,12 +137,29 @@ def is_missing(session: Session, dialect: Dialect) -> bool:
     return not session.rows("SELECT 1 FROM sqlite_schema WHERE name = 'parked_positions'")
 
 
+def _drop_unneeded(session: Session, known: Sequence[tuple[Generation, str]], dialect: Dialect) -> None:
+    """Drop the retired ones that were retired, and last used, long enough ago."""
+    mark = "%s" if dialect.name == "postgresql" else "?"
+    users = qualified("generation_users", dialect)
+    sql = f"SELECT max(until) < {_now(dialect)} - {mark} FROM {users} WHERE view = {mark} AND generation = {mark}"
+    for generation in [one for one, _ in known if one.state == "retired"]:
+        [(is_over,)] = session.rows(sql, (RETIRED_SECONDS_MIN, generation.view, generation.number))
+        if is_over is None:  # retired by a version that did not say when
+            use(session, RETIRED, [generation], 0.0, dialect)
+        elif is_over:
+            session.run(drop_rows(generation, dialect))
+            for table in ("checkpoints", "parked_keys", "parked_positions", "generation_users"):
+                sql_of = f"DELETE FROM {qualified(table, dialect)} WHERE view = {mark} AND generation = {mark}"
+                session.count(sql_of, (generation.view, generation.number))
+            _set_state(session, generation, "dropped", dialect)
+
+
 def _mark_inline(session: Session, view: AnyView, dialect: Dialect) -> None:
     """Say of a generation made before 0.2 that it was folded inline, which its shape did not tell: there are rows, and its
     checkpoint has never moved. Taken for an asynchronous one, it would be folded twice."""
     mark = "%s" if dialect.name == "postgresql" else "?"
     for generation, shape in generations(session, view.name, dialect):
-        if generation.state != "live" or generation.slices > 1 or shape.split("|")[MARKS:]:
+        if generation.state != "live" or generation.slices > 1 or is_marked(shape):
             continue
         at = f"SELECT 1 FROM {qualified('checkpoints', dialect)} WHERE view = {mark} AND generation = {mark} AND position > 0"
         rows = f"SELECT 1 FROM {qualified(row_table_name(generation), dialect)} LIMIT 1"
@@ -98,17 +168,35 @@ def _mark_inline(session: Session, view: AnyView, dialect: Dialect) -> None:
             session.count(sql, (f"{shape}|{INLINE}", view.name, generation.number))
 
 
-def _make(session: Session, view: AnyView, generation: Generation, shape: str, dialect: Dialect) -> None:
+def _make(session: Session, view: AnyView, generation: Generation, dialect: Dialect) -> None:
     mark = "%s" if dialect.name == "postgresql" else "?"
-    table = qualified("generations", dialect)
-    session.count(f"UPDATE {table} SET state = 'retired' WHERE view = {mark} AND state = 'live'", (view.name,))
     for statement in create_rows(view, generation, dialect):
         session.run(statement)
     session.each(
-        f"INSERT INTO {table} (view, generation, slices, shape, state) VALUES ({mark}, {mark}, {mark}, {mark}, {mark})",
-        [(view.name, generation.number, generation.slices, shape, generation.state)],
+        f"INSERT INTO {qualified('generations', dialect)} (view, generation, slices, shape, state)"
+        f" VALUES ({mark}, {mark}, {mark}, {mark}, {mark})",
+        [(view.name, generation.number, generation.slices, shape_of(view), generation.state)],
     )
     session.each(
         f"INSERT INTO {qualified('checkpoints', dialect)} (view, generation, slice, position) VALUES ({mark}, {mark}, {mark}, 0)",
         [tuple(slice_id) for slice_id in generation.slice_ids()],
+    )
+
+
+def _retire(session: Session, gone: Sequence[Generation], dialect: Dialect) -> None:
+    for generation in gone:
+        _set_state(session, generation, "retired", dialect)
+    use(session, RETIRED, gone, 0.0, dialect)
+
+
+def _set_state(session: Session, generation: Generation, state: GenerationState, dialect: Dialect) -> Generation:
+    mark = "%s" if dialect.name == "postgresql" else "?"
+    sql = f"UPDATE {qualified('generations', dialect)} SET state = {mark} WHERE view = {mark} AND generation = {mark}"
+    session.count(sql, (state, generation.view, generation.number))
+    return Generation(generation.view, generation.number, generation.slices, state)
+
+
+def _now(dialect: Dialect) -> str:
+    return (
+        "extract(epoch FROM clock_timestamp())" if dialect.name == "postgresql" else "((julianday('now') - 2440587.5) * 86400.0)"
     )

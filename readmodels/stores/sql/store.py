@@ -16,14 +16,16 @@ from sqlalchemy.exc import DBAPIError
 
 from twofold.database.session import EngineSession, Session, in_our_words
 from twofold.database.sqlite import writer
+from twofold.kernel.builds import Build
 from twofold.kernel.errors import Neighbour
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key
 from twofold.readmodels.schema.query import checked_query
+from twofold.readmodels.schema.shape import Reading, reading_of
 from twofold.readmodels.stores.sql.checkpoints import Checkpoints, ParkedLineTable
 from twofold.readmodels.stores.sql.find import find
-from twofold.readmodels.stores.sql.generations import make, not_made, of_shape
+from twofold.readmodels.stores.sql.generations import builds, make, not_made, of_shape, swap, use
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
 
 Answer = TypeVar("Answer")
@@ -34,29 +36,51 @@ class SqlViewStore:
 
     promises = Promises(is_atomic=True, commits_views_together=True)
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, owner: SqlViewStore | None = None) -> None:
+        """`owner`: the store beside which this one works, with its connections."""
         self._engine = engine
+        self._owner = owner or self
         self._on_postgres = engine.dialect.name == "postgresql"
         self._reading = engine.execution_options(isolation_level="AUTOCOMMIT") if self._on_postgres else engine
         self._writer: Connection | None = None
         self._writing = Lock()
         self._tables: dict[str, RowTable] = {}
+        self._readings: dict[str, Reading | None] = {}
         self._checkpoints = Checkpoints(engine.dialect)
         self._lines = ParkedLineTable(engine.dialect)
-        event.listen(engine, "engine_disposed", self._close_writer)
+        if owner is None:
+            event.listen(engine, "engine_disposed", self._close_writer)
+
+    def beside(self) -> SqlViewStore:
+        return SqlViewStore(self._engine, self._owner)
 
     def make(self, view: AnyView, slices: int) -> Generation:
         with self._transaction() as session:
             generation, _ = make(session, view, slices, self._engine.dialect)
         self._tables[view.name] = row_table(view, generation, self._engine.dialect)
+        self._readings[view.name] = None
         return generation
 
-    def attach(self, view: AnyView) -> Generation:
-        generation = self._read(lambda session: of_shape(session, view, self._engine.dialect))
+    def attach(self, view: AnyView, build: Build | None = None) -> Generation:
+        dialect = self._engine.dialect
+        generation = build.generation if build else self._read(lambda session: of_shape(session, view, dialect))
         if generation is None:
             raise not_made(view)
-        self._tables[view.name] = row_table(view, generation, self._engine.dialect)
+        reading = reading_of(view, build.shape) if build else None
+        self._tables[view.name] = row_table(reading.stored if reading else view, generation, dialect)
+        self._readings[view.name] = reading
         return generation
+
+    def builds(self, views: Collection[str]) -> list[Build]:
+        return self._read(lambda session: builds(session, views, self._engine.dialect))
+
+    def swap(self, generation: Generation, position: int) -> bool:
+        with self._transaction() as session:
+            return swap(session, generation, position, self._engine.dialect)
+
+    def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None:
+        with self._transaction() as session:
+            use(session, member, generations, term_seconds, self._engine.dialect)
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
         return self._read(lambda session: self._checkpoints.positions(session, self._generations(view)))
@@ -86,15 +110,19 @@ class SqlViewStore:
             return True
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
-        table = self._tables[view]
+        table, reading = self._tables[view], self._readings[view]
         wanted = {queryable_key(key) for key in keys}
         found = self._read(lambda session: table.get(session, wanted))
-        return [found[queryable_key(key)] for key in keys]
+        answers = [found[queryable_key(key)] for key in keys]
+        return [reading.found(one) for one in answers] if reading else answers
 
     def find(self, view: str, query: Query) -> RowPage:
-        table = self._tables[view]
+        table, reading = self._tables[view], self._readings[view]
+        if reading:
+            reading.require(query)
         question = checked_query(table.view, table.columns, query)
-        return self._read(lambda session: find(session, table, question))
+        page = self._read(lambda session: find(session, table, question))
+        return reading.page(page) if reading else page
 
     def parked(self, view: str | None = None) -> list[ParkedKey]:
         return self._read(lambda session: self._lines.parked(session, self._generations(view)))
@@ -149,11 +177,12 @@ class SqlViewStore:
                 with self._engine.begin() as connection:
                     yield EngineSession(connection)
                 return
-            with self._writing:
-                if self._writer is None:
-                    self._writer = writer(self._engine)
-                with self._writer.begin():
-                    yield EngineSession(self._writer)
+            owner = self._owner
+            with owner._writing:
+                if owner._writer is None:
+                    owner._writer = writer(self._engine)
+                with owner._writer.begin():
+                    yield EngineSession(owner._writer)
 
     def _close_writer(self, _: Engine) -> None:
         """On SQLite the writing connection goes last: whoever closes a file last checkpoints it."""

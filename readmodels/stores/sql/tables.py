@@ -74,6 +74,15 @@ def create_platform(dialect: Dialect) -> list[str]:
         Column("key", _text(dialect), primary_key=True),
         Column("position", BigInteger, primary_key=True, autoincrement=False),
     )
+    Table(
+        "generation_users",
+        metadata,
+        Column("view", _text(dialect), primary_key=True),
+        Column("generation", Integer, primary_key=True, autoincrement=False),
+        Column("member", _text(dialect), primary_key=True),
+        Column("until", Double, nullable=False),
+        **hot,
+    )
     schema = [str(CreateSchema(SCHEMA, if_not_exists=True).compile(dialect=dialect))] if metadata.schema else []
     return schema + [_ddl(CreateTable(table, if_not_exists=True), dialect) for table in metadata.sorted_tables]
 

@@ -1,0 +1,47 @@
+"""Which of a view's generations answers: the live one, until that of this process's own shape has caught up with it.
+
+own is live ──────────────────────────> own
+own is being built, and behind ───────> the live one, as far as the view's row can be made of what it holds
+own is retired, still folded ─────────> own
+own is retired, folded by nobody now ─> the live one, if it can be read
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twofold.kernel.builds import Build
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.view import AnyView
+from twofold.readmodels.schema.shape import is_inline, reading_of, shape_of
+
+
+class Answering:
+    """Chooses, look after look, for one process."""
+
+    def __init__(self) -> None:
+        self._stood: dict[str, Build] = {}
+        """By view, the retired generation that answered last, as it stood then."""
+
+    def choose(self, view: AnyView, builds: Sequence[Build]) -> Build | None:
+        """Of all builds of a view. None: there is none of its shape, or none at all."""
+        mine = {state: None for state in ("retired", "building", "live")} | {
+            build.generation.state: build for build in builds if build.shape == shape_of(view)
+        }
+        own = mine["live"] or mine["building"] or mine["retired"]
+        live = next((one for one in builds if one.generation.state == "live" and not is_inline(one.shape)), None)
+        if own is None or live is None or own == live:
+            return own
+        if own.generation.state == "building":
+            return own if own.position >= live.position else live
+        stood, self._stood[view.name] = self._stood.get(view.name), own
+        is_left = own.position < live.position and own == stood
+        return live if is_left and can_read(view, live.shape) else own
+
+
+def can_read(view: AnyView, shape: str) -> bool:
+    try:
+        reading_of(view, shape)
+    except Unavailable:
+        return False
+    return True
