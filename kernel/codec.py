@@ -14,6 +14,8 @@ from twofold.kernel.log import Recorded
 from twofold.kernel.messages import Command, Event, tag_of
 
 DEPTH_MAX = 32
+UNKNOWN_FIELD = "Object contains unknown field"
+"""What msgspec says of one."""
 _ENCODER = msgspec.json.Encoder()
 _SORTED = msgspec.json.Encoder(order="sorted")
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
@@ -36,12 +38,13 @@ class Codec:
         """The command in this JSON. Raises Malformed with a pointer to the first thing that is wrong with it."""
         decoder = self._commands.get(command_type)
         if decoder is None:
-            raise Malformed(f"there is no command {command_type!r}")
+            raise Malformed(f"there is no command {command_type!r}", is_unknown=True)
         refuse_unstorable(data)
         try:
             command: Command = decoder.decode(data)
         except msgspec.ValidationError as error:
-            raise Malformed(*_detail_and_pointer(str(error))) from error
+            text = str(error)
+            raise Malformed(*_detail_and_pointer(text), is_unknown=UNKNOWN_FIELD in text) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Malformed(f"not JSON: {error}") from error
         return command

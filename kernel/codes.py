@@ -6,6 +6,9 @@ BUG = "bug"
 MALFORMED = "malformed"
 """Parked: what was accepted cannot be read by this code."""
 
+NOT_KNOWN = "not-known"
+"""Never stored: this code does not know the command, or a field of it, and leaves it to code that does."""
+
 KEY_REUSED = "key-reused"
 """Parked: its idempotency key came with another body in the same instant. The inbox holds the outcome of the first body; this
 one never had an effect, and has no outcome of its own."""

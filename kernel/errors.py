@@ -13,6 +13,7 @@ Whatever is none of the five is a bug and stays an ordinary exception.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -31,12 +32,14 @@ class Rejected(Error):
 
 
 class Malformed(Error):
-    """Not a known message. `pointer` is an RFC 6901 JSON pointer to the offending place ("" = the whole)."""
+    """Not a known message. `pointer` is an RFC 6901 JSON pointer to the offending place ("" = the whole). `is_unknown`: nothing
+    of that name is known here, and may be elsewhere."""
 
-    def __init__(self, detail: str, pointer: str = "") -> None:
+    def __init__(self, detail: str, pointer: str = "", is_unknown: bool = False) -> None:
         super().__init__(detail)
         self.detail = detail
         self.pointer = pointer
+        self.is_unknown = is_unknown
 
 
 class Conflict(Error):
@@ -53,6 +56,7 @@ class Neighbour(StrEnum):
     REDIS = "redis"
     ROWS = "rows"
     SEARCH = "search"
+    WORKERS = "workers"
 
 
 class Unavailable(Error):
@@ -92,6 +96,14 @@ class Unavailable(Error):
 def other_inline_views() -> Unavailable:
     """For an append by a process that would leave an inline view out, or fold one that is not folded any more."""
     return Unavailable(Neighbour.LOG, "a newer inline view exists", detail="processes of the version that knows it go on")
+
+
+class NotKnown(Unavailable):
+    """Commands with these names in them (kernel/members.py) are not known here; who knows them may decide them."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
+        super().__init__(Neighbour.WORKERS, "a command is not known here", detail=", ".join(sorted(self.names)))
 
 
 class Misconfigured(Error):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from twofold.kernel.errors import Neighbour
@@ -52,6 +52,11 @@ class Metrics:
         )
         self.refusals = Counter(
             "twofold_refusals", "Requests answered 503: who did not answer, and why.", ["neighbour", "reason"], registry=registry
+        )
+        self.not_known_seconds = Gauge(
+            "twofold_commands_unknown_seconds",
+            "How long a command that no worker knows has held up a lane here.",
+            registry=registry,
         )
         for neighbour in Neighbour:
             self.refusals.labels(neighbour.value, NO_ANSWER)

@@ -53,6 +53,7 @@ class LeaseKeeper:
         self._on_held = on_held
         self._lock = Lock()
         self._held: frozenset[str] | None = None
+        self._wanted: Sequence[str] = ()
         self._until = 0.0
         self._trouble: str | None = None
         self._stop = Event()
@@ -80,7 +81,8 @@ class LeaseKeeper:
         while not self._stop.is_set():
             asked_at = time.monotonic()
             try:
-                held = self._leases.renew(self._member, self._resources(), self._term_seconds)
+                self._wanted = self._resources()
+                held = self._leases.renew(self._member, self._wanted, self._term_seconds)
                 self._hold(frozenset(held), asked_at + self._term_seconds)
                 self._note("slower than a term" if time.monotonic() - asked_at > self._term_seconds else None)
             except Exception as error:
@@ -103,9 +105,8 @@ class LeaseKeeper:
                 held = self._held and frozenset()
             if held is None or held == self._held:
                 return
-            wanted = self._resources()
-            is_standby = bool(renewed is not None and wanted and not held)
-            self._log.info("stands by" if is_standby else "holds", count=len(held), of=len(wanted))
+            is_standby = bool(renewed is not None and self._wanted and not held)
+            self._log.info("stands by" if is_standby else "holds", count=len(held), of=len(self._wanted))
             self._on_held(held)
             self._held = held
 

@@ -32,6 +32,7 @@ from twofold.monitoring.observed.readmodels import observe_projection
 from twofold.monitoring.observed.workers import observe_event_store, observe_execute
 from twofold.readmodels.projection.projector import Projector
 from twofold.settings import Settings
+from twofold.stepping_aside import SteppingAside
 from twofold.wiring import open_deployment
 from twofold.workers.execute import Executor
 
@@ -145,14 +146,17 @@ def _working(deployment: Deployment, metrics: Metrics) -> Iterator[Executor]:
         deployment.bell,
         deployment.outcomes,
         deployment.inline,
+        given_up=frozenset(deployment.settings.park_unknown.replace(",", " ").split()),
     )
     broker = deployment.lane_broker
     execute, carefully = (observe_execute(act, metrics) for act in (executor.execute, executor.execute_carefully))
-    twofold.bus.dispatch.broker.declare_execute(broker, execute, carefully)
     lanes = [str(lane) for lane in range(deployment.settings.lanes)]
+    aside = SteppingAside(deployment.leases, lanes, deployment.settings.unknown_seconds)
+    metrics.not_known_seconds.set_function(aside.waiting_seconds)
+    twofold.bus.dispatch.broker.declare_execute(broker, execute, carefully, aside.meet)
     worker = twofold.bus.dispatch.broker.start_worker(broker, deployment.settings.worker_threads)
     try:
-        with _member(deployment, "workers", lambda: lanes, lambda held: broker.hold({int(lane) for lane in held})):
+        with _member(deployment, "workers", aside.wanted, lambda held: broker.hold({int(lane) for lane in held})):
             yield executor
     finally:
         worker.stop(timeout=int(DRAIN_SECONDS * 1000))

@@ -42,6 +42,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: Annotated[float, Meta(ge=0.5, le=60, description="Term of a lease on a lane or a slice.")] = 1.2
     worker_threads: Annotated[int, Meta(ge=1, le=32, description="Batches one worker process may have under way.")] = 1
 
+    unknown_seconds: Annotated[
+        float, Meta(ge=1, le=86_400, description="A command that no worker knows waits; after so long, loudly.")
+    ] = 600.0
+    park_unknown: Annotated[str, Meta(description="What workers park instead: COMMAND or COMMAND.field, comma-separated.")] = ""
+
     @property
     def domain_module(self) -> str:
         """The module to import."""

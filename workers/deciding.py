@@ -16,6 +16,7 @@ from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Malformed, Rejected
 from twofold.kernel.log import Decision, LastEvent, Meta, NewEvent, Recorded
+from twofold.kernel.members import name_of
 from twofold.workers.states import Folded
 
 
@@ -32,10 +33,13 @@ class UnitOfWork:
         self._caught_up: set[str] = set()
 
     def decide(self, envelope: Envelope) -> Decision:
-        """What becomes of this command. Never raises."""
+        """What becomes of this command. Never raises. One that is not known here is NOT_KNOWN, its error the name."""
         try:
             command = self._codec.command(envelope.type, bytes(envelope.data))
         except Malformed as error:
+            if error.is_unknown:
+                name = name_of(envelope.type, error.pointer)
+                return _parked(envelope, self._version(envelope.stream), codes.NOT_KNOWN, name)
             return _parked(
                 envelope, self._version(envelope.stream), codes.MALFORMED, f"{error.detail} (at {error.pointer or '/'})"
             )

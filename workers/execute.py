@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from threading import get_ident
 
+import msgspec
 import structlog
 
 from twofold.kernel import codes
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
-from twofold.kernel.errors import Conflict, Neighbour, Unavailable
+from twofold.kernel.errors import Conflict, Neighbour, NotKnown, Unavailable
 from twofold.kernel.log import Decision, LastEvent
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.portion import Portion
@@ -49,6 +50,7 @@ class Executor:
         outcomes: Outcomes,
         inline: InlineProjection | None = None,
         states: States | None = None,
+        given_up: Collection[str] = (),
     ) -> None:
         self._domain = domain
         self._codec = codec
@@ -57,6 +59,7 @@ class Executor:
         self._outcomes = outcomes
         self._inline = inline
         self._states = states or States()
+        self._given_up = given_up
         self._deciding_since: dict[int, float] = {}
         self._portion = Portion(BATCH_COMMANDS_MAX)
         self._log = structlog.get_logger(room="workers")
@@ -69,23 +72,28 @@ class Executor:
         """One outcome for each command id, decided or looked up. Raises Unavailable when it could not be decided now.
 
         After that the same are decided in portions, each half as large as what failed last: it may have been too heavy."""
-        outcomes = self._decide_in_portions(envelopes, None)
-        self._outcomes.tell(outcomes)
-        return outcomes
+        return self._decide_known(envelopes, None)
 
     def execute_carefully(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         """The same for commands of which one may have ended a process before: they are decided in another."""
-        outcomes = self._decide_in_portions(envelopes, Trial(self._domain.name))
+        return self._decide_known(envelopes, Trial(self._domain.name))
+
+    def _decide_known(self, envelopes: Sequence[Envelope], trial: Trial | None) -> list[Outcome]:
+        """Raises NotKnown when all is done that can be done here: what is not known, and what follows on its stream, is left."""
+        left: dict[str, str] = {}
+        outcomes = self._decide_in_portions(envelopes, trial, left)
         self._outcomes.tell(outcomes)
+        if left:
+            raise NotKnown(left.values())
         return outcomes
 
-    def _decide_in_portions(self, envelopes: Sequence[Envelope], trial: Trial | None) -> list[Outcome]:
+    def _decide_in_portions(self, envelopes: Sequence[Envelope], trial: Trial | None, left: dict[str, str]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         rest = envelopes
         while rest:
             portion, rest = rest[: self._portion.now], rest[self._portion.now :]
             try:
-                outcomes += self._decide_isolated(portion, trial)
+                outcomes += self._decide_isolated(portion, trial, left)
             except Unavailable:
                 self._portion.failed(len(portion))
                 raise
@@ -93,34 +101,38 @@ class Executor:
                 self._portion.succeeded()
         return outcomes
 
-    def _decide_isolated(self, envelopes: Sequence[Envelope], trial: Trial | None = None) -> list[Outcome]:
+    def _decide_isolated(self, envelopes: Sequence[Envelope], trial: Trial | None, left: dict[str, str]) -> list[Outcome]:
         """A command that the log cannot store, whatever its decider thought of it, is a bug of that command alone."""
         try:
-            return self._decide_again_on_conflict(envelopes, trial)
+            return self._decide_again_on_conflict(envelopes, trial, left)
         except (Unavailable, Conflict):
             raise
         except Exception:
             if len(envelopes) > 1:
-                return [outcome for envelope in envelopes for outcome in self._decide_isolated([envelope], trial)]
+                return [outcome for envelope in envelopes for outcome in self._decide_isolated([envelope], trial, left)]
             self._log.exception("cannot append, so parked", command_id=envelopes[0].command_id, type=envelopes[0].type)
             return self._append([Decision(envelopes[0], "parked", 0, (), codes.BUG, None, traceback.format_exc())], {})
 
-    def _decide_again_on_conflict(self, envelopes: Sequence[Envelope], trial: Trial | None) -> list[Outcome]:
+    def _decide_again_on_conflict(
+        self, envelopes: Sequence[Envelope], trial: Trial | None, left: dict[str, str]
+    ) -> list[Outcome]:
         for _ in range(CONFLICTS_MAX):
             try:
-                return self._decide_once(envelopes, trial)
+                return self._decide_once(envelopes, trial, left)
             except Conflict:
                 for envelope in envelopes:
                     self._states.drop(envelope.stream)
         raise Unavailable(Neighbour.LOG, "too many conflicts in a row")
 
-    def _decide_once(self, envelopes: Sequence[Envelope], trial: Trial | None) -> list[Outcome]:
+    def _decide_once(self, envelopes: Sequence[Envelope], trial: Trial | None, left: dict[str, str]) -> list[Outcome]:
         decided = self._events.outcomes({envelope.command_id for envelope in envelopes})
         fresh, reused = _sort_out(self._codec, envelopes, decided)
         known = self._known(fresh) if trial is None else {}
         recorded = self._events.read({e.stream: known[e.stream].last if e.stream in known else None for e in fresh})
         work = UnitOfWork(self._domain, self._codec, known, recorded)
         made = self._decide_here(work, fresh) if trial is None else trial.decide(fresh, recorded)
+        if left or any(decision.code == codes.NOT_KNOWN for decision in made):
+            made = self._without_unknown(made, work.folded, left)
         decisions = made + [_reused(envelope) for envelope in reused]
         again = [decided[command_id] for command_id in decided.keys() - {envelope.command_id for envelope in fresh}]
         if not decisions:
@@ -129,6 +141,25 @@ class Executor:
         for envelope, reason in [(d.envelope, d.code) for d in decisions if d.status == "parked"]:
             self._log.error("parked", command_id=envelope.command_id, type=envelope.type, reason=reason)
         return again + outcomes
+
+    def _without_unknown(self, decisions: Sequence[Decision], folded: dict[str, Folded], left: dict[str, str]) -> list[Decision]:
+        """Without those that are left for others: what is not known here (`left` gets its stream and name), and what comes after
+        it on its stream, which was decided as if it had never been. What an operator has given up is parked."""
+        kept = []
+        for decision in decisions:
+            stream, name = decision.envelope.stream, decision.error or ""
+            if stream not in left and decision.code == codes.NOT_KNOWN:
+                if name in self._given_up:
+                    decision = msgspec.structs.replace(
+                        decision, code=codes.MALFORMED, error=f"there is no {name}, and never will be"
+                    )
+                else:
+                    left[stream] = name
+            if stream in left:
+                folded.pop(stream, None)
+            else:
+                kept.append(decision)
+        return kept
 
     def _decide_here(self, work: UnitOfWork, envelopes: Sequence[Envelope]) -> list[Decision]:
         self._deciding_since[get_ident()] = time.monotonic()

@@ -23,7 +23,7 @@ from dramatiq.errors import QueueNotFound
 
 from twofold.bus.dispatch.lanes import Delivery, Lanes, Transport
 from twofold.kernel.envelope import Envelope
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import NotKnown, Unavailable
 
 QUEUE = "commands"
 ACTOR = "execute"
@@ -35,6 +35,7 @@ LOG_SECONDS = 1.0
 LEAVE_SECONDS_MAX = 5.0
 """How long a lane that was lost may stay open for the delivery that is in flight; its effects are safe either way."""
 
+OnNotKnown = Callable[[int, frozenset[str]], None]
 Execute = Callable[[Sequence[Envelope]], object]
 
 
@@ -167,15 +168,22 @@ class LaneConsumer(Consumer):
                 self._transport.open(lane)
 
 
-def declare_execute(broker: LaneBroker, execute: Execute, execute_carefully: Execute | None = None) -> None:
+def declare_execute(
+    broker: LaneBroker, execute: Execute, execute_carefully: Execute | None = None, on_not_known: OnNotKnown | None = None
+) -> None:
     """Have this called with what waits on the held lanes, in order within each lane. Whatever it raises, it is called
-    with the same again later. `execute_carefully` is called instead with what may kill the process."""
+    with the same again later. `execute_carefully` is called instead with what may kill the process; `on_not_known` is
+    told the lane that has to wait for somebody who knows its commands, at every try."""
     log_after = 0.0
 
     def run(delivery: Delivery) -> None:
         nonlocal log_after
         try:
             (execute_carefully or execute)(delivery.envelopes) if delivery.is_careful else execute(delivery.envelopes)
+        except NotKnown as error:
+            delivery.is_left = True
+            if on_not_known is not None and len(delivery.lanes) == 1:  # else each is tried again alone
+                on_not_known(delivery.lanes[0], error.names)
         except Exception as error:
             now = time.monotonic()
             if now >= log_after:

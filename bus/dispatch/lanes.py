@@ -60,6 +60,8 @@ class Delivery:
     def __init__(self, messages: list[LaneMessage]) -> None:
         self.messages = messages
         self.is_committed = False
+        self.is_left = False
+        """Some of its commands are not known here; the others are decided. What comes after it may be tried with it."""
 
     @property
     def is_careful(self) -> bool:
@@ -164,7 +166,7 @@ class Lanes:
                 settled += live
             else:
                 state.due_at = self._clock() + state.backoff.failed()
-                state.again = len(live)
+                state.again = 0 if delivery.is_left else len(live)
                 state.waiting.extendleft((0, message) for message in reversed(live))
             if state.session is None:
                 del self._lanes[lane]

@@ -22,7 +22,7 @@ from twofold.eventstore.sqlite import SqliteLog
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import domain_of
 from twofold.kernel.envelope import Envelope, fingerprint_of
-from twofold.kernel.errors import Rejected
+from twofold.kernel.errors import NotKnown, Rejected
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Log
@@ -149,3 +149,35 @@ def test_workers_that_race_for_the_same_commands_do_each_of_them_once(events: Lo
     assert [event.version for event in recorded] == list(range(1, 41))
     assert [event.meta.command_id for event in recorded] == [command.command_id for command in commands]
     assert events.head()[0] == 40
+
+
+def later(command: Envelope, **fields: object) -> Envelope:
+    """The same command as a gateway of the next version lets it in."""
+    data = msgspec.json.encode(msgspec.json.decode(command.data) | fields)
+    return msgspec.structs.replace(command, data=msgspec.Raw(data))
+
+
+def test_what_is_not_known_here_is_left_to_who_knows_it_and_nothing_overtakes_it(events: Log) -> None:
+    """During a rolling deploy the next version's commands are in the lanes of this one: not wrong, only not ours."""
+
+    class CountLater(examples.counter.Count, frozen=True):
+        tag = "Count"
+        note: str | None = None
+
+    batch = [asked(1), later(asked(2), note="n"), asked(3), asked(4, "b"), msgspec.structs.replace(asked(5, "c"), type="Unheard")]
+    told: list[Outcome] = []
+    for _ in range(2):
+        with pytest.raises(NotKnown) as raised:
+            executor(events, told).execute(batch)
+        assert raised.value.names == {"Count.note", "Unheard"}
+    assert {outcome.command_id for outcome in told} == {batch[0].command_id, batch[3].command_id}
+    assert events.parked() == [] and [events.version(f"counter-{name}") for name in "abc"] == [1, 1, 0]
+
+    module = ModuleType("later")
+    counter = replace(examples.counter.COUNTER, commands=(CountLater,))
+    module.__dict__.update(DECIDERS=(counter,), VIEWS=())
+    domain = domain_of(module)
+    knowing = Executor(domain, Codec(domain), events, LocalBell(), LocalOutcomes(), given_up={"Unheard"})
+    assert statuses(knowing.execute(batch))[2:] == ["succeeded", "succeeded", "parked"]
+    counted = [msgspec.json.decode(event.data)["by"] for event in events.stream("counter-a")]
+    assert counted == [1, 2, 3] and [parked.reason for parked in events.parked()] == ["malformed"]

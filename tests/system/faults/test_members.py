@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.chaos.served import LANES, Backends, Plan, Served
 from twofold.kernel.ids import lane_of
 
 COUNTER = "examples.counter"
+TALLIES = "tests.system.faults.tallies"
 SECONDS_MAX = 30.0
 
 
@@ -30,12 +32,12 @@ def post(gateway: Room, command: str, **fields: object) -> str:
         connection.close()
 
 
-def of_each_lane() -> list[str]:
+def of_each_lane(stream: str = "counter") -> list[str]:
     """A counter on every lane."""
     found: dict[int, str] = {}
     number = 0
     while len(found) < LANES:
-        found.setdefault(lane_of(f"counter-{number}", LANES), str(number))
+        found.setdefault(lane_of(f"{stream}-{number}", LANES), str(number))
         number += 1
     return list(found.values())
 
@@ -75,3 +77,41 @@ def holders(served: Served) -> list[str]:
         " WHERE leases.room = 'workers' AND members.expires_at > now()"
     )
     return [owner for (owner,) in rows]
+
+
+def test_two_versions_side_by_side_lose_and_park_nothing(backends: Backends, tmp_path: Path) -> None:
+    """A rolling deploy: the next version's gateway sends what the worker of before does not know, and that one holds lanes."""
+    with Served(backends, tmp_path, Plan(TALLIES, gateways=1, workers=1, projectors=1)) as served, ExitStack() as closing:
+        (before,) = served.gateways
+        for room in ("gateway", "workers"):
+            later = served.room(room, 1)
+            later.environment["TALLIES_VERSION"] = "2"
+            closing.callback(later.stop)
+            later.start()
+            if room == "gateway":
+                gateway = later
+        gateway.wait_ready()
+        wait_until("both hold lanes", lambda: len(holders(served)) == 2, SECONDS_MAX, served.tails)
+        ids: list[str] = []
+        for number in range(10):
+            for tally in of_each_lane("tally"):
+                ids += [
+                    post(before, "Add", tally=tally, by=number),
+                    post(gateway, "Add", tally=tally, note="later"),
+                    post(gateway, "Clear", tally=tally),
+                    post(before, "Add", tally=tally, by=number),
+                ]
+        wait_until("all decided", lambda: are_decided(served, ids), SECONDS_MAX, lambda: served.tails() + later.tail())
+        assert served.stores.select("SELECT DISTINCT status FROM inbox") == [("succeeded",)]
+        assert served.stores.select("SELECT 1 FROM parked_commands") == []
+        totals = served.stores.select("SELECT data->>'total' FROM events ORDER BY stream, position")
+        assert [int(total) for (total,) in totals] == expected_totals()
+
+
+def expected_totals() -> list[int]:
+    """Of every tally: each round adds its number, then one, clears, and adds its number again."""
+    totals, total = [], 0
+    for number in range(10):
+        totals += [total + number, total + number + 1, 0, number]
+        total = number
+    return totals * LANES
