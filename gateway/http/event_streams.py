@@ -59,7 +59,7 @@ class OpenEventStreams:
 
     @asynccontextmanager
     async def open(self, request: web.Request) -> AsyncIterator[EventStream]:
-        """Raises Unavailable when too many are open.
+        """Raises Unavailable when too many are open, ConnectionError when the client has gone already.
 
         Inside, a cut connection and a lost neighbour end the stream in silence: the answer has begun, and the client comes
         back by itself. The caller returns `stream.response`.
@@ -71,6 +71,10 @@ class OpenEventStreams:
         self._open.add(stream)
         try:
             await response.prepare(request)
+        except BaseException:
+            self._open.discard(stream)
+            raise
+        try:
             yield stream
         except (ConnectionError, TimeoutError, Unavailable):
             if request.transport is not None:

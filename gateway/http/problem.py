@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 from aiohttp.typedefs import Middleware
 
 from twofold.gateway.http.operation import Call
@@ -37,6 +37,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     problem_type.name: problem_type
     for problem_type in (
         ProblemType("malformed", 400, "The request is not understood"),
+        ProblemType("cross-site", 403, "A page of another site may not ask for this"),
         ProblemType("not-found", 404, "There is nothing at this address"),
         ProblemType("unknown-command", 404, "There is no such command"),
         ProblemType("unknown-view", 404, "There is no such view"),
@@ -136,6 +137,8 @@ def answer_problems(refusals: Refusals) -> Middleware:
             if error.status < 400:
                 raise
             return _of_aiohttp(error).response()
+        except ClientConnectionResetError:
+            raise  # gone before it was answered
         except Exception as error:
             problem = problem_of(error)
             if problem is None:

@@ -41,7 +41,10 @@ class Connection(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """aiohttp calls this for what never reaches the application (400), and for what fails outside of it (5xx)."""
+        """aiohttp calls this for what never reaches the application (400), and for what fails outside of it (5xx). Raises
+        ConnectionError when nobody is there to be answered."""
+        if isinstance(exc, ConnectionError):
+            raise ConnectionError("the client has gone") from exc
         if status >= 500:
             structlog.get_logger("gateway").error("bug", where="outside the application", exc_info=exc)
         if request.writer.output_size > 0:

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from twofold.gateway.commands.admission import Admission
 from twofold.gateway.http.answers import encode
+from twofold.gateway.http.headers import require_own_pages
 from twofold.gateway.http.operation import (
     AWAY,
     COUNT,
@@ -83,6 +84,7 @@ class ParkedEndpoints:
         return web.Response(body=encode(shown), content_type=JSON, headers={"Cache-Control": "no-store"})
 
     async def retry(self, request: web.Request) -> web.Response:
+        require_own_pages(request.headers)
         Params(request)
         command_id, named = self._named(request)
         if command_id is not None:
@@ -95,6 +97,7 @@ class ParkedEndpoints:
         return await self._requested(named, self._keys.request_retry)
 
     async def discard(self, request: web.Request) -> web.Response:
+        require_own_pages(request.headers)
         Params(request)
         command_id, named = self._named(request)
         if command_id is not None:
@@ -162,7 +165,7 @@ RETRY = Operation(
     summary="Try again, against the state as it is now",
     parameters=(REF,),
     replies={202: Reply("Asked.", STATUS)},
-    problems=("not-parked", "malformed", "key-reused", *AWAY),
+    problems=("not-parked", "malformed", "cross-site", "key-reused", *AWAY),
 )
 DISCARD = Operation(
     name="discardParked",
@@ -170,7 +173,7 @@ DISCARD = Operation(
     summary="Give it up for good",
     parameters=(REF,),
     replies={200: Reply("Done.", STATUS), 202: Reply("Asked.", STATUS)},
-    problems=("not-parked", "malformed", *AWAY),
+    problems=("not-parked", "malformed", "cross-site", *AWAY),
 )
 
 

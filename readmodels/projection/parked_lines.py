@@ -23,6 +23,10 @@ from twofold.readmodels.schema.columns import is_stream_key
 from twofold.subscriptions.log_cache import LogCache, Seen
 
 
+class KeyIsParked(ValueError):
+    """An event of a parked stream touches a key that has a line of its own."""
+
+
 class ParkedLineFold:
     """Makes the drains that take parked lines forward."""
 
@@ -36,6 +40,8 @@ class ParkedLineFold:
         taken = line[:limit]
         if not taken:
             return refused(state, key, "the line is empty")
+        if is_discarding and (reason := self._is_no_poison(view, state, key, taken[0])):
+            return refused(state, key, reason)
         rows: dict[str, Row | None] = {}
         recorded_at = []
         for seen in self._log.at(taken[is_discarding:], limit):
@@ -49,6 +55,18 @@ class ParkedLineFold:
             recorded_at += [seen.recorded_at] * len(step)
         is_done = len(line) <= limit
         return Drain(state.id, state.position, key, line[0], rows, taken[-1], is_done, recorded_at=tuple(recorded_at))
+
+    def _is_no_poison(self, view: AnyView, state: SliceState, key: str, position: int) -> str:
+        """Why the first event of a line is not to be dropped: it only waits for a key that is parked itself. "" for poison: a
+        discard that is asked for twice must not take along what comes after it."""
+        for seen in self._log.at([position], 1):
+            try:
+                _concerned(parts_of(view, seen), key, state)
+            except KeyIsParked as parked:
+                return str(parked)
+            except Exception:
+                break
+        return ""
 
     def _fold(
         self, view: AnyView, state: SliceState, key: str, encode: Encode, seen: Seen, rows: Mapping[str, Row | None]
@@ -76,5 +94,5 @@ def _concerned(parts: Mapping[str, Any], key: str, state: SliceState) -> Mapping
     mine = {name: part for name, part in parts.items() if slice_of(name, state.slices) == state.id.slice}
     for name in mine:
         if name in state.parked:
-            raise ValueError(f"key {name!r} is parked itself; retry or discard it first")
+            raise KeyIsParked(f"key {name!r} is parked itself; retry or discard it first")
     return mine

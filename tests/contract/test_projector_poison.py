@@ -17,7 +17,7 @@ from tests.contract.viewstores import (
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ids import slice_of
 from twofold.kernel.ports import ViewStore
-from twofold.kernel.rows import Advance, Drain, Generation, Row
+from twofold.kernel.rows import Advance, Drain, Generation, ParkedKey, Row
 from twofold.kernel.view import SliceId
 
 
@@ -158,6 +158,30 @@ def test_an_event_whose_keys_cannot_be_named_parks_its_stream(bench: Bench, gene
             "bob": ("one", "three", "two"),
             "cid": ("one",),
         }
+
+
+def test_a_discard_asked_for_again_takes_no_event_along_that_only_waits(bench: Bench, generation: Generation) -> None:
+    """The poison of the stream is gone; what is first now waits for a key that is parked for a reason of its own."""
+    bench.bugs.words, bench.bugs.nameless = {"poison"}, {"bad"}
+    for word in ("poison", "bad", "two"):
+        bench.say(word, "ann")
+    with running(projector(bench.log, bench.store, (bench.view,), bench.codec), generation.slice_ids()):
+        until(reached(bench.store, generation, 3), "all slices at the head")
+        bench.store.discard("heard", "!stream/talk-1")
+        mine = slice_of("ann", SLICES)
+        until(lambda: [(each.key, each.position) for each in _of(bench, mine)] == [("!stream/talk-1", 3), ("ann", 1)], "one is gone")
+        bench.store.discard("heard", "!stream/talk-1")
+        until(lambda: any("parked itself" in each.error and not each.discard_requested for each in _of(bench, mine)), "refused")
+        bench.bugs.words = set()
+        bench.store.request_retry("heard", "ann")
+        until(lambda: [each.key for each in _of(bench, mine)] == ["!stream/talk-1"], "the key is drained")
+        bench.store.request_retry("heard", "!stream/talk-1")
+        until(lambda: not bench.store.parked(), "all is drained")
+        assert words(bench.store, bench.view, ["ann"]) == {"ann": ("poison", "two")}
+
+
+def _of(bench: Bench, slice_number: int) -> list[ParkedKey]:
+    return sorted((each for each in bench.store.parked() if each.slice.slice == slice_number), key=lambda each: each.key)
 
 
 def test_a_parked_stream_is_drained_in_order_after_the_fix(bench: Bench, generation: Generation) -> None:

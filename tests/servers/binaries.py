@@ -9,6 +9,8 @@ PACKAGES = {
     "initdb": "postgresql",
     "postgres": "postgresql",
     "pgbouncer": "pgbouncer",
+    "pg_dump": "postgresql",
+    "pg_restore": "postgresql",
     "rabbitmq-server": "rabbitmq-server",
     "epmd": "rabbitmq-server",
     "redis-server": "redis-server",
@@ -21,6 +23,8 @@ FOLDERS = {
     "pgbouncer": ("/usr/sbin",),
     "initdb": ("/usr/lib/postgresql/*/bin",),
     "postgres": ("/usr/lib/postgresql/*/bin",),
+    "pg_dump": ("/usr/lib/postgresql/*/bin",),
+    "pg_restore": ("/usr/lib/postgresql/*/bin",),
 }
 
 

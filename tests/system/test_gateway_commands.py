@@ -273,7 +273,12 @@ async def test_a_bug_in_a_decider_parks_that_command_and_a_retry_decides_it_anew
     (parked,) = (await running.call("GET", "/parked")).json["commands"]
     assert (parked["type"], parked["stream"], parked["reason"]) == ("Count", "tally-b", "bug")
     assert "a decider with a bug" in (await running.call("GET", f"/parked/{parked['ref']}")).json["error"]
-    retried = await running.call("POST", f"/parked/{parked['ref']}/retry")
+    for foreign in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://elsewhere.example"}):
+        for what in ("retry", "discard"):
+            refused = await running.call("POST", f"/parked/{parked['ref']}/{what}", **foreign)
+            is_problem(refused, 403, "cross-site")
+    own = {"Sec-Fetch-Site": "same-origin", "Origin": running.url}
+    retried = await running.call("POST", f"/parked/{parked['ref']}/retry", **own)
     assert retried.status == 202
     again = await running.call("GET", retried.headers["Location"], Prefer="wait=5")
     assert again.json["status"] == "parked", "the bug is still there"

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from structlog.testing import capture_logs
 
 import twofold.gateway.http.event_streams
 from tests.system.gateway_rig import Rig, is_problem, rig
@@ -222,6 +223,23 @@ async def test_a_bug_in_the_gateway_is_a_500_without_inner_detail(running: Rig, 
     monkeypatch.setattr(running.parts.events, "version", broken, raising=False)
     problem = is_problem(await running.call("GET", "/streams/tally-a"), 500, "bug")
     assert "secret" not in json.dumps(problem) and "Zero" not in json.dumps(problem)
+
+
+async def test_who_goes_before_the_answer_is_no_bug(running: Rig) -> None:
+    """Anybody could fill the log with it."""
+    requests = (
+        b"GET /events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n",
+        b"POST /commands/Count HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+    )
+    with capture_logs() as logs:
+        for request in requests * 20:
+            _, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            writer.write(request)
+            writer.transport.abort() if request is requests[1] else writer.close()
+        await asyncio.sleep(0.3)
+        assert (await running.call("GET", "/livez")).status == 200
+    assert [log for log in logs if log["log_level"] == "error"] == []
 
 
 async def test_metrics_are_those_of_this_process(running: Rig) -> None:

@@ -5,6 +5,7 @@ Checkpoints move by compare-and-set. A parked key has its line of waiting positi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -119,10 +120,27 @@ class ParkedLineTable:
         sql = f"UPDATE {self._keys} SET request = {m} WHERE view = {m} AND generation = {m} AND key = {m}"
         return session.count(sql, (request, generation.view, generation.number, key)) > 0
 
-    def is_stale(self, session: Session, slice_id: SliceId, lines: Mapping[str, int]) -> bool:
-        """Whether some line no longer begins where a projector saw it begin: somebody else worked at it."""
-        sql = f"SELECT position FROM {self._keys} WHERE {self._where()}"
-        return any(session.rows(sql, (*slice_id, key)) != [(first,)] for key, first in lines.items())
+    def stale(self, session: Session, relied_on: Mapping[SliceId, Mapping[str, int]]) -> set[SliceId]:
+        """The slices of which some line no longer begins where a projector saw it begin: somebody else worked at it."""
+        lines = [(*slice_id, key, first) for slice_id, lines in relied_on.items() for key, first in lines.items()]
+        if not lines:
+            return set()
+        if self._on_postgres:
+            asked = "unnest(%s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[]) AS a(view, generation, slice, key, position)"
+            values: list[Any] = [list(column) for column in zip(*lines, strict=True)]
+        else:
+            columns = ("view", "generation", "slice", "key", "position")
+            taken = ", ".join(f"value ->> {number} AS {column}" for number, column in enumerate(columns))
+            asked, values = f"(SELECT {taken} FROM json_each(?)) AS a", [json.dumps(lines)]
+        found = session.rows(
+            f"""
+            SELECT DISTINCT a.view, a.generation, a.slice FROM {asked}
+            LEFT JOIN {self._keys} p ON p.view = a.view AND p.generation = a.generation AND p.slice = a.slice AND p.key = a.key
+            WHERE p.position IS NULL OR p.position <> a.position
+            """,
+            values,
+        )
+        return {SliceId(*row) for row in found}
 
     def extend(self, session: Session, advance: Advance) -> None:
         """The events that wait from now on, and the keys that are parked because of them."""

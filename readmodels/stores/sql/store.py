@@ -103,7 +103,7 @@ class SqlViewStore:
             return False
         with self._transaction() as session:
             is_standing = self._checkpoints.lock(session, drain.slice) == drain.expected
-            if not is_standing or self._lines.is_stale(session, drain.slice, {drain.key: drain.first}):
+            if not is_standing or self._lines.stale(session, {drain.slice: {drain.key: drain.first}}):
                 return False
             self._write_rows(session, [drain])
             self._lines.drain(session, drain)
@@ -143,7 +143,7 @@ class SqlViewStore:
     def _apply(self, session: Session, advances: Sequence[Advance]) -> set[SliceId]:
         moved = self._checkpoints.move(session, advances)
         applied = [advance for advance in advances if advance.slice in moved]
-        stale = {advance.slice for advance in applied if self._lines.is_stale(session, advance.slice, advance.lines)}
+        stale = self._lines.stale(session, {advance.slice: advance.lines for advance in applied})
         if stale:
             raise _StaleLines(stale)
         self._write_rows(session, applied)
