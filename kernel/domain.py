@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -10,12 +11,14 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from twofold.kernel.decider import AnyDecider, Upcaster
+from twofold.kernel.decider import AnyDecider, Decider, Upcaster
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.messages import Command, Event, tag_of
-from twofold.kernel.view import AnyView, Store, Synchronisation
+from twofold.kernel.view import AnyView, Store, Synchronisation, View
 
 NAME_CHARS_MAX = 200
+TO_COME = ("live", "search")
+"""Words that a view may use one day."""
 
 Named = TypeVar("Named", AnyDecider, AnyView)
 
@@ -47,14 +50,18 @@ def load_domain(module_name: str) -> Domain:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise Misconfigured(f"TWOFOLD_DOMAIN={module_name}: cannot be imported ({error}); name an importable module") from error
+    except Exception as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{type(error).__name__}: {error}".replace("\n", " ")
+        raise Misconfigured(f"TWOFOLD_DOMAIN={module_name}: importing it fails in {at.filename}:{at.lineno} ({said})") from error
     return domain_of(module)
 
 
 def domain_of(module: ModuleType) -> Domain:
     """The domain that a module exports. Raises Misconfigured."""
-    deciders: tuple[AnyDecider, ...] = _exported(module, "DECIDERS")
-    views: tuple[AnyView, ...] = _exported(module, "VIEWS")
-    upcasters: tuple[Upcaster, ...] = getattr(module, "UPCASTERS", ())
+    deciders: tuple[AnyDecider, ...] = _exported(module, "DECIDERS", Decider)
+    views: tuple[AnyView, ...] = _exported(module, "VIEWS", View)
+    upcasters: tuple[Upcaster, ...] = _exported(module, "UPCASTERS", Upcaster, ())
     where = module.__name__
     name: object = getattr(module, "NAME", where)
     if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= NAME_CHARS_MAX):
@@ -65,6 +72,8 @@ def domain_of(module: ModuleType) -> Domain:
     decider_of: dict[str, AnyDecider] = {}
     events: dict[str, type[Event]] = {}
     for decider in _unique(where, "decider", deciders):
+        _require_classes(f"{where}: decider {decider.name}", commands=decider.commands, events=decider.events)
+        _require_functions(f"{where}: decider {decider.name}", decide=decider.decide, evolve=decider.evolve)
         for command in decider.commands:
             _require_kind(where, command, Command, "command")
             if tag_of(command) in commands:
@@ -75,6 +84,9 @@ def domain_of(module: ModuleType) -> Domain:
             decider_of[tag_of(command)] = decider
         for event in decider.events:
             _require_kind(where, event, Event, "event")
+            version: object = event.schema_version
+            if not isinstance(version, int) or version < 1:
+                raise Misconfigured(f"{where}: {tag_of(event)} has schema_version {version!r}; it is a number from 1 on")
             if events.setdefault(tag_of(event), event) is not event:
                 raise Misconfigured(f"{where}: two events are called {tag_of(event)}; give one of them another tag")
     for view in _unique(where, "view", views):
@@ -97,11 +109,26 @@ def domain_of(module: ModuleType) -> Domain:
     )
 
 
-def _exported(module: ModuleType, name: str) -> tuple[Any, ...]:
-    value = getattr(module, name, None)
+def _exported(module: ModuleType, name: str, kind: type, default: object = None) -> tuple[Any, ...]:
+    value = getattr(module, name, default)
     if not isinstance(value, tuple):
         raise Misconfigured(f"{module.__name__}: exports no tuple {name}; a domain is a module with DECIDERS and VIEWS")
+    for thing in value:
+        if not isinstance(thing, kind):
+            raise Misconfigured(f"{module.__name__}: {name} holds {thing!r}, which is not made by {kind.__name__}(…)")
     return value
+
+
+def _require_classes(where: str, **named: object) -> None:
+    for name, classes in named.items():
+        if not isinstance(classes, tuple):
+            raise Misconfigured(f"{where}: {name} is a tuple of classes, not {classes!r}; one alone is written (Name,)")
+
+
+def _require_functions(where: str, **named: object) -> None:
+    for name, function in named.items():
+        if not callable(function):
+            raise Misconfigured(f"{where}: {name} is a function, not {function!r}")
 
 
 def _unique(where: str, what: str, things: tuple[Named, ...]) -> tuple[Named, ...]:
@@ -109,7 +136,7 @@ def _unique(where: str, what: str, things: tuple[Named, ...]) -> tuple[Named, ..
     for name in names:
         if names.count(name) > 1:
             raise Misconfigured(f"{where}: two {what}s are called {name!r}")
-        if not name.replace("_", "").isalnum() or not name.isascii() or len(name) > 40:
+        if not isinstance(name, str) or not name.replace("_", "").isalnum() or not name.isascii() or len(name) > 40:
             raise Misconfigured(f"{where}: {what} name {name!r} must be at most 40 ASCII letters, digits and underscores")
     return things
 
@@ -121,16 +148,25 @@ def _require_kind(where: str, message: Any, parent: type[Command] | type[Event],
 
 
 def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) -> None:
+    _require_classes(f"{where}: view {view.name}", on=view.on, indexes=view.indexes, orders=view.orders)
+    _require_functions(f"{where}: view {view.name}", keys=view.keys, evolve=view.evolve)
+    if not (isinstance(view.row, type) and issubclass(view.row, msgspec.Struct)):
+        raise Misconfigured(f"{where}: view {view.name}: row is a class derived from msgspec.Struct, not {view.row!r}")
     fields = {field.name for field in msgspec.structs.fields(view.row)}
     for name in (view.key, *view.indexes, *view.orders):
         if name not in fields:
             raise Misconfigured(f"{where}: view {view.name}: row {view.row.__name__} has no field {name!r}")
+    if not view.on:
+        raise Misconfigured(f"{where}: view {view.name} listens to no event; name some in on=(…)")
     for event in view.on:
+        _require_kind(where, event, Event, "event")
         if events.get(tag_of(event)) is not event:
             raise Misconfigured(f"{where}: view {view.name} listens to {tag_of(event)}, which no decider makes")
     for field, chosen, possible in (("sync", view.sync, get_args(Synchronisation)), ("store", view.store, get_args(Store))):
         if chosen not in possible:
             raise Misconfigured(f"{where}: view {view.name}: {field} is one of {', '.join(possible)}, not {chosen!r}")
+        if chosen in TO_COME:
+            raise Misconfigured(f"{where}: view {view.name}: {field}={chosen!r} is not there yet")
     revision: Any = view.revision
     if not isinstance(revision, int) and not (isinstance(revision, str) and revision.isprintable() and "|" not in revision):
         raise Misconfigured(

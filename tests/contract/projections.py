@@ -13,6 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from twofold.kernel.codec import Codec, encode_event
+from twofold.kernel.decider import AnyDecider, Decider
 from twofold.kernel.domain import domain_of
 from twofold.kernel.log import Meta, Page, Recorded
 from twofold.kernel.messages import Event
@@ -79,7 +80,7 @@ def domain(bugs: Bugs, store: str = "sql") -> tuple[Codec, AnyView, AnyView]:
         View(name=name, key="name", row=Heard, on=(Said,), keys=keys, evolve=evolve, orders=("count",), store=cast(Any, store))
         for name in ("heard", "also")
     )
-    decider = SimpleNamespace(name="talk", key="talk", commands=(), events=(Said, Noise))
+    decider: AnyDecider = Decider("talk", "talk", (), (Said, Noise), None, lambda state, command: [], lambda state, event: None)
     module = SimpleNamespace(__name__="talks", DECIDERS=(decider,), VIEWS=(heard, also))
     return Codec(domain_of(cast(Any, module))), heard, also
 

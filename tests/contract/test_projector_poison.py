@@ -169,7 +169,9 @@ def test_a_discard_asked_for_again_takes_no_event_along_that_only_waits(bench: B
         until(reached(bench.store, generation, 3), "all slices at the head")
         bench.store.discard("heard", "!stream/talk-1")
         mine = slice_of("ann", SLICES)
-        until(lambda: [(each.key, each.position) for each in _of(bench, mine)] == [("!stream/talk-1", 3), ("ann", 1)], "one is gone")
+        until(
+            lambda: [(each.key, each.position) for each in _of(bench, mine)] == [("!stream/talk-1", 3), ("ann", 1)], "one is gone"
+        )
         bench.store.discard("heard", "!stream/talk-1")
         until(lambda: any("parked itself" in each.error and not each.discard_requested for each in _of(bench, mine)), "refused")
         bench.bugs.words = set()

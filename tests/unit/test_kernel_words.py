@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -107,6 +108,10 @@ class Renewed(Event, frozen=True):
     schema_version = 3
 
 
+class Numberless(Event, frozen=True):
+    schema_version: ClassVar[Any] = "2"
+
+
 def module(**exported: Any) -> ModuleType:
     made = ModuleType("made")
     made.__dict__.update({"DECIDERS": (DOOR,), "VIEWS": (DOORS,)} | exported)
@@ -142,6 +147,20 @@ def other(thing: Any, **changes: Any) -> Any:
         ({"VIEWS": (other(DOORS, store="postgres"),)}, "store is one of sql, redis, search, not 'postgres'"),
         ({"DECIDERS": (other(DOOR, events=(Loose,)),), "VIEWS": ()}, "Loose is declared as event but is not derived from"),
         ({"DECIDERS": (other(DOOR, commands=(Opened,)),)}, "Opened is declared as command but is not derived from"),
+        ({"DECIDERS": (Decider,)}, "which is not made by Decider(…)"),
+        ({"VIEWS": ("doors",)}, "VIEWS holds 'doors', which is not made by View(…)"),
+        ({"UPCASTERS": None}, "no tuple UPCASTERS"),
+        ({"UPCASTERS": ("x",)}, "which is not made by Upcaster(…)"),
+        ({"DECIDERS": (other(DOOR, commands=Open),)}, "decider door: commands is a tuple of classes"),
+        ({"DECIDERS": (other(DOOR, decide=None),)}, "decider door: decide is a function, not None"),
+        ({"DECIDERS": (other(DOOR, events=(Opened, Numberless)),)}, "Numberless has schema_version '2'; it is a number"),
+        ({"VIEWS": (other(DOORS, name=5),)}, "view name 5 must be"),
+        ({"VIEWS": (other(DOORS, row=int),)}, "row is a class derived from msgspec.Struct, not <class 'int'>"),
+        ({"VIEWS": (other(DOORS, on=Opened),)}, "view doors: on is a tuple of classes"),
+        ({"VIEWS": (other(DOORS, on=(int,)),)}, "int is declared as event but is not derived from"),
+        ({"VIEWS": (other(DOORS, on=()),)}, "listens to no event"),
+        ({"VIEWS": (other(DOORS, keys=None),)}, "view doors: keys is a function, not None"),
+        ({"VIEWS": (other(DOORS, sync="live"),)}, "sync='live' is not there yet"),
         (
             {"DECIDERS": (other(DOOR, events=(Opened, Renewed)),), "UPCASTERS": (Upcaster("Renewed", 1, dict),)},
             "UPCASTERS lack Upcaster('Renewed', 2",
@@ -154,6 +173,17 @@ def test_a_domain_that_contradicts_itself_is_refused_at_start_up(exported: dict[
         domain_of(module(**exported))
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("text", "said"), [("DECIDERS = (", "SyntaxError"), ("1 / 0", "ZeroDivisionError: division by zero")])
+def test_a_domain_that_fails_on_import_says_where_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    (tmp_path / "failing_domain.py").write_text(f"\n{text}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Misconfigured, match=r"TWOFOLD_DOMAIN=failing_domain: importing it fails") as refused:
+        load_domain("failing_domain")
+    assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_a_domain_is_found_by_the_name_of_its_module() -> None:

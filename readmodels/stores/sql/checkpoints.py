@@ -126,7 +126,9 @@ class ParkedLineTable:
         if not lines:
             return set()
         if self._on_postgres:
-            asked = "unnest(%s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[]) AS a(view, generation, slice, key, position)"
+            asked = (
+                "unnest(%s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[]) AS a(view, generation, slice, key, position)"
+            )
             values: list[Any] = [list(column) for column in zip(*lines, strict=True)]
         else:
             columns = ("view", "generation", "slice", "key", "position")
