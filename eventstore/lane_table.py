@@ -5,16 +5,18 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from twofold.database.sqlite_file import SqliteFile
+from twofold.database.times import moment
 from twofold.eventstore.sqlite import sql
 from twofold.kernel.errors import Unavailable
+from twofold.kernel.letters import LETTERS_MAX, DeadLetter, letter_id
 
 
 class SqliteLaneTable:
-    """Port LaneTable. Thread-safe; the file is migrated already."""
+    """Ports LaneTable and DeadLetters. Thread-safe; the file is migrated already."""
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
@@ -60,6 +62,19 @@ class SqliteLaneTable:
 
         self._file.write(job)
 
+    def letters(self, limit: int = LETTERS_MAX) -> list[DeadLetter]:
+        with self._file.reading() as reader:
+            rows = reader.execute(sql.DEAD_LETTERS, (limit,)).fetchall()
+        return [_letter(row) for row in rows]
+
+    def take_out(self, letter_id: str, use: Callable[[DeadLetter], None]) -> bool:
+        found = [letter for letter in self.letters(-1) if letter.id == letter_id]
+        if not found:
+            return False
+        use(found[0])
+        self._file.write(lambda writer: _nothing(writer.execute(sql.REMOVE_DEAD_LETTER, (found[0].body,))))
+        return True
+
     def _left_over(self) -> list[int]:
         return [self._not_removed.popleft() for _ in range(len(self._not_removed))]
 
@@ -70,3 +85,8 @@ def _remove(writer: sqlite3.Connection, ids: Sequence[int]) -> None:
 
 def _nothing(_cursor: sqlite3.Cursor) -> None:
     """Jobs hand nothing of their connection out of its thread."""
+
+
+def _letter(row: tuple[int, bytes, str, int]) -> DeadLetter:
+    lane, body, reason, buried_at = row
+    return DeadLetter(letter_id(body), str(lane), reason, moment(buried_at), body)

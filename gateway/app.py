@@ -27,6 +27,7 @@ from twofold.gateway.http.server import listen, serve
 from twofold.gateway.http.threads import BatchLoader, Threads, on_loop
 from twofold.gateway.log.endpoints import LogEndpoints
 from twofold.gateway.operations.console import ConsoleData, Depths
+from twofold.gateway.operations.dead import DeadEndpoints
 from twofold.gateway.operations.health import Exposition, HealthEndpoints
 from twofold.gateway.operations.parked import ParkedEndpoints
 from twofold.gateway.queries.consistency import ConsistentReads
@@ -36,6 +37,7 @@ from twofold.gateway.queries.live import LiveAnswers
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
+from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, Clock, CommandQueue, History, Inbox, Outcomes, ParkedCommands, ParkedKeys, Rows
 
 __all__ = ["ROUTES", "GatewayPorts", "application", "listen", "serve"]
@@ -56,6 +58,7 @@ class GatewayPorts:
     inbox: Inbox
     history: History
     parked_commands: ParkedCommands
+    dead: DeadLetters
     rows: Rows
     parked_keys: ParkedKeys
     bell: Bell
@@ -89,6 +92,7 @@ def application(ports: GatewayPorts) -> web.Application:
         ViewEndpoints(ports.domain, reads, lag, live, ports.observe_query),
         lag,
         LogEndpoints(ports.domain, ports.codec, ports.history, threads, progress, streams),
+        DeadEndpoints(ports.queue, ports.dead, threads),
         ParkedEndpoints(ports.domain, admission, ports.parked_commands, ports.parked_keys, threads),
         HealthEndpoints(ports.queue, ports.history, ports.rows, ports.exposition, threads),
         ConsoleData(admission, board, lag, progress, ports.history, ports.depths, ports.lanes_total, ports.clock, threads),

@@ -26,7 +26,10 @@ app = typer.Typer(
 )
 parked = typer.Typer(help="Commands and view keys that wait because of a bug.", no_args_is_help=True)
 app.add_typer(parked, name="parked")
+dead = typer.Typer(help="Dead letters: messages that no worker may have again.", no_args_is_help=True)
+app.add_typer(dead, name="dead")
 
+Letter = Annotated[str, typer.Argument(metavar="ID", help="As listed; or `all`, the oldest first.")]
 Processes = Annotated[int, typer.Option("--processes", "-n", min=1, max=64, help="How many, under one supervisor.")]
 
 
@@ -160,6 +163,30 @@ def parked_retry(ref: str) -> None:
 def parked_discard(ref: str) -> None:
     """Give it up for good."""
     _print(_gateway().call("POST", f"/parked/{ref}/discard"))
+
+
+@dead.command("list")
+def dead_list() -> None:
+    """Everything dead, and why."""
+    from twofold.watch import show_dead
+
+    show_dead(_gateway().call("GET", "/dead"))
+
+
+@dead.command("replay")
+def dead_replay(letter: Letter) -> None:
+    """Put its commands into their lanes again, behind what waits there."""
+    from twofold.dead import each_letter
+
+    each_letter(_gateway(), letter, "replay", _print)
+
+
+@dead.command("discard")
+def dead_discard(letter: Letter) -> None:
+    """Give it up for good: its commands never take effect."""
+    from twofold.dead import each_letter
+
+    each_letter(_gateway(), letter, "discard", _print)
 
 
 @app.command()

@@ -25,6 +25,7 @@ from twofold.eventstore.identity import adopt
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Misconfigured, Unavailable
+from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, Clock, InlineProjection, Leases, Log, Outcomes, ViewStore
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
@@ -136,6 +137,10 @@ class Deployment(ABC):
     @abstractmethod
     def lane_broker(self) -> LaneBroker:
         """The workers' end. To be closed by them."""
+
+    @property
+    @abstractmethod
+    def dead(self) -> DeadLetters: ...
 
     @abstractmethod
     def depths(self) -> Mapping[str, int]:

@@ -118,8 +118,7 @@ def _left_behind(settings: Settings) -> str:
     commands, keys = len(parked["commands"]), len(parked["keys"])
     if commands or keys:
         raise Misconfigured(f"{commands} commands and {keys} keys are parked; see `twofold parked list`")
-    if not settings.is_embedded:
-        dead = twofold.bus.rabbitmq.topology.lane_depths(settings.broker_url, settings.namespace, settings.lanes).get("dead", 0)
-        if dead:
-            raise Misconfigured(f"{dead} dead letters on the broker, in queue {settings.namespace}.dead")
+    dead = len(Gateway(settings.host, settings.port).call("GET", "/dead")["items"])
+    if dead:
+        raise Misconfigured(f"{dead} dead letters, whose commands have no outcome; see `twofold dead list`")
     return "none"

@@ -15,6 +15,7 @@ from twofold.deployment import Deployment, folder_of
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.leases import MemoryLeases
 from twofold.eventstore.sqlite import SqliteLog
+from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
 from twofold.readmodels.inline.projection import SqliteInlineProjection
 
@@ -57,6 +58,10 @@ class EmbeddedDeployment(Deployment):
     @cached_property
     def lane_broker(self) -> LaneBroker:
         return EmbeddedBroker(self._lane_table, self.settings.lanes)
+
+    @cached_property
+    def dead(self) -> DeadLetters:
+        return self._lane_table
 
     def depths(self) -> Mapping[str, int]:
         waiting = self._lane_table.depths()

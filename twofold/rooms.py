@@ -107,6 +107,7 @@ def _gateway_ports(deployment: Deployment, metrics: Metrics) -> GatewayPorts:
         inbox=deployment.events,
         history=deployment.events,
         parked_commands=deployment.events,
+        dead=deployment.dead,
         rows=deployment.rows,
         parked_keys=deployment.rows,
         bell=deployment.bell,

@@ -10,6 +10,7 @@ import twofold.eventstore.migrate
 from twofold.bus.dispatch.broker import LaneBroker
 from twofold.bus.outbox import Outbox
 from twofold.bus.rabbitmq.bell import RabbitBell
+from twofold.bus.rabbitmq.dead import RabbitDeadLetters
 from twofold.bus.rabbitmq.publisher import command_queue
 from twofold.bus.rabbitmq.topology import lane_depths
 from twofold.bus.rabbitmq.transport import RabbitBroker
@@ -19,6 +20,7 @@ from twofold.eventstore.identity import require
 from twofold.eventstore.postgres import PostgresLog
 from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.errors import Misconfigured
+from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
 from twofold.readmodels.inline.projection import PostgresInlineProjection
 
@@ -65,6 +67,10 @@ class ServedDeployment(Deployment):
     def lane_broker(self) -> LaneBroker:
         settings = self.settings
         return RabbitBroker(settings.broker_url, settings.lanes, settings.namespace)
+
+    @cached_property
+    def dead(self) -> DeadLetters:
+        return RabbitDeadLetters(self.settings.broker_url, self.settings.namespace)
 
     def depths(self) -> Mapping[str, int]:
         settings = self.settings

@@ -13,6 +13,7 @@ from twofold.client import Gateway
 
 REFRESH_SECONDS = 0.5
 ERROR_CHARS = 80
+COMMANDS_SHOWN = 2
 
 
 def show_lag(gateway: Gateway, watch: bool) -> None:
@@ -42,6 +43,18 @@ def show_parked(parked: Any) -> None:
         table.add_row(key["ref"], what, "evolve raised", _last_line(key["error"]))
     console = Console()
     console.print(table if table.row_count else "nothing is parked")
+
+
+def show_dead(dead: Any) -> None:
+    """Print dead letters; each row begins with the id that `replay` and `discard` take."""
+    table = Table("id", "lane", "died", "commands", "why", title="dead letters")
+    for letter in dead["items"]:
+        what = ", ".join(f"{command['type']} on {command['stream']}" for command in letter["commands"][:COMMANDS_SHOWN])
+        more = letter["command_count"] - COMMANDS_SHOWN
+        shown = (f"{what}, and {more} more" if more > 0 else what) or f"{letter['bytes']} bytes"
+        table.add_row(letter["id"], letter["lane"], letter["died_at"] or "", shown, letter["reason"])
+    console = Console()
+    console.print(table if table.row_count else "nothing is dead")
 
 
 def _lag_table(lag: Any) -> Table:

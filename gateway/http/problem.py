@@ -45,6 +45,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         ProblemType("no-such-command-id", 404, "No command can have this id"),
         ProblemType("no-such-stream", 404, "There is no such stream, or not that much of it"),
         ProblemType("not-parked", 404, "Nothing is parked under this name"),
+        ProblemType("no-such-letter", 404, "There is no such dead letter"),
         ProblemType("method-not-allowed", 405, "The method does not apply here"),
         ProblemType("too-slow", 408, "The body did not arrive in time"),
         ProblemType("rejected", 409, "The domain says no"),

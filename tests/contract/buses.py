@@ -17,6 +17,7 @@ import pika
 
 import twofold.bus.embedded.publisher
 import twofold.bus.embedded.transport
+import twofold.bus.rabbitmq.dead
 import twofold.bus.rabbitmq.publisher
 import twofold.bus.rabbitmq.topology
 import twofold.bus.rabbitmq.transport
@@ -28,6 +29,7 @@ from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.migrate import migrate
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.ids import lane_of
+from twofold.kernel.letters import DeadLetters
 from twofold.testing.memory_bus import memory_lanes
 from twofold.testing.memory_log import MemoryLaneTable
 
@@ -119,6 +121,9 @@ class RabbitBus:
     def depth(self, lane: int) -> int:
         return twofold.bus.rabbitmq.topology.lane_depths(self.url, self.prefix, LANES)[str(lane)]
 
+    def letters(self) -> DeadLetters:
+        return twofold.bus.rabbitmq.dead.RabbitDeadLetters(self.url, self.prefix)
+
     def dead(self) -> int:
         return twofold.bus.rabbitmq.topology.lane_depths(self.url, self.prefix, LANES)["dead"]
 
@@ -153,6 +158,9 @@ class EmbeddedBus:
 
     def depth(self, lane: int) -> int:
         return self.table.depths().get(lane, 0)
+
+    def letters(self) -> DeadLetters:
+        return self.table
 
     def dead(self) -> int:
         with self._file.reading() as reader:
@@ -190,6 +198,9 @@ class MemoryBus:
 
     def depth(self, lane: int) -> int:
         return self.table.depths().get(lane, 0)
+
+    def letters(self) -> DeadLetters:
+        return self.table
 
     def dead(self) -> int:
         return len(self.table.dead_letters)

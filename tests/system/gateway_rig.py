@@ -109,6 +109,7 @@ class Parts:
     events: Log
     views: ViewStore
     queue: Any
+    dead: SqliteLaneTable
     bell: LocalBell
     outcomes: LocalOutcomes
     broker: twofold.bus.embedded.transport.EmbeddedBroker
@@ -170,7 +171,7 @@ def embedded(folder: Path) -> Iterator[Parts]:
     thread.start()
     queue: CommandQueue = twofold.bus.embedded.publisher.command_queue(lanes, LANES, broker.wake)
     try:
-        yield Parts(events, views, GatedQueue(queue), bell, outcomes, broker, projector, stop)
+        yield Parts(events, views, GatedQueue(queue), lanes, bell, outcomes, broker, projector, stop)
     finally:
         stop.set()
         thread.join(10)
@@ -195,6 +196,7 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
             inbox=parts.events,
             history=parts.events,
             parked_commands=parts.events,
+            dead=parts.dead,
             rows=parts.views,
             parked_keys=parts.views,
             bell=parts.bell,
@@ -241,6 +243,7 @@ def unconnected(domain: Domain) -> twofold.gateway.app.GatewayPorts:
         inbox=nobody,
         history=nobody,
         parked_commands=nobody,
+        dead=nobody,
         rows=nobody,
         parked_keys=nobody,
         bell=nobody,

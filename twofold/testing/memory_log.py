@@ -5,7 +5,7 @@ Nothing is durable, and every call takes one lock; apart from that nothing is di
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 from threading import RLock
@@ -17,6 +17,7 @@ from twofold.eventstore.leases import MemoryLeases as MemoryLeases
 from twofold.eventstore.records import FILTERED_POSITIONS_MAX, GAP, LOST, PAGE_BYTES_MAX, PlannedAppend, error_text
 from twofold.kernel import codes
 from twofold.kernel.errors import Conflict, other_inline_views
+from twofold.kernel.letters import LETTERS_MAX, DeadLetter, letter_id
 from twofold.kernel.log import Appended, Decision, LastEvent, Page, ParkedCommand, Recorded
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Clock, InlineProjection
@@ -217,6 +218,20 @@ class MemoryLaneTable:
         with self._lock:
             if found := self._messages.pop(batch_id, None):
                 self.dead_letters.append((*found, reason))
+
+    def letters(self, limit: int = LETTERS_MAX) -> list[DeadLetter]:
+        with self._lock:
+            found = [DeadLetter(letter_id(body), str(lane), reason, None, body) for lane, body, reason in self.dead_letters]
+        return list({letter.id: letter for letter in found}.values())[:limit]
+
+    def take_out(self, letter_id: str, use: Callable[[DeadLetter], None]) -> bool:
+        for letter in self.letters(len(self.dead_letters)):
+            if letter.id == letter_id:
+                use(letter)
+                with self._lock:
+                    self.dead_letters = [dead for dead in self.dead_letters if dead[1] != letter.body]
+                return True
+        return False
 
 
 def _details_as_stored(decision: Decision) -> dict[str, Any] | None:

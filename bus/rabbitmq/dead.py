@@ -1,0 +1,102 @@
+"""The dead letters on the broker: looked through by turning the queue once around.
+
+Each message is published again behind the others, and only then settled: what is merely looked at and returned would be
+counted as delivered once more, and newer brokers drop a message that was delivered too often. A crash amid a turn leaves a
+message there twice, which is one letter, and replayed twice has one effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
+from twofold.bus.rabbitmq.topology import NOT_FOUND, dead_queue, parameters
+from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.letters import LETTERS_MAX, DeadLetter, letter_id
+
+WHY, WHERE, WHEN = "twofold-reason", "twofold-lane", "twofold-died-at"
+"""Headers that keep what the broker said of a death: its own are written anew when a message is published again."""
+
+
+class RabbitDeadLetters:
+    """Port DeadLetters. A connection for each call; thread-safe."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self._parameters = parameters(url, "dead letters")
+        self._queue = dead_queue(prefix)
+
+    def letters(self, limit: int = LETTERS_MAX) -> list[DeadLetter]:
+        found: dict[str, DeadLetter] = {}
+
+        def look(letter: DeadLetter) -> bool:
+            if len(found) < limit:
+                found.setdefault(letter.id, letter)
+            return True
+
+        self._turn(look)
+        return list(found.values())
+
+    def take_out(self, letter_id: str, use: Callable[[DeadLetter], None]) -> bool:
+        taken: list[DeadLetter] = []
+
+        def look(letter: DeadLetter) -> bool:
+            if letter.id != letter_id:
+                return True
+            if not taken:
+                use(letter)
+                taken.append(letter)
+            return False
+
+        self._turn(look)
+        return bool(taken)
+
+    def _turn(self, is_kept: Callable[[DeadLetter], bool]) -> None:
+        """Once around: every message that is there now, in order."""
+        try:
+            with pika.BlockingConnection(self._parameters) as connection:
+                channel = connection.channel()
+                channel.confirm_delivery()
+                for _ in range(channel.queue_declare(self._queue, passive=True).method.message_count):
+                    if not self._next(channel, is_kept):
+                        return
+        except pika.exceptions.ChannelClosedByBroker as error:
+            if error.reply_code != NOT_FOUND:
+                raise Unavailable(Neighbour.BROKER) from error
+        except (pika.exceptions.AMQPError, OSError) as error:
+            raise Unavailable(Neighbour.BROKER) from error
+
+    def _next(self, channel: BlockingChannel, is_kept: Callable[[DeadLetter], bool]) -> bool:
+        method, properties, body = channel.basic_get(self._queue)
+        if method is None:
+            return False
+        letter = _letter(properties.headers or {}, body)
+        if is_kept(letter):
+            died_at = letter.died_at.isoformat() if letter.died_at else ""
+            headers = {WHY: letter.reason, WHERE: letter.lane, WHEN: died_at}
+            kept = pika.BasicProperties(delivery_mode=2, headers=headers)
+            channel.basic_publish("", self._queue, body, kept, mandatory=True)
+        channel.basic_ack(method.delivery_tag)
+        return True
+
+
+def _letter(headers: dict[str, Any], body: bytes) -> DeadLetter:
+    if WHY in headers:
+        died_at = datetime.fromisoformat(headers[WHEN]) if headers.get(WHEN) else None
+        return DeadLetter(letter_id(body), str(headers.get(WHERE, "")), str(headers[WHY]), died_at, body)
+    death: dict[str, Any] = next(iter(headers.get("x-death") or []), {})
+    died_at = death.get("time")
+    return DeadLetter(
+        letter_id(body),
+        str(death.get("queue", "")),
+        REASONS.get(str(death.get("reason")), str(death.get("reason", "unknown"))),
+        died_at.replace(tzinfo=UTC) if died_at else None,
+        body,
+    )
+
+
+REASONS = {"delivery_limit": "delivered too often", "rejected": "cannot be decoded"}
+"""The broker's words in ours."""
