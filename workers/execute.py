@@ -127,6 +127,8 @@ class Executor:
     def _decide_once(self, envelopes: Sequence[Envelope], trial: Trial | None, left: dict[str, str]) -> list[Outcome]:
         decided = self._events.outcomes({envelope.command_id for envelope in envelopes})
         fresh, reused = _sort_out(self._codec, envelopes, decided)
+        if any(outcome.code == codes.KILLED for outcome in decided.values()):
+            trial = trial or Trial(self._domain.name)  # somebody wants it tried again
         known = self._known(fresh) if trial is None else {}
         recorded = self._events.read({e.stream: known[e.stream].last if e.stream in known else None for e in fresh})
         work = UnitOfWork(self._domain, self._codec, known, recorded)

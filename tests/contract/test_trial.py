@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -47,6 +49,25 @@ def test_what_kills_its_process_is_parked_alone(how: anvils.How, told: str) -> N
     again = executor.execute_carefully(commands)
     assert {outcome.command_id: outcome for outcome in again} == {outcome.command_id: outcome for outcome in outcomes}
     assert [outcome.version for outcome in executor.execute([strike("a", 4)])] == [4]
+
+
+def test_a_retry_of_what_killed_its_process_kills_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator who tries it too early must not bring down what works."""
+    events = MemoryLog()
+    executor = Executor(DOMAIN, Codec(DOMAIN), events, LocalBell(), LocalOutcomes())
+    poison = strike("a", 1, "kill")
+    executor.execute_carefully([poison])
+
+    def survive(pid: int, number: int) -> None:
+        raise AssertionError("decided in the worker")
+
+    monkeypatch.setattr(f"{anvils.__name__}.os", SimpleNamespace(kill=survive, getpid=os.getpid))
+    retried = msgspec.structs.replace(poison, attempt=2)
+    outcomes = executor.execute([strike("a", 2), retried, strike("a", 3)])
+    assert sorted((outcome.status, outcome.code) for outcome in outcomes if outcome.code) == [("parked", "killed")]
+    [parked] = events.parked()
+    assert parked.envelope.attempt == 2 and parked.reason == "killed"
+    assert executor.execute([strike("a", 4)])[0].version == 3
 
 
 def test_what_comes_to_no_end_is_ended_by_a_deadline_and_parked_with_where_it_was() -> None:
