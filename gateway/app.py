@@ -26,6 +26,7 @@ from twofold.gateway.http.request import COMMAND_BYTES_MAX
 from twofold.gateway.http.server import listen, serve
 from twofold.gateway.http.threads import BatchLoader, Threads, on_loop
 from twofold.gateway.log.endpoints import LogEndpoints
+from twofold.gateway.operations.audits import AuditEndpoint
 from twofold.gateway.operations.console import ConsoleData, Depths
 from twofold.gateway.operations.dead import DeadEndpoints
 from twofold.gateway.operations.health import Exposition, HealthEndpoints
@@ -80,6 +81,7 @@ def application(ports: GatewayPorts) -> web.Application:
     mint = Mint(ports.domain, ports.codec, ports.clock)
     admission = Admission(ports.codec, ports.queue, ports.inbox, ports.history, board, threads)
     lag = LagReports(ports.domain, ports.history, ports.rows, ports.parked_keys, ports.clock, threads, progress)
+    auditing = Threads(1)
     of_store = {(view.sync, view.store): Threads() for view in ports.domain.views.values()}
     of_view = {name: of_store[view.sync, view.store] for name, view in ports.domain.views.items()}
     reads = ConsistentReads(ports.rows, ports.parked_keys, board, progress, of_view)
@@ -94,6 +96,7 @@ def application(ports: GatewayPorts) -> web.Application:
         LogEndpoints(ports.domain, ports.codec, ports.history, threads, progress, streams),
         DeadEndpoints(ports.queue, ports.dead, threads),
         ParkedEndpoints(ports.domain, admission, ports.parked_commands, ports.parked_keys, threads),
+        AuditEndpoint(ports.domain, ports.codec, ports.history, ports.rows, auditing),
         HealthEndpoints(ports.queue, ports.history, ports.rows, ports.exposition, threads),
         ConsoleData(admission, board, lag, progress, ports.history, ports.depths, ports.lanes_total, ports.clock, threads),
         pages,
@@ -114,7 +117,7 @@ def application(ports: GatewayPorts) -> web.Application:
         for stop in stops:
             stop()
         refusals.close()
-        for pool in (threads, *of_store.values()):
+        for pool in (threads, auditing, *of_store.values()):
             pool.close()
 
     async def close_streams(app: web.Application) -> None:

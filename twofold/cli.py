@@ -132,6 +132,14 @@ def lag(watch: Annotated[bool, typer.Option("--watch", help="Keep showing it.")]
 
 
 @app.command()
+def audit(view: Annotated[str | None, typer.Argument(help="One view; all of them when none is named.")] = None) -> None:
+    """Compare rows with a fresh fold of the log; status 1 on a difference."""
+    from twofold.watch import show_audit
+
+    raise typer.Exit(show_audit(_gateway(), view))
+
+
+@app.command()
 def doctor() -> None:
     """Check settings and neighbours, and say what to fix."""
     from twofold.doctor import examine

@@ -13,6 +13,9 @@ from twofold.kernel.errors import Error, Neighbour, Unavailable
 TIMEOUT_SECONDS = 40.0
 """Longer than the longest wait a query may ask for (30 s)."""
 
+AUDIT_SECONDS = 3_600.0
+"""As long as reading the whole log may take."""
+
 
 class Refused(Error):
     """The gateway answered with a problem. `problem` is its JSON object."""
@@ -28,9 +31,16 @@ class Gateway:
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
 
-    def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> Any:
         """The decoded JSON answer."""
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_SECONDS)
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_seconds)
         sent = dict(headers or {})
         if body is not None:
             sent["Content-Type"] = "application/json"
@@ -57,6 +67,14 @@ class Gateway:
     def get(self, view: str, key: str, token: str | None) -> Any:
         headers = {} if token is None else {"Consistency-Token": token}
         return self.call("GET", f"/views/{quote(view, safe='')}/{quote(key, safe='')}", None, headers)
+
+    def views(self) -> list[str]:
+        return [view["name"] for view in self.call("GET", "/views")["views"]]
+
+    def audit(self, view: str, after: str | None) -> Any:
+        """One call's worth of keys; the whole log is read for it."""
+        behind = "" if after is None else f"?after={quote(after, safe='')}"
+        return self.call("POST", f"/views/{quote(view, safe='')}/audit{behind}", timeout_seconds=AUDIT_SECONDS)
 
     def lag(self) -> Any:
         return self.call("GET", "/lag")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -55,6 +56,26 @@ def show_dead(dead: Any) -> None:
         table.add_row(letter["id"], letter["lane"], letter["died_at"] or "", shown, letter["reason"])
     console = Console()
     console.print(table if table.row_count else "nothing is dead")
+
+
+def show_audit(gateway: Gateway, view: str | None) -> int:
+    """Print what an audit of one view, or of all of them, finds; 1 when a row is not what it should be, else 0."""
+    console = Console()
+    table = Table("view", "key", "expected", "found", title="differences")
+    for name in [view] if view else gateway.views():
+        checked, still_open, after = 0, 0, None
+        while True:
+            found = gateway.audit(name, after)
+            checked, still_open, after = checked + found["checked"], still_open + found["open"], found["next"]
+            for one in found["differences"]:
+                table.add_row(name, one["key"], *(json.dumps(one[row], ensure_ascii=False) for row in ("expected", "found")))
+            if after is None:
+                break
+        console.print(f"{name}: {checked:,} keys compared" + (f", {still_open:,} moved on too fast" if still_open else ""))
+    if not table.row_count:
+        return 0
+    console.print(table)
+    return 1
 
 
 def _lag_table(lag: Any) -> Table:

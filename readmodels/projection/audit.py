@@ -1,48 +1,144 @@
-"""What the rows of a view should be: a fresh fold of the whole log, kept deliberately simple, to compare with."""
+"""What the rows of a view should be: a fresh fold of the log, kept deliberately simple, to compare with.
+
+fold to where the rows stand ──> compare key by key ──> agrees, or differs
+          ^                                         └─> has moved on since
+          └───────────────── fold on ────────────────────────┘            a few times, then it is left open
+"""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import msgspec
 
 from twofold.kernel.codec import Codec
-from twofold.kernel.ports import LogPages
+from twofold.kernel.ports import LogPages, Rows
+from twofold.kernel.rows import Found, Query, Row
 from twofold.kernel.view import About, AnyView
+from twofold.readmodels.schema.query import CheckedQuery
 
 PAGE_EVENTS = 1_000
+PAGE_ROWS = 500
+LOOKS_MAX, LOOK_SECONDS = 50, 0.1
+"""How often, and how soon, a key that moves on is looked at again."""
+KEYS_MAX = 20_000
+"""So many rows are held in memory at a time."""
+DIFFERENCES_MAX = 100
+"""So many are told; what is wrong with more of them is wrong with all."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """A row that is not what a fresh fold makes of its events. None: there is no such row."""
+
+    key: str
+    expected: msgspec.Struct | None
+    found: msgspec.Struct | None
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """How many keys were compared, what differs, by key, how many moved on too fast to say, and behind which key to go on."""
+
+    checked: int
+    differences: list[Difference]
+    open: int = 0
+    next: str | None = None
+
+
+class FreshFold:
+    """Rows by key, held in memory, of the keys that are `wanted`; the log is read page by page, once."""
+
+    def __init__(self, events: LogPages, view: AnyView, codec: Codec, wanted: Callable[[str], bool] = lambda key: True) -> None:
+        self._events = events
+        self._view = view
+        self._codec = codec
+        self._wanted = wanted
+        self.rows: dict[str, msgspec.Struct] = {}
+        self.broken: set[str] = set()
+        """Keys left as they were before the first event that could not be folded into them."""
+        self.through = 0
+
+    def fold(self, until: int | None = None) -> None:
+        """Go on, up to and with this position (None: to the head when it gets there)."""
+        while until is None or self.through < until:
+            limit = PAGE_EVENTS if until is None else min(PAGE_EVENTS, until - self.through)
+            page = self._events.page(self.through, limit)
+            if page.through == self.through:
+                break
+            self.through = page.through
+            for recorded in page.events:
+                if recorded.type not in self._view.listened:
+                    continue
+                event = self._codec.event(recorded)
+                about = About(recorded.position, recorded.stream, recorded.version, recorded.recorded_at)
+                for key, part in self._view.parts(event, about).items():
+                    if key not in self.broken and self._wanted(key):
+                        self._evolve(event, msgspec.structs.replace(about, key=key, part=part))
+
+    def _evolve(self, event: object, about: About) -> None:
+        try:
+            row = self._view.evolve(self.rows.get(about.key), event, about)
+        except Exception:
+            self.broken.add(about.key)
+            return
+        if row is None:
+            self.rows.pop(about.key, None)
+        else:
+            self.rows[about.key] = row
 
 
 def refold(events: LogPages, view: AnyView, codec: Codec, until: int | None = None) -> dict[str, msgspec.Struct]:
-    """Every row of the view by key, after all events up to position `until` (default: the head when it gets there).
+    """Every row of the view by key, after all events up to position `until` (default: the head when it gets there)."""
+    fresh = FreshFold(events, view, codec)
+    fresh.fold(until)
+    return fresh.rows
 
-    A key is left as it was before the first event that could not be folded into it. The log is read page by page; the rows
-    are held in memory.
-    """
-    rows: dict[str, msgspec.Struct] = {}
-    broken: set[str] = set()
-    through = 0
-    while until is None or through < until:
-        page = events.page(through, PAGE_EVENTS, view.listened)
-        if page.through == through:
+
+def audit(events: LogPages, rows: Rows, view: AnyView, codec: Codec, after: str = "", limit: int = KEYS_MAX) -> Audit:
+    """Compare the rows of at most `limit` keys behind `after` with a fresh fold of theirs. Rows may move on meanwhile."""
+    stored = list(islice(keys_of(rows, view, after), limit + 1))
+    last = stored[limit - 1] if len(stored) > limit else None
+    fresh = FreshFold(events, view, codec, lambda key: after < key and (last is None or key <= last))
+    fresh.fold(min(rows.positions(view.name).values()))
+    left = {*stored[:limit], *fresh.rows}
+    checked, differences = len(left), dict[str, Difference]()
+    for _ in range(LOOKS_MAX):
+        left = {key for key in left if not _is_settled(key, rows, view, fresh, differences)}
+        if not left:
             break
-        through = page.through
-        for recorded in page.events:
-            if until is not None and recorded.position > until:
-                break
-            event = codec.event(recorded)
-            about = About(recorded.position, recorded.stream, recorded.version, recorded.recorded_at)
-            for key, part in view.parts(event, about).items():
-                if key not in broken:
-                    _evolve(view, rows, broken, event, msgspec.structs.replace(about, key=key, part=part))
-    return rows
+        time.sleep(LOOK_SECONDS)
+        fresh.fold(max(rows.positions(view.name).values()))
+    told = [differences[key] for key in sorted(differences)]
+    return Audit(checked, told[:DIFFERENCES_MAX], len(left), last)
 
 
-def _evolve(view: AnyView, rows: dict[str, msgspec.Struct], broken: set[str], event: object, about: About) -> None:
-    try:
-        row = view.evolve(rows.get(about.key), event, about)
-    except Exception:
-        broken.add(about.key)
-        return
-    if row is None:
-        rows.pop(about.key, None)
-    else:
-        rows[about.key] = row
+def keys_of(rows: Rows, view: AnyView, after: str = "") -> Iterator[str]:
+    """Every key of a view behind this one, ascending."""
+    by_key = CheckedQuery(None, None, None, False, PAGE_ROWS, None)
+    cursor = by_key.cursor(Row(after, msgspec.Struct(), 0)) if after else None
+    while True:
+        page = rows.find(view.name, Query(limit=PAGE_ROWS, cursor=cursor))
+        yield from (row.key for row in page.rows)
+        cursor = page.next
+        if cursor is None:
+            return
+
+
+def _is_settled(key: str, rows: Rows, view: AnyView, fresh: FreshFold, differences: dict[str, Difference]) -> bool:
+    """Whether the row can be compared now: neither it nor the fold has seen an event of its key that the other has not."""
+    [found] = rows.get(view.name, [key])
+    if key in fresh.broken or found.parked is not None or found.has_parked_streams:
+        return True  # told as parked already
+    if found.position < fresh.through or (found.row is not None and found.row.position > fresh.through):
+        return False
+    if found.row is None and found.position > fresh.through and key in fresh.rows:
+        return False  # deleted since, perhaps
+    _compare(key, found, fresh, differences)
+    return True
+
+
+def _compare(key: str, found: Found, fresh: FreshFold, differences: dict[str, Difference]) -> None:
+    expected, stored = fresh.rows.get(key), None if found.row is None else found.row.value
+    if expected != stored:
+        differences[key] = Difference(key, expected, stored)

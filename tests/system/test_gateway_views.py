@@ -11,7 +11,9 @@ import pytest
 
 from tests.system.gateway_domain import KEYLESS, POISON
 from tests.system.gateway_rig import Rig, is_problem, rig
+from twofold.client import Gateway
 from twofold.kernel.ids import new_command_id
+from twofold.watch import show_audit
 
 
 @pytest.fixture
@@ -288,3 +290,22 @@ async def test_a_token_is_answered_once_its_line_is_drained(running: Rig) -> Non
     assert (await running.call("POST", "/parked/key-tallies-d/discard")).status == 202
     answer = await asked
     assert (answer.status, answer.json["count"]) == (200, 4)
+
+
+async def test_an_audit_says_that_rows_are_what_their_events_make_of_them(running: Rig) -> None:
+    """And the command line ends with 0 then."""
+    for key in ("a", "b", "a"):
+        await running.count(key, 3, Prefer="wait=5")
+        await running.call(
+            "GET", "/views/tallies?limit=1", Prefer="wait=5", Consistency_Token=str(running.parts.events.head()[0])
+        )
+    answer = await running.call("POST", "/views/tallies/audit?limit=1")
+    assert (answer.status, answer.json) == (200, {"checked": 1, "differences": [], "open": 0, "next": "a"})
+    answer = await running.call("POST", "/views/tallies/audit?after=a")
+    assert answer.json == {"checked": 1, "differences": [], "open": 0, "next": None}
+    assert (await running.call("POST", "/views/nothing/audit")).status == 404
+    assert (await running.call("POST", "/views/tallies/audit?limit=0")).status == 400
+    token = (await running.count("b")).json["command_id"]
+    await running.call("GET", "/views/tallies/b", Consistency_Token=token, Prefer="wait=5")
+    client = Gateway("127.0.0.1", running.port)
+    assert await asyncio.to_thread(show_audit, client, None) == 0

@@ -1,0 +1,102 @@
+"""An audit on every store: what was folded well agrees with a fresh fold, also while it moves on; what was changed does not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.projections import Bugs, Heard, Log, Said, domain, projector, reached, running, until
+from tests.contract.viewstores import (
+    KINDS,
+    Place,
+    place,
+    rows_url,  # noqa: F401
+)
+from twofold.kernel.codec import Codec
+from twofold.kernel.ids import slice_of
+from twofold.kernel.ports import ViewStore
+from twofold.kernel.rows import Advance, Generation, Row
+from twofold.kernel.view import AnyView
+from twofold.readmodels.projection.audit import Audit, Difference, audit, keys_of
+
+NAMES = tuple(f"n{number:02}" for number in range(12))
+SLICES = 3
+
+
+class Folded:
+    """A view of a log of 40 events, folded by a projector."""
+
+    def __init__(self, where: Place, kind: str) -> None:
+        self.log = Log()
+        self.codec: Codec
+        self.view: AnyView
+        self.codec, self.view, _ = domain(Bugs(), "redis" if kind == "redis" else "sql")
+        self.store: ViewStore = where.open()
+        self.generation: Generation = self.store.make(self.view, SLICES)
+        self.projector = projector(self.log, self.store, [self.view], self.codec)
+        for number in range(40):
+            self.log.append(Said((NAMES[number % 12], NAMES[number % 5]), f"w{number}"))
+
+    def audit(self, after: str = "", limit: int = 1_000) -> Audit:
+        return audit(self.log, self.store, self.view, self.codec, after, limit)
+
+    def tamper(self, key: str, row: Heard | None) -> None:
+        slice_id = self.generation.slice_ids()[slice_of(key, SLICES)]
+        rows = {key: None if row is None else Row(key, row, 40)}
+        assert self.store.commit([Advance(slice_id, 40, 40, rows)]) == {slice_id}
+
+
+@pytest.fixture(params=KINDS)
+def folded(request: pytest.FixtureRequest) -> Iterator[Folded]:
+    with place(request.param, request) as where:
+        yield Folded(where, request.param)
+
+
+def test_what_is_not_what_its_events_say_is_found(folded: Folded) -> None:
+    """A row that was changed, one that was made up, and one that is missing; and all keys are seen, page after page."""
+    with running(folded.projector, folded.generation.slice_ids()):
+        until(reached(folded.store, folded.generation, 40), "all slices at the head")
+    assert folded.audit() == Audit(12, [])
+    rows = folded.store.load("heard", NAMES)
+    folded.tamper("n03", Heard("n03", ("nonsense",), 1))
+    folded.tamper("n07", None)
+    folded.tamper("nobody", Heard("nobody"))
+    differences = [
+        Difference("n03", rows["n03"].value, Heard("n03", ("nonsense",), 1)),
+        Difference("n07", rows["n07"].value, None),
+        Difference("nobody", None, Heard("nobody")),
+    ]
+    assert folded.audit() == Audit(13, differences)
+    told: list[Difference] = []
+    checked, after = 0, ""
+    while True:
+        page = folded.audit(after, 5)
+        told, checked = told + page.differences, checked + page.checked
+        if page.next is None:
+            break
+        after = page.next
+    assert (told, checked) == (differences, 13)
+    assert list(keys_of(folded.store, folded.view, "n10")) == ["n11", "nobody"]
+
+
+def test_rows_that_move_on_meanwhile_are_no_differences(folded: Folded) -> None:
+    """An audit runs beside everything else; a false alarm would be the last one anybody looks at."""
+    stop = threading.Event()
+
+    def talk() -> None:
+        while not stop.wait(0.005):
+            folded.log.append(Said((NAMES[len(folded.log.events) % 3],), "more"))
+
+    talking = threading.Thread(target=talk)
+    with running(folded.projector, folded.generation.slice_ids()):
+        until(reached(folded.store, folded.generation, 40), "all slices at the head")
+        talking.start()
+        try:
+            for _ in range(3):
+                found = folded.audit()
+                assert (found.checked, found.differences) == (12, [])
+        finally:
+            stop.set()
+            talking.join()
