@@ -84,7 +84,7 @@ def application(ports: GatewayPorts) -> web.Application:
     auditing = Threads(1)
     of_store = {(view.sync, view.store): Threads() for view in ports.domain.views.values()}
     of_view = {name: of_store[view.sync, view.store] for name, view in ports.domain.views.items()}
-    reads = ConsistentReads(ports.rows, ports.parked_keys, board, progress, of_view)
+    reads = ConsistentReads(ports.rows, ports.parked_keys, board, progress, of_view, lag.is_diverged)
     live = LiveAnswers(reads, progress, streams)
     routes: list[Route] = []
     pages = Pages(ports.domain, lambda: routes, ports.bus_description, ports.describe)

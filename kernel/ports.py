@@ -25,8 +25,7 @@ from twofold.kernel.view import AnyView, SliceId
 
 OnRing = Callable[[int], None]
 OnAdvanced = Callable[[Sequence[Progress]], None]
-Stop = Callable[[], None]
-"""Ends a subscription. May be called from any thread, any number of times."""
+Stop = Callable[[], None]  # ends a subscription; may be called from any thread, any number of times
 
 
 class Inbox(Protocol):
@@ -55,8 +54,7 @@ class LogPages(Protocol):
 
     def page(self, after: int, limit: int, types: Collection[str] | None = None) -> Page:
         """Events at positions after `after`, ascending, at most `limit` or some megabytes; only of these types, when given.
-        Nothing will ever appear at or before the page's `through`. With types a page may be empty and yet not the last: ask
-        again after `through` until it stays where it is."""
+        Nothing ever appears up to its `through`. With types, an empty page is the last only when `through` stays where it is."""
 
 
 class History(LogPages, Protocol):
@@ -116,8 +114,7 @@ class CommandQueue(Protocol):
     """The gateway's end of the lanes. Called on the event loop, never blocks."""
 
     def put(self, envelope: Envelope) -> Future[None]:
-        """Done when the command is durable in its lane; fails with Unavailable when it may not be, and asking again is harmless.
-        Commands of one stream keep the order in which they were put."""
+        """Done when the command is durable in its lane, in the order of its stream; Unavailable when it may not be: ask again."""
 
     def refusal(self) -> Unavailable | None:
         """Why a command put now has no chance to be accepted; None when it has one."""
@@ -168,11 +165,18 @@ class Outcomes(Protocol):
         """Call back from a thread of the bus; callbacks must return at once."""
 
 
-class Rows(Protocol):
-    """What a gateway asks of the rows: where they stand, one by its key, a page by a declared index."""
+class Standing(Protocol):
+    """Where the slices of views stand in the log."""
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
         """Checkpoints of this view's live generation, or of every view's known here: every slice, 0 for one that never moved."""
+
+    def marks(self, view: str | None = None) -> dict[SliceId, str]:
+        """By slice, the mark of the event its checkpoint stands on; "" where none was kept. No entry for what is never behind."""
+
+
+class Rows(Standing, Protocol):
+    """What a gateway asks of the rows: where they stand, one by its key, a page by a declared index."""
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
         """One answer for each key, in order; each row and the checkpoint it comes with are from one snapshot."""
@@ -201,18 +205,14 @@ class ParkedKeys(ParkedLines, Protocol):
         """Ask it to skip the poison event for good and drain the rest. False when the key is not parked."""
 
 
-class Projection(ParkedLines, Protocol):
+class Projection(Standing, ParkedLines, Protocol):
     """What a projector asks of the rows: load them, and commit what became of them together with the checkpoint."""
 
     promises: Promises
 
     def make(self, view: AnyView, slices: int) -> Generation:
-        """Make what the view needs, once: tables, keys, a generation of its shape. Safe to call from many processes at a time.
-        Called by `migrate` and `up` alone. The generation of the view's shape; if there is none, a new one, empty, at position 0:
-        live when it is the first, else being built beside the live one. A retired one is built again, from where it stands."""
-
-    def positions(self, view: str | None = None) -> dict[SliceId, int]:
-        """As Rows.positions: by slice."""
+        """Make what the view needs, once; only `migrate` and `up` call it. The generation of the view's shape; if none is there,
+        a new one, at position 0: live if it is the first, else built beside the live one. A retired one is built again."""
 
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         """Those of these rows that exist, by key."""

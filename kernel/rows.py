@@ -50,7 +50,7 @@ class Advance(msgspec.Struct, frozen=True):
     a parked key, the poison event itself first; `errors` says why a key of them is parked from now on. `lines` says where the
     lines of parked keys begin that this step relies on, as far as the projector knows: it is refused, too, when one of them does
     not, because draining a line changes rows and leaves the checkpoint where it is. `recorded_at` has one entry for each event
-    folded, for measuring visibility.
+    folded, for measuring visibility. `mark` is the mark (kernel/ids.py) of the event at `position`, kept with the checkpoint.
     """
 
     slice: SliceId
@@ -61,6 +61,7 @@ class Advance(msgspec.Struct, frozen=True):
     errors: Mapping[str, str] = {}
     lines: Mapping[str, int] = {}
     recorded_at: tuple[datetime, ...] = ()
+    mark: str = ""
 
 
 class Drain(msgspec.Struct, frozen=True):

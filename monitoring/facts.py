@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.members import Member
 from twofold.kernel.ports import Clock, History, Leases, ParkedCommands, ParkedLines, Rows
-from twofold.monitoring.lag import read_lag
+from twofold.monitoring.lag import STATES, read_lag
 
 PARKED_COUNTED_MAX = 1_000
 
@@ -65,6 +65,7 @@ class Facts(Collector):
             _by("view", "twofold_view_position", "Lowest checkpoint of the slices.", {name: v.position for name, v in views}),
             _by("view", "twofold_view_lag_events", "Head minus that checkpoint.", {name: v.lag_events for name, v in views}),
             _by("view", "twofold_view_lag_seconds", "Age of oldest unseen event.", {name: v.lag_seconds for name, v in views}),
+            _states({name: view.state for name, view in lag.views.items()}),
             _by("view", "twofold_view_parked_keys", "Keys behind a poison event.", {name: parked[name] for name, _ in views}),
             GaugeMetricFamily("twofold_log_head", "Last position of the log.", value=lag.head),
             GaugeMetricFamily(
@@ -89,6 +90,15 @@ def _by(label: str, name: str, text: str, values: Mapping[str, float]) -> Metric
     family = GaugeMetricFamily(name, text, labels=[label])
     for key, value in values.items():
         family.add_metric([key], value)
+    return family
+
+
+def _states(states: Mapping[str, str]) -> Metric:
+    """One line for each view and state that it may be in: 1 for the one it is in."""
+    family = GaugeMetricFamily("twofold_view_state", "1 for the state a view is in.", labels=["view", "state"])
+    for view, now in states.items():
+        for state in STATES:
+            family.add_metric([view, state], float(state == now))
     return family
 
 

@@ -3,6 +3,9 @@
 Whoever is near the head asks for the same few events: those are in memory, a run of positions without a gap that ends where
 reading the newest page ended. Whoever is far behind reads pages of its own, of which the last few are kept, because those who
 are rebuilt together ask for the same page one after another.
+
+A log can be replaced under those who follow it, by a replica or a backup that lacks its tail. So what comes behind an event is
+read together with that event, and whoever goes on from it asks by its `mark` whether it is still the one he stands on.
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ from collections import OrderedDict
 from collections.abc import Collection
 from datetime import datetime
 from threading import Lock
+from typing import NamedTuple
 
 import msgspec
 
 from twofold.kernel.codec import Codec
+from twofold.kernel.ids import mark_of
 from twofold.kernel.log import Recorded
 from twofold.kernel.messages import Event
 from twofold.kernel.ports import LogPages
@@ -34,6 +39,13 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     event: Event | None
     error: Exception | None
     size: int
+    command_id: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What a checkpoint that stands on this event remembers of it."""
+        about = self.about
+        return mark_of(self.position, about.stream, about.version, self.command_id, about.recorded_at)
 
     @property
     def stream(self) -> str:
@@ -42,6 +54,14 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     @property
     def recorded_at(self) -> datetime:
         return self.about.recorded_at
+
+
+class Page(NamedTuple):
+    """Events behind a position, and the mark of the event there, None when the log has none there; whether bytes ended it."""
+
+    mark: str | None
+    events: list[Seen]
+    is_cut: bool
 
 
 class LogCache:
@@ -53,10 +73,11 @@ class LogCache:
         self._listened = frozenset(listened)
         self._lock = Lock()
         self._begin = 0
+        self._begin_mark: str | None = ""
         self._recent: list[Seen] = []
         self._recent_bytes = 0
         self._is_cut = False
-        self._old: OrderedDict[tuple[int, int], list[Seen]] = OrderedDict()
+        self._old: OrderedDict[tuple[int, int], Page] = OrderedDict()
 
     def after(self, position: int, limit: int) -> list[Seen]:
         """The next events behind a position, at most `limit` or some megabytes, without a gap; empty at the head."""
@@ -67,6 +88,19 @@ class LogCache:
                 start = position - self._begin
                 return self._recent[start : start + limit]
             return self._newest(position, limit)
+
+    def mark(self, position: int) -> str | None:
+        """The mark of the event at a position, as it was when what comes behind it was read last; None when there is no such
+        event, "" for position 0. Whoever stands on another event follows another log."""
+        with self._lock:
+            if position <= 0:
+                return ""
+            if self._begin < position <= self._end():
+                return self._recent[position - self._begin - 1].mark
+            if position == self._begin:
+                return self._begin_mark
+            known = [page.mark for (at, _), page in self._old.items() if at == position]
+            return known[0] if known else self._read(position, 1).mark
 
     def is_near(self, position: int) -> bool:
         """Whether what comes behind this position is in memory, or has not been read by anybody yet."""
@@ -92,14 +126,16 @@ class LogCache:
         return found
 
     def _newest(self, position: int, limit: int) -> list[Seen]:
-        page, self._is_cut = self._read(position, limit)
-        if position != self._end():
-            self._begin, self._recent, self._recent_bytes = position, [], 0
+        mark, page, self._is_cut = self._read(position, limit)
+        if position != self._end() or not self._recent or self._recent[-1].mark != mark:
+            self._begin, self._begin_mark, self._recent, self._recent_bytes = position, mark, [], 0
+            self._old.clear()
         self._recent += page
         self._recent_bytes += sum(seen.size for seen in page)
         excess = 0
         while len(self._recent) - excess > len(page) and self._is_too_much(len(self._recent) - excess):
             self._recent_bytes -= self._recent[excess].size
+            self._begin_mark = self._recent[excess].mark
             excess += 1
         del self._recent[:excess]
         self._begin += excess
@@ -111,17 +147,25 @@ class LogCache:
     def _old_page(self, position: int, limit: int) -> list[Seen]:
         page = self._old.get((position, limit))
         if page is None:
-            page, is_cut = self._read(position, limit)
-            if len(page) == limit or is_cut:
+            page = self._read(position, limit)
+            if len(page.events) == limit or page.is_cut:
                 self._old[position, limit] = page
             while len(self._old) > OLD_PAGES_MAX:
                 self._old.popitem(last=False)
-        return page
+        return page.events
 
-    def _read(self, position: int, limit: int) -> tuple[list[Seen], bool]:
-        """A page, and whether it ends early because of its bytes."""
+    def _read(self, position: int, limit: int) -> Page:
+        """The event at the position is read with those behind it: so nobody goes on in a log that is not the one he left."""
+        mark: str | None = ""
+        if position > 0:
+            page = self._pages.page(position - 1, limit + 1)
+            if not page.events or page.events[0].position != position:
+                return Page(None, [], False)
+            mark = _mark(page.events[0])
+            if len(page.events) > 1 or not page.is_cut:
+                return Page(mark, [self._decoded(recorded) for recorded in page.events[1:]], page.is_cut)
         page = self._pages.page(position, limit)
-        return [self._decoded(recorded) for recorded in page.events], page.is_cut
+        return Page(mark, [self._decoded(recorded) for recorded in page.events], page.is_cut)
 
     def _decoded(self, recorded: Recorded) -> Seen:
         event, failed = None, None
@@ -131,7 +175,11 @@ class LogCache:
             except Exception as error:
                 failed = error
         about = About(recorded.position, recorded.stream, recorded.version, recorded.recorded_at)
-        return Seen(recorded.position, recorded.type, about, event, failed, len(recorded.data))
+        return Seen(recorded.position, recorded.type, about, event, failed, len(recorded.data), recorded.meta.command_id)
 
     def _end(self) -> int:
         return self._begin + len(self._recent)
+
+
+def _mark(event: Recorded) -> str:
+    return mark_of(event.position, event.stream, event.version, event.meta.command_id, event.recorded_at)

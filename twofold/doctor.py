@@ -107,6 +107,10 @@ def _redis(settings: Settings) -> str:
 
 def _gateway(settings: Settings) -> str:
     lag = Gateway(settings.host, settings.port).lag()
+    diverged = [name for name, view in lag["views"].items() if view["state"] == "diverged"]
+    if diverged:
+        fix = f"fold them anew: `twofold rebuild {diverged[0]}`"
+        raise Misconfigured(f"the log has lost events that these views have shown: {', '.join(diverged)}; {fix}")
     behind = [name for name, view in lag["views"].items() if view["state"] != "live"]
     if behind:
         raise Misconfigured(f"{variable('port')}={settings.port} answers, but these views are not live: {', '.join(behind)}")

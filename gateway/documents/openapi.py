@@ -49,7 +49,7 @@ PROBLEM: Json = {
         "view": {"type": "string"},
         "required": {"type": ["integer", "null"], "description": "The position the view must reach; null while undecided."},
         "position": {"type": "integer"},
-        "state": {"type": "string", "enum": ["pending", "behind", "parked"]},
+        "state": {"type": "string", "enum": ["pending", "behind", "parked", "diverged"]},
     },
 }
 

@@ -42,11 +42,19 @@ class ConsistentReads:
     """Lives on the event loop."""
 
     def __init__(
-        self, rows: Rows, lines: ParkedLines, board: OutcomeBoard, progress: ProgressBoard, threads: Mapping[str, Threads]
+        self,
+        rows: Rows,
+        lines: ParkedLines,
+        board: OutcomeBoard,
+        progress: ProgressBoard,
+        threads: Mapping[str, Threads],
+        is_diverged: Callable[[str], bool],
     ) -> None:
-        """`threads` by the view they are for: reads of a store that hangs must not keep those of another from running."""
+        """`threads` by the view they are for: reads of a store that hangs must not keep those of another from running.
+        `is_diverged` says of a view whether it was seen to stand beside its log: then its checkpoints count for nothing."""
         self._rows = rows
         self._lines = lines
+        self._is_diverged = is_diverged
         self._board = board
         self._progress = progress
         self._threads = threads
@@ -108,6 +116,8 @@ class ConsistentReads:
             await self._progress.reached(view.name, number, required, min(TICK_SECONDS, deadline - loop.time()))
         while True:
             answer = await read()
+            if self._is_diverged(view.name):
+                return ViewReading(answer, required, False, "diverged")
             if answer.position >= required:
                 return ViewReading(answer, required, True)
             left = deadline - loop.time()

@@ -44,7 +44,7 @@ ObserveQuery = Callable[[str, int, float], None]
 """Told the view, the HTTP status and the seconds of every query."""
 
 
-REASONS = {"pending": "command undecided", "behind": "view behind", "parked": "row parked"}
+REASONS = {"pending": "command undecided", "behind": "view behind", "parked": "row parked", "diverged": "view diverged"}
 """What a 503 view-behind is counted as, by its state."""
 
 ORDER = Parameter("query", "order", "`-`: descending.", {"type": "string"})

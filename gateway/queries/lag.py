@@ -118,6 +118,12 @@ class LagReports:
             return 0.0
         return self._last.lag.views[view].lag_seconds
 
+    def is_diverged(self, view: str) -> bool:
+        """Whether the view stood beside its log at the last reading; as `seconds`, it sees to the next one."""
+        if self._last is None or self._is_old(self._last):
+            self.refresh()
+        return self._last is not None and self._last.lag.views[view].state == "diverged"
+
     def states(self, report: Report) -> list[ViewState]:
         slices = Counter(slice_id.view for slice_id in report.positions)
         parked = Counter(view for view, _ in report.parked)

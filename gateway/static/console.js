@@ -34,7 +34,7 @@ function show(data) {
   byId("views").replaceChildren(...data.views.map(viewCard));
   byId("lanes").replaceChildren(...laneRows(data.lanes));
   byId("recent").replaceChildren(...data.recent.map(eventRow));
-  const worst = ["away", "parked", "behind"].find((state) => data.views.some((view) => view.state === state)) ?? "live";
+  const worst = ["away", "diverged", "parked", "behind"].find((state) => data.views.some((view) => view.state === state)) ?? "live";
   say(worst, { live: "live", behind: "a view is behind", parked: "something is parked", away: "a store is away" }[worst]);
 }
 

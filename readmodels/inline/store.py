@@ -68,6 +68,10 @@ class InlineViewStore:
         tables = self._tables.values() if view is None else [self._tables[view]]
         return {slice_id: head for table in tables for slice_id in table.generation.slice_ids()}
 
+    def marks(self, view: str | None = None) -> dict[SliceId, str]:
+        """None: these rows are in the log's own database, and go where it goes."""
+        return {}
+
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         return self._read(lambda session: self._tables[view].load(session, keys))
 

@@ -148,9 +148,10 @@ class PageFold:
         if missing:
             stored = self._store.load(view.name, missing)
             cache.put({key: stored.get(key) for key in missing})
-        return [self._of_slice(view, state, through, touches[state.id.slice], is_checked) for state in mine]
+        last = page[through - page[0].position]
+        return [self._of_slice(view, state, last, touches[state.id.slice], is_checked) for state in mine]
 
-    def _of_slice(self, view: AnyView, state: SliceState, position: int, touches: Touches, is_checked: bool) -> Advance:
+    def _of_slice(self, view: AnyView, state: SliceState, last: Seen, touches: Touches, is_checked: bool) -> Advance:
         rows, waiting, errors, recorded_at = {}, {}, {}, []
         cache, encode = self._caches[view.name], self.encode[view.name]
         for key, line in touches.items():
@@ -168,12 +169,13 @@ class PageFold:
         return Advance(
             slice=state.id,
             expected=state.position,
-            position=position,
+            position=last.position,
             rows=rows,
             waiting=waiting,
             errors=errors,
             lines={key: first for key, first in state.parked.items() if key in waiting or is_stream_key(key)},
             recorded_at=tuple(recorded_at),
+            mark=last.mark,
         )
 
 
@@ -189,6 +191,7 @@ def parked_whole(advance: Advance, position: int, refusal: Exception) -> Advance
         waiting={**advance.waiting, **{key: [position] for key in touched_keys}},
         errors={**{key: error for key in touched_keys}, **advance.errors},
         lines=advance.lines,
+        mark=advance.mark,
     )
 
 

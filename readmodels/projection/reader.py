@@ -3,6 +3,9 @@
 hold ──> take over (positions, parked) ──> a page ──> fold ──> commit ──> tell
              ^                                           │
              └──── refused, or unknown whether it was applied ─────┘
+
+A slice that stands on an event which is not in the log is diverged: the log has lost its tail, or is another one. It is let be,
+and looked at again every VERIFY_SECONDS; its rows may show what never was, so they have to be folded anew.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from threading import Lock
 import structlog
 
 from twofold.kernel.errors import Unavailable
+from twofold.kernel.ids import marked_position
 from twofold.kernel.ports import Bell, Projection
 from twofold.kernel.rows import Advance, Drain, ParkedKey, Progress
 from twofold.kernel.view import AnyView, SliceId
@@ -32,6 +36,7 @@ class SliceReader:
     def __init__(
         self, log: LogCache, store: Projection, views: Mapping[str, AnyView], bell: Bell, page_events: int, seconds: Seconds
     ) -> None:
+        self._log = log
         self._store = store
         self._views = views
         self._bell = bell
@@ -42,6 +47,8 @@ class SliceReader:
         self._lock = Lock()
         self._wanted: frozenset[SliceId] = frozenset()
         self._states: dict[SliceId, SliceState] = {}
+        self._diverged: set[SliceId] = set()
+        self._told: frozenset[str] = frozenset()
         self._drained_at = 0.0
         self._is_short = False
         """Whether a step ended before its page did."""
@@ -55,11 +62,15 @@ class SliceReader:
         with self._lock:
             wanted = self._wanted
         self._forget([slice_id for slice_id in self._states if slice_id not in wanted])
-        fresh = wanted - self._states.keys()
+        fresh = wanted - self._states.keys() - self._diverged
         if fresh:
             self._states |= reload(self._store, fresh)
+            self._leave_diverged([self._states[slice_id] for slice_id in fresh if slice_id in self._states])
+            self._told = frozenset(slice_id.view for slice_id in self._diverged)
 
     def verify(self) -> None:
+        self._diverged.clear()
+        self._leave_diverged(list(self._states.values()))
         views = {slice_id.view for slice_id in self._states}
         positions = {slice_id: position for view in views for slice_id, position in self._store.positions(view).items()}
         self._forget([slice_id for slice_id, state in self._states.items() if positions.get(slice_id) != state.position])
@@ -69,6 +80,7 @@ class SliceReader:
 
     def step(self, keys: Sequence[SliceId], page: Sequence[Seen]) -> None:
         """If the store refuses, what it could not hold is looked for: among all rows, then slice by slice, event by event."""
+        self._leave_diverged([self._states[slice_id] for slice_id in keys if slice_id in self._states])
         group = [self._states[slice_id] for slice_id in keys if slice_id in self._states]
         advances = self._folds.advances(group, page) if group else []
         self._is_short = self._is_short or any(advance.position < page[-1].position for advance in advances)
@@ -103,6 +115,22 @@ class SliceReader:
         self._folds.forget({slice_id.view for slice_id in slices})
         for slice_id in slices:
             self._states.pop(slice_id, None)
+
+    def _leave_diverged(self, states: Sequence[SliceState]) -> None:
+        """Forget those of these slices that do not stand where the log is; say so once."""
+        found: dict[tuple[str, int], bool] = {}
+        for state in states:
+            stands_on = state.mark, marked_position(state.mark) or state.position
+            if stands_on not in found:
+                there = self._log.mark(stands_on[1])
+                found[stands_on] = there is not None and state.mark in ("", there)
+            if not found[stands_on]:
+                self._diverged.add(state.id)
+        self._forget([state.id for state in states if state.id in self._diverged])
+        diverged = frozenset(slice_id.view for slice_id in self._diverged)
+        for view in sorted(diverged - self._told):
+            structlog.get_logger().error("diverged from the log", view=view, fix=f"twofold rebuild {view}")
+        self._told |= diverged
 
     def _event_by_event(self, state: SliceState, page: Sequence[Seen]) -> None:
         """Find out what the store refuses although folding found nothing wrong with it.

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
+from twofold.kernel.ids import marked_position
 from twofold.kernel.ports import Projection
 from twofold.kernel.rows import Advance, Row
 from twofold.kernel.view import SliceId
@@ -25,16 +26,18 @@ _encode = msgspec.json.Encoder(enc_hook=repr).encode
 class SliceState:
     """One slice, of `slices` in its generation."""
 
-    def __init__(self, slice_id: SliceId, slices: int, position: int) -> None:
+    def __init__(self, slice_id: SliceId, slices: int, position: int, mark: str) -> None:
         self.id = slice_id
         self.slices = slices
         self.position = position
+        self.mark = mark
+        """Of the event it stands on; "" while that is not known."""
         self.parked: dict[str, int] = {}
         """Where the line of each parked key begins."""
 
     def advanced(self, advance: Advance) -> None:
         """Our commit of this advance succeeded."""
-        self.position = advance.position
+        self.position, self.mark = advance.position, advance.mark
         for key in advance.errors.keys() & advance.waiting.keys():
             self.parked[key] = advance.waiting[key][0]
 
@@ -80,9 +83,11 @@ def reload(store: Projection, slice_ids: Collection[SliceId]) -> dict[SliceId, S
     """
     views = {slice_id.view for slice_id in slice_ids}
     positions = {slice_id: position for view in views for slice_id, position in store.positions(view).items()}
+    marks = {slice_id: mark for view in views for slice_id, mark in store.marks(view).items()}
+    marks = {slice_id: mark for slice_id, mark in marks.items() if marked_position(mark) <= positions.get(slice_id, 0)}
     slices = Counter(slice_id.view for slice_id in positions)
     states = {
-        slice_id: SliceState(slice_id, slices[slice_id.view], positions[slice_id])
+        slice_id: SliceState(slice_id, slices[slice_id.view], positions[slice_id], marks.get(slice_id, ""))
         for slice_id in slice_ids
         if slice_id in positions
     }

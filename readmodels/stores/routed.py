@@ -96,6 +96,11 @@ class RoutedViewStore:
             return self._of(view).positions(view)
         return {slice_id: at for found in self._of_all(lambda store: store.positions()) for slice_id, at in found.items()}
 
+    def marks(self, view: str | None = None) -> dict[SliceId, str]:
+        if view is not None:
+            return self._of(view).marks(view)
+        return {slice_id: mark for found in self._of_all(lambda store: store.marks()) for slice_id, mark in found.items()}
+
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         return self._of(view).load(view, keys)
 

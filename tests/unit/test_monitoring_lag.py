@@ -6,6 +6,8 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from twofold.kernel.ids import mark_of
+from twofold.kernel.log import Meta, Page, Recorded
 from twofold.kernel.view import SliceId
 from twofold.monitoring.lag import read_lag
 
@@ -19,8 +21,22 @@ class Log:
     def recorded_at(self, positions: Collection[int]) -> dict[int, datetime]:
         return {position: NOON + timedelta(seconds=position) for position in positions}
 
+    def page(self, after: int, limit: int) -> Page:
+        meta = Meta("c", "c", "c", "anonymous")
+        return Page([Recorded(after + 1, "order-1", after + 1, "Placed", b"{}", meta, NOON)] if after < 10 else [], after)
+
+
+def mark(position: int, command_id: str = "c") -> str:
+    return mark_of(position, "order-1", position, command_id, NOON)
+
 
 class Views:
+    def __init__(self, *marks: str) -> None:
+        self._marks = marks
+
+    def marks(self, view: str | None = None) -> dict[SliceId, str]:
+        return {SliceId("orders", 1, number): mark for number, mark in enumerate(self._marks)}
+
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
         return {SliceId("orders", 1, 0): 10, SliceId("orders", 1, 1): 7, SliceId("stock", 1, 0): 10}
 
@@ -48,3 +64,27 @@ def test_a_view_that_never_started_is_at_zero_not_current() -> None:
 def test_a_view_at_the_head_has_no_lag() -> None:
     stock = read_lag(Log(), Views(), Views(), ["stock"], Clock()).views["stock"]  # type: ignore[arg-type]
     assert (stock.lag_events, stock.lag_seconds, stock.state) == (0, 0.0, "live")
+
+
+def test_a_view_that_stands_on_another_event_than_the_log_is_diverged() -> None:
+    """At the head by its number, and yet it shows what never was: live it is not."""
+    for orders, state in (
+        (Views(mark(10), mark(7)), "behind"),
+        (Views(mark(10), ""), "behind"),
+        (Views(mark(10, "lost"), mark(7)), "diverged"),
+        (Views(mark(10), mark(7, "lost")), "diverged"),
+        (Views(mark(10), mark(11, "a read that came later")), "behind"),
+    ):
+        lag = read_lag(Log(), orders, orders, ["orders", "stock"], Clock())  # type: ignore[arg-type]
+        assert (lag.views["orders"].state, lag.views["stock"].state) == (state, "live")
+
+
+def test_a_view_ahead_of_its_log_is_diverged_whatever_it_remembers() -> None:
+    """Checkpoints of release 0.1.0 have no mark."""
+
+    class Short(Log):
+        def head(self) -> tuple[int, datetime]:
+            return 9, NOON
+
+    views = Views("", "")
+    assert read_lag(Short(), views, views, ["stock"], Clock()).views["stock"].state == "diverged"  # type: ignore[arg-type]

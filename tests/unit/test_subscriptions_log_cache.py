@@ -113,8 +113,44 @@ def test_what_a_page_was_too_heavy_for_is_read_all_the_same() -> None:
         log.append(Noise())
     cache = cache_of(log)
     assert [seen.position for seen in cache.at([1, 5, 9], 20)] == [1, 5, 9]
-    assert [seen.position for seen in cache.after(4, 5)] == [5, 6, 7]
-    assert (cache.goes_on(6), cache.goes_on(7)) == (True, True)
+    assert [seen.position for seen in cache.after(4, 5)] == [5, 6], "the event before them is read, too"
+    assert (cache.goes_on(5), cache.goes_on(6)) == (True, True)
     assert [seen.position for seen in cache.after(0, 5)] == [1, 2, 3] and cache.goes_on(3)
-    assert [seen.position for seen in cache.after(7, 5)] == [8, 9, 10]
+    assert [seen.position for seen in cache.after(8, 5)] == [9, 10]
     assert not cache.goes_on(10)
+
+
+def test_an_event_as_heavy_as_a_page_does_not_hide_what_is_behind_it() -> None:
+    """It is read with them only to see that it is still there."""
+
+    class OneByOne(Log):
+        def page(self, after: int, limit: int, types: Collection[str] | None = None) -> Page:
+            page = super().page(after, 1, types)
+            return Page(page.events, page.through, limit > 1 and page.through < len(self.events))
+
+    log = OneByOne()
+    for _ in range(3):
+        log.append(Noise())
+    cache = cache_of(log)
+    assert [[seen.position for seen in cache.after(at, 5)] for at in (0, 1, 2, 3)] == [[1], [2], [3], []]
+
+
+def test_a_log_that_was_replaced_is_not_followed_from_memory() -> None:
+    """Whoever stands at the end of what was read asks for what comes next: only if it comes behind the same event is it that."""
+    log = full_log(10)
+    cache = cache_of(log)
+    last = cache.after(0, 20)[-1]
+    assert cache.mark(10) == last.mark and cache.mark(0) == ""
+    del log.events[3:]
+    assert cache.after(10, 20) == [] and cache.mark(10) is None
+    for _ in range(20):
+        log.append(Noise(), stream="talk-2")
+    assert [seen.position for seen in cache.after(10, 20)] == list(range(11, 24))
+    assert cache.mark(10) not in (None, last.mark)
+    assert [cache.mark(at) for at in (3, 12)] == [full_cache(log).mark(at) for at in (3, 12)]
+
+
+def full_cache(log: Log) -> LogCache:
+    cache = cache_of(log)
+    cache.after(0, 100)
+    return cache

@@ -31,6 +31,7 @@ class Kept(msgspec.Struct):
     shape: str
     positions: dict[SliceId, int]
     rows: dict[str, Row]
+    marks: dict[SliceId, str] = msgspec.field(default_factory=dict)
 
 
 class MemoryViewStore:
@@ -93,6 +94,10 @@ class MemoryViewStore:
             builds = self._attached.values() if view is None else [self._attached[view]]
             return {slice_id: position for build in builds for slice_id, position in build.positions.items()}
 
+    def marks(self, view: str | None = None) -> dict[SliceId, str]:
+        with self._lock:
+            return {slice_id: self._attached[slice_id.view].marks.get(slice_id, "") for slice_id in self.positions(view)}
+
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         with self._lock:
             rows = self._attached[view].rows
@@ -106,6 +111,7 @@ class MemoryViewStore:
             for advance in standing:
                 self._write(advance)
                 self._attached[advance.slice.view].positions[advance.slice] = advance.position
+                self._attached[advance.slice.view].marks[advance.slice] = advance.mark
                 for key, positions in advance.waiting.items():
                     self._extend((advance.slice, key), positions, advance.errors.get(key, ""))
             return {advance.slice for advance in standing}
@@ -128,13 +134,8 @@ class MemoryViewStore:
             requests = {"retry_requested": is_retried, "discard_requested": is_discarded}
             parked = msgspec.structs.replace(parked, position=left[0], waiting=len(left), **requests)
             if drain.error:
-                parked = msgspec.structs.replace(
-                    parked,
-                    error=drain.error,
-                    attempts=parked.attempts + 1,
-                    retry_requested=False,
-                    discard_requested=False,
-                )
+                asked = {"retry_requested": False, "discard_requested": False}
+                parked = msgspec.structs.replace(parked, error=drain.error, attempts=parked.attempts + 1, **asked)
             self._parked[line] = parked
             return True
 
@@ -214,9 +215,9 @@ class MemoryViewStore:
 
     def _is_standing(self, slice_id: SliceId, expected: int, lines: Any) -> bool:
         build = self._attached.get(slice_id.view)
-        if build is None or build.positions.get(slice_id) != expected:
-            return False
-        return all(self._lines.get((slice_id, key), [None])[0] == first for key, first in lines.items())
+        return (build is not None and build.positions.get(slice_id) == expected) and all(
+            self._lines.get((slice_id, key), [None])[0] == first for key, first in lines.items()
+        )
 
     def _refuse(self, act: Advance | Drain) -> None:
         """Raises for a row that no store could hold, before anything is changed."""
@@ -229,9 +230,8 @@ class MemoryViewStore:
     def _write(self, act: Advance | Drain) -> None:
         rows = self._attached[act.slice.view].rows
         for key, row in act.rows.items():
-            if row is None:
-                rows.pop(key, None)
-            else:
+            rows.pop(key, None)
+            if row is not None:
                 rows[key] = row
 
     def _extend(self, line: Line, positions: Sequence[int], error: str) -> None:

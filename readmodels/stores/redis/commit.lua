@@ -32,7 +32,7 @@ for _, packed in ipairs(cmsgpack.unpack(ARGV[3])) do
     local advance = {slice = packed[1], expected = packed[2], position = packed[3], lines = packed[6]}
     if is_standing(advance) then
         moved[#moved + 1] = advance.slice
-        redis.call('HSET', checkpoints, advance.slice, advance.position)
+        redis.call('HSET', checkpoints, advance.slice, advance.position, 'mark:' .. advance.slice, packed[7])
         redis.call('HSET', rows, '\0', '')
         write(packed[4])
         for _, line in ipairs(packed[5]) do wait(advance.slice, line[1], line[2], line[3], line[4]) end

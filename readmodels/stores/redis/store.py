@@ -91,6 +91,15 @@ class RedisViewStore:
                 found |= {slice_id: int(stored.get(b"%d" % slice_id.slice, 0)) for slice_id in keyspace.generation.slice_ids()}
         return found
 
+    def marks(self, view: str | None = None) -> dict[SliceId, str]:
+        found: dict[SliceId, str] = {}
+        with in_our_words():
+            for keyspace in self._asked(view):
+                slices = keyspace.generation.slice_ids()
+                stored = self._client.hmget(keyspace.checkpoints, [f"mark:{slice_id.slice}" for slice_id in slices])
+                found |= {slice_id: (mark or b"").decode() for slice_id, mark in zip(slices, stored, strict=True)}
+        return found
+
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         keyspace = self._keyspaces[view]
         if not keys:
@@ -201,9 +210,9 @@ def _packed_together(keyspace: Keyspace, advances: Sequence[Advance]) -> list[by
 
 
 def _packed(keyspace: Keyspace, advance: Advance, blobs: list[bytes]) -> tuple[Any, ...]:
-    """An advance as the script unpacks it: slice, expected, position, rows, waiting, lines. Adds to the blobs."""
+    """An advance as the script unpacks it: slice, expected, position, rows, waiting, lines, mark. Adds to the blobs."""
     named = str(advance.slice.slice), str(advance.expected), str(advance.position)
-    return (*named, _packed_rows(keyspace, advance.rows, blobs), *lines.packed(advance))
+    return (*named, _packed_rows(keyspace, advance.rows, blobs), *lines.packed(advance), advance.mark)
 
 
 def _packed_rows(keyspace: Keyspace, rows: Mapping[str, Row | None], blobs: list[bytes]) -> list[tuple[str, int, list[str]]]:

@@ -35,6 +35,14 @@ class Checkpoints:
         }
         return {slice_id: stored.get(slice_id, 0) for generation in generations for slice_id in generation.slice_ids()}
 
+    def marks(self, session: Session, generations: Sequence[Generation]) -> dict[SliceId, str]:
+        """Of every slice of these generations the event it stands on; "" where that was not noted."""
+        stored = {
+            SliceId(view, generation, slice): mark or ""
+            for view, generation, slice, mark in session.rows(f"SELECT view, generation, slice, mark FROM {self._table}")
+        }
+        return {slice_id: stored.get(slice_id, "") for generation in generations for slice_id in generation.slice_ids()}
+
     def lock(self, session: Session, slice_id: SliceId) -> int | None:
         """Where this slice stands, and nobody moves it before the transaction ends; None when it has no checkpoint."""
         mark, lock = ("%s", "FOR UPDATE") if self._on_postgres else ("?", "")
@@ -51,16 +59,16 @@ class Checkpoints:
         moved = session.rows(
             f"""
             WITH asked AS (
-                SELECT * FROM unnest(%s::text[], %s::int[], %s::int[], %s::bigint[], %s::bigint[])
-                    AS a(view, generation, slice, expected, position)
+                SELECT * FROM unnest(%s::text[], %s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::text[])
+                    AS a(view, generation, slice, expected, position, mark)
             ), standing AS (
-                SELECT c.view, c.generation, c.slice, a.position
+                SELECT c.view, c.generation, c.slice, a.position, a.mark
                 FROM {self._table} c JOIN asked a
                     ON c.view = a.view AND c.generation = a.generation AND c.slice = a.slice AND c.position = a.expected
                 ORDER BY c.view, c.generation, c.slice
                 FOR UPDATE OF c
             )
-            UPDATE {self._table} c SET position = s.position FROM standing s
+            UPDATE {self._table} c SET position = s.position, mark = s.mark FROM standing s
             WHERE c.view = s.view AND c.generation = s.generation AND c.slice = s.slice
             RETURNING c.view, c.generation, c.slice
             """,
@@ -70,14 +78,17 @@ class Checkpoints:
                 [advance.slice.slice for advance in advances],
                 [advance.expected for advance in advances],
                 [advance.position for advance in advances],
+                [advance.mark for advance in advances],
             ],
         )
         return {SliceId(*row) for row in moved}
 
     def _move_one_by_one(self, session: Session, advances: Sequence[Advance]) -> set[SliceId]:
-        sql = f"UPDATE {self._table} SET position = ? WHERE view = ? AND generation = ? AND slice = ? AND position = ?"
+        sql = f"UPDATE {self._table} SET position = ?, mark = ? WHERE view = ? AND generation = ? AND slice = ? AND position = ?"
         return {
-            advance.slice for advance in advances if session.count(sql, (advance.position, *advance.slice, advance.expected)) == 1
+            advance.slice
+            for advance in advances
+            if session.count(sql, (advance.position, advance.mark, *advance.slice, advance.expected)) == 1
         }
 
 

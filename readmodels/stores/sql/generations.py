@@ -38,6 +38,8 @@ def make(session: Session, view: AnyView, slices: int, dialect: Dialect) -> tupl
         session.run("SET LOCAL synchronous_commit = on")
     for statement in create_platform(dialect):
         session.run(statement)
+    if not has_marks(session, dialect):
+        session.run(f"ALTER TABLE {qualified('checkpoints', dialect)} ADD COLUMN mark text")
     _mark_inline(session, view, dialect)
     known = generations(session, view.name, dialect)
     _drop_unneeded(session, known, dialect)
@@ -135,6 +137,15 @@ def is_missing(session: Session, dialect: Dialect) -> bool:
     if dialect.name == "postgresql":
         return session.rows("SELECT to_regclass(%s)", (qualified("parked_positions", dialect),))[0][0] is None
     return not session.rows("SELECT 1 FROM sqlite_schema WHERE name = 'parked_positions'")
+
+
+def has_marks(session: Session, dialect: Dialect) -> bool:
+    """Whether checkpoints have the column that release 0.1.0 did not make: what they stand on."""
+    if dialect.name == "postgresql":
+        table = qualified("checkpoints", dialect)
+        sql = "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'mark' AND NOT attisdropped"
+        return bool(session.rows(sql, (table,)))
+    return bool(session.rows("SELECT 1 FROM pragma_table_info('checkpoints') WHERE name = 'mark'"))
 
 
 def _drop_unneeded(session: Session, known: Sequence[tuple[Generation, str]], dialect: Dialect) -> None:

@@ -85,6 +85,9 @@ class SqlViewStore:
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
         return self._read(lambda session: self._checkpoints.positions(session, self._generations(view)))
 
+    def marks(self, view: str | None = None) -> dict[SliceId, str]:
+        return self._read(lambda session: self._checkpoints.marks(session, self._generations(view)))
+
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         return self._read(lambda session: self._tables[view].load(session, keys)) if keys else {}
 

@@ -54,7 +54,14 @@ def create_platform(dialect: Dialect) -> list[str]:
         Column("shape", Text, nullable=False),
         Column("state", Text, nullable=False),
     )
-    Table("checkpoints", metadata, *_slice_columns(dialect), Column("position", BigInteger, nullable=False), **hot)
+    Table(
+        "checkpoints",
+        metadata,
+        *_slice_columns(dialect),
+        Column("position", BigInteger, nullable=False),
+        Column("mark", Text),
+        **hot,
+    )
     Table(
         "parked_keys",
         metadata,
