@@ -3,7 +3,7 @@
     migrate, up ── adopt ──> domain and lanes written once; another's are refused before anything else is made
     every room ── require ──> refused, in one line with the fix        doctor ── require ──> told
 
-Event types are noted by the store when the first event of one is written (docs/decisions/0012), never before: as long as nothing
+Event types are noted by the store when the first event of one is written (docs/decisions/0015), never before: as long as nothing
 of a new version stands in the log, the version before it may still be started.
 """
 

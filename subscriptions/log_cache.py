@@ -56,7 +56,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
         return self.about.recorded_at
 
 
-class Page(NamedTuple):
+class SeenPage(NamedTuple):
     """Events behind a position, and the mark of the event there, None when the log has none there; whether bytes ended it."""
 
     mark: str | None
@@ -77,7 +77,7 @@ class LogCache:
         self._recent: list[Seen] = []
         self._recent_bytes = 0
         self._is_cut = False
-        self._old: OrderedDict[tuple[int, int], Page] = OrderedDict()
+        self._old: OrderedDict[tuple[int, int], SeenPage] = OrderedDict()
 
     def after(self, position: int, limit: int) -> list[Seen]:
         """The next events behind a position, at most `limit` or some megabytes, without a gap; empty at the head."""
@@ -154,18 +154,18 @@ class LogCache:
                 self._old.popitem(last=False)
         return page.events
 
-    def _read(self, position: int, limit: int) -> Page:
+    def _read(self, position: int, limit: int) -> SeenPage:
         """The event at the position is read with those behind it: so nobody goes on in a log that is not the one he left."""
         mark: str | None = ""
         if position > 0:
             page = self._pages.page(position - 1, limit + 1)
             if not page.events or page.events[0].position != position:
-                return Page(None, [], False)
+                return SeenPage(None, [], False)
             mark = _mark(page.events[0])
             if len(page.events) > 1 or not page.is_cut:
-                return Page(mark, [self._decoded(recorded) for recorded in page.events[1:]], page.is_cut)
+                return SeenPage(mark, [self._decoded(recorded) for recorded in page.events[1:]], page.is_cut)
         page = self._pages.page(position, limit)
-        return Page(mark, [self._decoded(recorded) for recorded in page.events], page.is_cut)
+        return SeenPage(mark, [self._decoded(recorded) for recorded in page.events], page.is_cut)
 
     def _decoded(self, recorded: Recorded) -> Seen:
         event, failed = None, None
