@@ -120,7 +120,7 @@ class Served:
         """One process of this system, not started; with a way of its own to the database, when its port is given."""
         environment = self._environment(room)
         if database_port is not None:
-            environment["TWOFOLD_DATABASE_URL"] = _by_way_of(self.database_url, database_port)
+            environment["TWOFOLD_DATABASE_URL"] = by_way_of(self.database_url, database_port)
         port = free_port() if room == "gateway" else None
         if port is not None:
             environment["TWOFOLD_PORT"] = str(port)
@@ -136,8 +136,8 @@ class Served:
         """Settings of a room; for workers by way of the proxies."""
         database, broker = self.database_url, self.backends.rabbitmq.url
         if room == "workers":
-            database = _by_way_of(database, self.database_proxy.port)
-            broker = _by_way_of(broker, self.broker_proxy.port)
+            database = by_way_of(database, self.database_proxy.port)
+            broker = by_way_of(broker, self.broker_proxy.port)
         return {
             "TWOFOLD_DOMAIN": self.plan.domain,
             "TWOFOLD_DATABASE_URL": database,
@@ -172,7 +172,7 @@ class Served:
         return True
 
 
-def _by_way_of(url: str, port: int) -> str:
+def by_way_of(url: str, port: int) -> str:
     """The same URL at another port of this machine."""
     parts = urlsplit(url)
     assert parts.port is not None

@@ -62,6 +62,13 @@ class Smithy:
             time.sleep(0.02)
         return str(status)
 
+    def shown(self, anvil: str, numbers: list[int]) -> None:
+        """Wait until the view has exactly these, in this order."""
+        deadline = time.monotonic() + SECONDS_MAX
+        while (row := self.call("GET", f"/views/anvils/{anvil}").get("numbers")) != numbers:
+            assert time.monotonic() < deadline, f"{anvil}: {row}"
+            time.sleep(0.05)
+
     def _revive(self) -> None:
         if not self._deciding.is_alive():
             self.deaths += 1
