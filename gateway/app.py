@@ -39,7 +39,8 @@ from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.letters import DeadLetters
-from twofold.kernel.ports import Bell, Clock, CommandQueue, History, Inbox, Outcomes, ParkedCommands, ParkedKeys, Rows
+from twofold.kernel.members import names_of
+from twofold.kernel.ports import Bell, Clock, CommandQueue, History, Inbox, Leases, Outcomes, ParkedCommands, ParkedKeys, Rows
 
 __all__ = ["ROUTES", "GatewayPorts", "application", "listen", "serve"]
 
@@ -64,6 +65,7 @@ class GatewayPorts:
     parked_keys: ParkedKeys
     bell: Bell
     outcomes: Outcomes
+    leases: Leases
     lanes_total: int
     bus_description: Mapping[str, Any]
     exposition: Exposition
@@ -86,6 +88,7 @@ def application(ports: GatewayPorts) -> web.Application:
     of_view = {name: of_store[view.sync, view.store] for name, view in ports.domain.views.items()}
     reads = ConsistentReads(ports.rows, ports.parked_keys, board, progress, of_view, lag.is_diverged)
     live = LiveAnswers(reads, progress, streams)
+    names = names_of(ports.domain.commands)
     routes: list[Route] = []
     pages = Pages(ports.domain, lambda: routes, ports.bus_description, ports.describe)
     for part in (
@@ -97,7 +100,7 @@ def application(ports: GatewayPorts) -> web.Application:
         DeadEndpoints(ports.queue, ports.dead, threads),
         ParkedEndpoints(ports.domain, admission, ports.parked_commands, ports.parked_keys, threads),
         AuditEndpoint(ports.domain, ports.codec, ports.history, ports.rows, auditing),
-        HealthEndpoints(ports.queue, ports.history, ports.rows, ports.exposition, threads),
+        HealthEndpoints(ports.queue, ports.history, ports.rows, ports.leases, names, ports.exposition, threads),
         ConsoleData(admission, board, lag, progress, ports.history, ports.depths, ports.lanes_total, ports.clock, threads),
         pages,
     ):

@@ -112,6 +112,7 @@ def _gateway_ports(deployment: Deployment, metrics: Metrics) -> GatewayPorts:
         parked_keys=deployment.rows,
         bell=deployment.bell,
         outcomes=deployment.outcomes,
+        leases=deployment.leases,
         lanes_total=settings.lanes,
         bus_description=describe(settings.namespace, settings.lanes, settings.is_embedded),
         exposition=metrics.exposition,

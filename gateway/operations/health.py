@@ -10,7 +10,7 @@ from aiohttp import web
 from twofold.gateway.http.operation import AWAY, JSON, STATUS, Operation, Reply, Route
 from twofold.gateway.http.threads import Threads
 from twofold.kernel.errors import Neighbour, Unavailable
-from twofold.kernel.ports import CommandQueue, History, Rows
+from twofold.kernel.ports import CommandQueue, History, Leases, Rows
 
 FRESH_SECONDS = 1.0
 PROBE_SECONDS_MAX = 2.0
@@ -32,8 +32,22 @@ METRICS = Operation(
 
 
 class HealthEndpoints:
-    def __init__(self, queue: CommandQueue, history: History, rows: Rows, exposition: Exposition, threads: Threads) -> None:
+    """`names` are those of the commands that come in here (kernel/members.py)."""
+
+    def __init__(
+        self,
+        queue: CommandQueue,
+        history: History,
+        rows: Rows,
+        leases: Leases,
+        names: frozenset[str],
+        exposition: Exposition,
+        threads: Threads,
+    ) -> None:
         self._queue = queue
+        self._names = names
+        self._leases = leases
+        self._is_understood = False
         self._history = history
         self._rows = rows
         self._exposition = exposition
@@ -68,7 +82,12 @@ class HealthEndpoints:
         return web.Response(body=body, headers={"Content-Type": media_type})
 
     async def _probe(self) -> Unavailable | None:
-        for neighbour, call in ((Neighbour.LOG, self._history.head), (Neighbour.ROWS, self._rows.positions)):
+        probes: tuple[tuple[Neighbour, Callable[[], object]], ...] = (
+            (Neighbour.LOG, self._history.head),
+            (Neighbour.ROWS, self._rows.positions),
+            (Neighbour.LOG, self._require_understood),
+        )
+        for neighbour, call in probes:
             try:
                 async with asyncio.timeout(PROBE_SECONDS_MAX):
                     await self._threads.run(call)
@@ -77,6 +96,15 @@ class HealthEndpoints:
             except TimeoutError:
                 return Unavailable(neighbour)
         return None
+
+    def _require_understood(self) -> None:
+        """Some living worker knows what comes in here, or did once: one that was away finds its commands. Raises Unavailable."""
+        if not self._is_understood:
+            workers = [member for member in self._leases.members() if member.room == "workers"]
+            if not any(self._names <= member.knows for member in workers):
+                reason = "no living worker knows every command" if workers else "no worker is alive"
+                raise Unavailable(Neighbour.WORKERS, reason, detail="start workers of this version before its gateways")
+            self._is_understood = True
 
 
 def _ok() -> web.Response:

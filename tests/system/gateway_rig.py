@@ -23,12 +23,14 @@ from tests.system import gateway_domain
 from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.database.sqlite_file import SqliteFile
 from twofold.eventstore.lane_table import SqliteLaneTable
+from twofold.eventstore.leases import MemoryLeases
 from twofold.eventstore.migrate import migrate
 from twofold.eventstore.sqlite import SqliteLog
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain, domain_of
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.members import Member, names_of
 from twofold.kernel.ports import CommandQueue, Log, ViewStore
 from twofold.kernel.rows import Progress
 from twofold.readmodels.projection.projector import Projector
@@ -48,6 +50,9 @@ BUS_DESCRIPTION: dict[str, Any] = {
     },
 }
 """As a bus describes itself."""
+
+
+ALIVE_SECONDS = 3_600.0
 
 
 class SystemClock:
@@ -77,6 +82,7 @@ class Rig:
         self.stop = stop
         self.queries: list[tuple[str, int]] = []
         self.refusals: list[tuple[str, str]] = []
+        self.leases = MemoryLeases()
 
     async def call(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         """Header names with underscores for dashes; a `bytes` body is sent as it is."""
@@ -189,6 +195,8 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
         await inner.start()
         queries: list[tuple[str, int]] = []
         refusals: list[tuple[str, str]] = []
+        leases, worker = MemoryLeases(), Member("workers", "w", knows=names_of(domain.commands))
+        leases.renew(worker, [], ALIVE_SECONDS)
         ports = twofold.gateway.app.GatewayPorts(
             domain=domain,
             codec=Codec(domain),
@@ -201,6 +209,7 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
             parked_keys=parts.views,
             bell=parts.bell,
             outcomes=parts.outcomes,
+            leases=leases,
             clock=SystemClock(),
             lanes_total=LANES,
             bus_description=BUS_DESCRIPTION,
@@ -221,7 +230,7 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
                     twofold.gateway.app.listen(twofold.gateway.app.application(ports), "127.0.0.1", 0)
                 )
                 made = Rig(session, port, parts, serving.aclose)
-                made.queries, made.refusals = queries, refusals
+                made.queries, made.refusals, made.leases = queries, refusals, leases
                 yield made
         finally:
             await inner.close()
@@ -248,6 +257,7 @@ def unconnected(domain: Domain) -> twofold.gateway.app.GatewayPorts:
         parked_keys=nobody,
         bell=nobody,
         outcomes=nobody,
+        leases=nobody,
         lanes_total=LANES,
         bus_description=BUS_DESCRIPTION,
         exposition=nobody.scrape,

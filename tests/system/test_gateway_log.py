@@ -14,8 +14,11 @@ import pytest
 from structlog.testing import capture_logs
 
 import twofold.gateway.http.event_streams
+from tests.system import gateway_domain
 from tests.system.gateway_rig import Rig, is_problem, rig
+from twofold.kernel.domain import domain_of
 from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.members import Member, names_of
 
 
 @pytest.fixture
@@ -290,3 +293,20 @@ async def test_bytes_that_no_store_can_hold_are_refused_and_never_a_bug(running:
         writer.close()
         status = head.split()[1]
         assert status == b"200" or (status in (b"400", b"404", b"405") and b"application/problem+json" in head), line
+
+
+async def test_a_gateway_is_not_ready_before_a_worker_knows_its_commands(running: Rig) -> None:
+    """In a rolling deploy that is what keeps commands from coming in that nobody could decide; later a worker may be away."""
+    running.leases.leave("workers", "w")
+    problem = is_problem(await running.call("GET", "/readyz"), 503, "unavailable")
+    assert "no worker is alive" in problem["detail"]
+    running.leases.renew(Member("workers", "old", knows=frozenset({"Count", "Count.tally_id"})), [], 60.0)
+    await asyncio.sleep(1.1)
+    problem = is_problem(await running.call("GET", "/readyz"), 503, "unavailable")
+    assert "no living worker knows every command" in problem["detail"]
+    running.leases.renew(Member("workers", "new", knows=names_of(domain_of(gateway_domain).commands) | {"Later"}), [], 60.0)
+    await asyncio.sleep(1.1)
+    assert (await running.call("GET", "/readyz")).status == 200
+    running.leases.leave("workers", "new")
+    await asyncio.sleep(1.1)
+    assert (await running.call("GET", "/readyz")).status == 200

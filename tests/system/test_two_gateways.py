@@ -59,10 +59,11 @@ def gateways(postgres_url: str, broker_url: str, unique: str, tmp_path: Path) ->
         pair = Gateways(settings, tmp_path)
         for room in (*pair.rooms, pair.worker):
             stack.callback(room.stop)
-        for room in pair.rooms:
+        for room in (*pair.rooms, pair.worker):
             room.start()
         for room in pair.rooms:
             room.wait_ready()
+        assert pair.worker.stop()
         yield pair
 
 
