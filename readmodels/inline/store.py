@@ -64,9 +64,9 @@ class InlineViewStore:
         return generation
 
     def positions(self, view: str | None = None) -> dict[SliceId, int]:
-        head = self._read(lambda session: session.rows(f"SELECT position FROM {HEAD}"))[0][0]
-        tables = self._tables.values() if view is None else [self._tables[view]]
-        return {slice_id: head for table in tables for slice_id in table.generation.slice_ids()}
+        tables = list(self._tables.values()) if view is None else [self._tables[view]]
+        at = self._read(lambda session: [session.rows(table.lowest)[0][0] for table in tables])
+        return {slice_id: one for table, one in zip(tables, at, strict=True) for slice_id in table.generation.slice_ids()}
 
     def marks(self, view: str | None = None) -> dict[SliceId, str]:
         """None: these rows are in the log's own database, and go where it goes."""

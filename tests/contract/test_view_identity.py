@@ -16,6 +16,7 @@ from twofold.kernel.errors import Unavailable
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.log import Decision, Meta, NewEvent
 from twofold.kernel.ports import Log
+from twofold.kernel.rows import Query
 from twofold.kernel.view import AnyView
 from twofold.readmodels.inline.projection import PostgresInlineProjection
 from twofold.readmodels.inline.store import InlineViewStore
@@ -112,6 +113,19 @@ def test_a_worker_of_the_version_before_appends_nothing_once_a_view_has_joined(d
     answers = InlineViewStore(deployed.engine)
     answers.attach(changed)
     assert {key: row.value for key, row in answers.load("heard", ["ann"]).items()} == deployed.fresh()
+
+
+def test_rows_that_nobody_folds_inline_any_more_do_not_pass_for_as_new_as_the_log(deployed: Deployed) -> None:
+    """A gateway of the version before answered tokens from them, stale, for as long as it lived."""
+    view = replace(deployed.view, sync="inline")
+    deployed.say(2, deployed.inline(view))
+    answers = InlineViewStore(deployed.engine)
+    answers.attach(view)
+    assert answers.get("heard", ["ann"])[0].position == 2
+    deployed.say(1, deployed.inline(replace(view, indexes=("count",))))
+    [found] = answers.get("heard", ["ann"])
+    assert (found.position, answers.find("heard", Query()).position) == (0, 0)
+    assert set(answers.positions("heard").values()) == set(answers.positions().values()) == {0}
 
 
 def test_an_inline_view_that_was_taken_out_comes_back_whole(deployed: Deployed) -> None:

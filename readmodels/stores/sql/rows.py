@@ -38,7 +38,7 @@ class RowTable:
     places_nulls = False
 
     def __init__(self, view: AnyView, generation: Generation, dialect: Dialect, head: str | None = None) -> None:
-        """`head` is the table whose `position` counts for inline views, instead of the checkpoints."""
+        """`head` is the table whose `position` counts for an inline view while it is live; one that is not stands nowhere."""
         self.view = view
         self.generation = generation
         self.columns = Columns(view)
@@ -48,7 +48,11 @@ class RowTable:
         self.selected = ", ".join(self.read(column.name, column.type) for column in self.columns.all) + ", _position"
         checkpoints = qualified("checkpoints", dialect)
         mine = f"c.view = '{view.name}' AND c.generation = {generation.number}"
-        self.lowest = f"SELECT min(position) AS position FROM {head or f'{checkpoints} c WHERE {mine}'}"
+        if head:
+            of = f"g.view = '{view.name}' AND g.generation = {generation.number}"
+            at = "CASE g.state WHEN 'live' THEN h.position ELSE 0 END AS position"
+            head = f"(SELECT {at} FROM {head} h CROSS JOIN {qualified('generations', dialect)} g WHERE {of})"
+        self.lowest = f"SELECT min(c.position) AS position FROM {f'{head} c' if head else f'{checkpoints} c WHERE {mine}'}"
         self._load, self._load_locked = self.loading(""), self.loading(self.lock())
         own, of_streams, self.parked = ("NULL", "NULL", "NULL") if head else parked_columns(generation, dialect)
         self._get = f"""
