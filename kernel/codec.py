@@ -9,8 +9,9 @@ import msgspec
 
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope, fingerprint_of
-from twofold.kernel.errors import Malformed
+from twofold.kernel.errors import Malformed, NotKnown
 from twofold.kernel.log import Recorded
+from twofold.kernel.members import event_name
 from twofold.kernel.messages import Command, Event, tag_of
 
 DEPTH_MAX = 32
@@ -71,8 +72,11 @@ class Codec:
         return fingerprint == self.fingerprint(envelope.type, data)
 
     def event(self, recorded: Recorded) -> Event:
-        """The fact in a recorded event, upcast to its present shape. Raises on a fact this domain does not know: a bug."""
-        cls = self._domain.events[recorded.type]
+        """The fact in a recorded event, upcast to its present shape. Raises NotKnown for one that only another version of this
+        domain can read; on data that is not of its shape, a bug."""
+        cls = self._domain.events.get(recorded.type)
+        if cls is None or recorded.meta.schema_version > cls.schema_version:
+            raise NotKnown([event_name(recorded.type, recorded.meta.schema_version)])
         if recorded.meta.schema_version == cls.schema_version:
             event: Event = self._events[recorded.type].decode(recorded.data)
             return event

@@ -99,11 +99,11 @@ def other_inline_views() -> Unavailable:
 
 
 class NotKnown(Unavailable):
-    """Commands with these names in them (kernel/members.py) are not known here; who knows them may decide them."""
+    """Commands or events with these names in them (kernel/members.py) are not known here; who knows them may go on."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = frozenset(names)
-        super().__init__(Neighbour.WORKERS, "a command is not known here", detail=", ".join(sorted(self.names)))
+        super().__init__(Neighbour.WORKERS, "a message is not known here", detail=", ".join(sorted(self.names)))
 
 
 class Misconfigured(Error):

@@ -1,7 +1,8 @@
 """A living process, as the others of its deployment see it: what it is, and what it knows.
 
-What a member knows is a set of names: of every command of its domain, `PlaceOrder`, and of every field that may be sent with
-one, `PlaceOrder.lines.sku`. Whoever knows all the names in a command can decide it.
+What a member knows is a set of names: of every command of its domain, `PlaceOrder`, of every field that may be sent with
+one, `PlaceOrder.lines.sku`, and of every event in every version, `OrderPlaced/2`. Whoever knows all the names in a command and in
+the events of its stream can decide it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 from msgspec import inspect
 
-from twofold.kernel.messages import Command
+from twofold.kernel.messages import Command, Event
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -29,6 +30,15 @@ def names_of(commands: Mapping[str, type[Command]]) -> frozenset[str]:
     return frozenset(
         name for tag, command in commands.items() for name in (tag, *_fields(tag, inspect.type_info(command), frozenset()))
     )
+
+
+def event_names_of(events: Mapping[str, type[Event]]) -> frozenset[str]:
+    """The names of these events, in every version that can be read."""
+    return frozenset(event_name(tag, version) for tag, event in events.items() for version in range(1, event.schema_version + 1))
+
+
+def event_name(event_type: str, schema_version: int) -> str:
+    return f"{event_type}/{schema_version}"
 
 
 def name_of(command_type: str, pointer: str) -> str:

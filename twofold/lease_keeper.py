@@ -22,7 +22,7 @@ import structlog
 from twofold import VERSION
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Unavailable
-from twofold.kernel.members import Member, names_of
+from twofold.kernel.members import Member, event_names_of, names_of
 from twofold.kernel.ports import Leases
 
 RENEWALS_PER_TERM = 4
@@ -33,7 +33,8 @@ LOOKS_PER_TERM = 20
 def new_member(room: str, domain: Domain) -> Member:
     """This process. Its name no other has: host, process id, and a random part for hosts that share a name."""
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-    return Member(room, name, VERSION, names_of(domain.commands) if room == "workers" else frozenset())
+    knows = names_of(domain.commands) | event_names_of(domain.events) if room == "workers" else frozenset()
+    return Member(room, name, VERSION, knows)
 
 
 class LeaseKeeper:

@@ -14,7 +14,7 @@ from twofold.kernel.codec import Codec, encode_event
 from twofold.kernel.decider import AnyDecider
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
-from twofold.kernel.errors import Malformed, Rejected
+from twofold.kernel.errors import Malformed, NotKnown, Rejected
 from twofold.kernel.log import Decision, LastEvent, Meta, NewEvent, Recorded
 from twofold.kernel.members import name_of
 from twofold.workers.states import Folded
@@ -33,7 +33,8 @@ class UnitOfWork:
         self._caught_up: set[str] = set()
 
     def decide(self, envelope: Envelope) -> Decision:
-        """What becomes of this command. Never raises. One that is not known here is NOT_KNOWN, its error the name."""
+        """What becomes of this command. Never raises. One that is not known here, or stands on an event that is
+        not, is NOT_KNOWN, its error the name."""
         try:
             command = self._codec.command(envelope.type, bytes(envelope.data))
         except Malformed as error:
@@ -50,6 +51,8 @@ class UnitOfWork:
                 raise Rejected(codes.STREAM_MOVED, expected=envelope.expected_version, version=before.version)
             events = decider.decide(before.state, command)
             after, new = _extend(decider, envelope, before, events)
+        except NotKnown as unknown:
+            return _parked(envelope, self._version(envelope.stream), codes.NOT_KNOWN, ", ".join(unknown.names))
         except Rejected as no:
             return Decision(envelope, "rejected", self._version(envelope.stream), (), no.code, no.details)
         except Exception:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from twofold.kernel import codes
 from twofold.kernel.codec import Codec
 from twofold.kernel.decider import Decider
 from twofold.kernel.domain import domain_of
@@ -165,3 +166,12 @@ def test_states_are_bounded_in_number_and_in_bytes() -> None:
     assert states.get("a") is None and len(states) == 3
     states.put("e", Folded(1, "e", 95))
     assert len(states) == 1 and states.get("e") is not None
+
+
+def test_a_stream_with_an_event_of_a_later_version_is_left_to_who_can_read_it() -> None:
+    """In a rolling deploy the old worker took the new event's JSON for its own, or parked the command."""
+    later = msgspec.structs.replace(past(45)[0], meta=Meta("c", "c", "c", "p", 2))
+    renamed = msgspec.structs.replace(past(45)[0], type="Increased")
+    for event, name in ((later, "Added/2"), (renamed, "Increased/1")):
+        (decision,) = decide_all(command("1", 5), recorded=[event])
+        assert (decision.status, decision.code, decision.error) == ("parked", codes.NOT_KNOWN, name)
