@@ -37,6 +37,8 @@ class EmbeddedDeployment(Deployment):
 
     def make_inline_tables(self) -> None:
         inline = SqliteInlineProjection(self._inline_views, self.codec)
+        while not self._file.write(lambda writer: inline.build(writer, self.events)):
+            pass
         self._file.write(lambda writer: inline.make(writer, self.events))
 
     @cached_property

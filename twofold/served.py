@@ -43,6 +43,10 @@ class ServedDeployment(Deployment):
 
     def make_inline_tables(self) -> None:
         inline = PostgresInlineProjection(self._inline_views, self.codec)
+        is_near = False
+        while not is_near:
+            with borrowed(self._engine) as connection, connection.transaction():
+                is_near = inline.build(connection, self.events)
         with borrowed(self._engine) as connection, connection.transaction():
             inline.make(connection, self.events)
 

@@ -6,7 +6,7 @@ A key whose row was not there to be locked, or that only the recorded event name
 by then the log's head is locked and nobody else can be writing rows. A domain's bug raises, and the whole append with
 it: the worker finds the command that causes it and parks that one.
 
-    migrate, up ── make ──> tables, and the rows of the log so far        worker ── attach, once
+    migrate, up ── build, make ──> tables, and the rows of the log so far        worker ── attach, once
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from twofold.kernel.codec import Codec
 from twofold.kernel.errors import Neighbour, Unavailable, other_inline_views
 from twofold.kernel.log import NewEvent, Recorded
 from twofold.kernel.ports import LogPages
-from twofold.kernel.rows import Row, set_number
+from twofold.kernel.rows import Generation, Row, set_number
 from twofold.kernel.view import About, AnyView
 from twofold.readmodels.inline.store import HEAD
 from twofold.readmodels.projection.fold import Touch, parts_of
 from twofold.readmodels.stores.sql.generations import make, not_made, of_shape, retire_inline
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
+from twofold.readmodels.stores.sql.tables import qualified
 from twofold.subscriptions.log_cache import Seen
 
 PAGE_EVENTS = 1_000
@@ -61,20 +62,39 @@ class SqlInlineProjection:
         if session.rows(f"SELECT inline_views FROM {HEAD}")[0][0] != self.number:
             raise other_inline_views()
 
+    def build(self, connection: Any, events: LogPages) -> bool:
+        """Make the views' tables, and fold one page more of the log into those that are not live yet, in this transaction, which
+        holds up nobody. Whether what is left is less than a page. It goes on where it was, whoever began it."""
+        session = RawSession(connection)
+        is_near = True
+        for view in self._views.values():
+            generation, _ = make(session, view, 1, self._dialect)
+            if generation.state == "live":
+                continue
+            self._tables[view.name] = row_table(view, generation, self._dialect, head=HEAD)
+            page = events.page(self._stands(session, generation), PAGE_EVENTS)
+            self._fold(session, view, self._parts(view, [self._decoded(recorded) for recorded in page.events]), {})
+            if page.events:
+                mark, table = self._mark(), qualified("checkpoints", self._dialect)
+                sql = f"UPDATE {table} SET position = {mark} WHERE view = {mark} AND generation = {mark}"
+                session.count(sql, (page.through, view.name, generation.number))
+            is_near = is_near and len(page.events) < PAGE_EVENTS
+        return is_near
+
     def make(self, connection: Any, events: LogPages) -> None:
-        """Make the views' tables, and the rows of the log so far, on this connection and in its transaction. From its commit on,
-        whoever appends has to fold exactly these views.
+        """Fold what is left of the log into the rows, on this connection and in its transaction: until it ends nobody appends,
+        and from then on whoever does has to fold exactly these views. Little is left once `build` has said so.
 
         Raises Unavailable when events were appended that `events` does not see yet: try again in a new transaction.
         """
         session = RawSession(connection)
         retire_inline(session, self._views, self._dialect)
         for view in self._views.values():
-            generation, is_new = make(session, view, 1, self._dialect)
+            generation, is_new = make(session, view, 1, self._dialect, is_joining=True)
             self._tables[view.name] = row_table(view, generation, self._dialect, head=HEAD)
             if is_new:
-                self._catch_up(session, view, events)
-        mark = "%s" if self._dialect.name == "postgresql" else "?"
+                self._catch_up(session, view, generation, events)
+        mark = self._mark()
         self.number = self._number()
         session.count(f"UPDATE {HEAD} SET inline_views = {mark}", (self.number,))
 
@@ -100,10 +120,18 @@ class SqlInlineProjection:
     def _number(self) -> int:
         return set_number(table.generation for table in self._tables.values())
 
-    def _catch_up(self, session: Session, view: AnyView, events: LogPages) -> None:
+    def _mark(self) -> str:
+        return "%s" if self._dialect.name == "postgresql" else "?"
+
+    def _stands(self, session: Session, generation: Generation) -> int:
+        mark, table = self._mark(), qualified("checkpoints", self._dialect)
+        sql = f"SELECT position FROM {table} WHERE view = {mark} AND generation = {mark}"
+        return int(session.rows(sql, (generation.view, generation.number))[0][0])
+
+    def _catch_up(self, session: Session, view: AnyView, generation: Generation, events: LogPages) -> None:
         lock = " FOR UPDATE" if self._dialect.name == "postgresql" else ""
         head = session.rows(f"SELECT position FROM {HEAD}{lock}")[0][0]
-        through = 0
+        through = self._stands(session, generation)
         while through < head:
             page = events.page(through, PAGE_EVENTS)
             if not page.events:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,7 +15,7 @@ from twofold.kernel.codec import Codec, encode_event
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.log import Decision, Meta, NewEvent
-from twofold.kernel.ports import Log
+from twofold.kernel.ports import Log, LogPages
 from twofold.kernel.rows import Query
 from twofold.kernel.view import AnyView
 from twofold.readmodels.inline.projection import PostgresInlineProjection
@@ -37,7 +37,10 @@ class Deployed:
 
     def inline(self, *views: AnyView) -> PostgresInlineProjection:
         """Migrated for these inline views: what its workers fold with."""
-        rows = PostgresInlineProjection(views, self.codec)
+        rows, is_near = PostgresInlineProjection(views, self.codec), False
+        while not is_near:
+            with self.where.engine.begin() as connection:
+                is_near = rows.build(connection.connection.driver_connection, self.events)
         with self.where.engine.begin() as connection:
             rows.make(connection.connection.driver_connection, self.events)
         return rows
@@ -115,6 +118,37 @@ def test_a_worker_of_the_version_before_appends_nothing_once_a_view_has_joined(d
     assert {key: row.value for key, row in answers.load("heard", ["ann"]).items()} == deployed.fresh()
 
 
+def test_a_new_inline_view_is_built_while_others_append(deployed: Deployed) -> None:
+    """The head was locked for as long as it took to fold the whole log: nothing could be decided meanwhile."""
+    view = replace(deployed.view, sync="inline")
+    before = deployed.inline(view)
+    deployed.say(2, before)
+    events = deployed.events
+
+    class Busy:
+        """Somebody appends before each page that is read, as long as the view is not about to join."""
+
+        appends_count = 3
+
+        def page(self, after: int, limit: int, types: Any = None) -> Any:
+            if self.appends_count:
+                self.appends_count -= 1
+                deployed.say(1, before)
+            return events.page(after, limit, types)
+
+    changed = replace(view, revision=2)
+    busy = Busy()
+    rows = PostgresInlineProjection([changed], deployed.codec)
+    while busy.appends_count:
+        with deployed.where.engine.begin() as connection:
+            assert rows.build(connection.connection.driver_connection, cast(LogPages, busy))
+    after = deployed.inline(changed)
+    deployed.say(1, after)
+    answers = InlineViewStore(deployed.engine)
+    assert answers.attach(changed).number == 2
+    assert {key: row.value for key, row in answers.load("heard", ["ann"]).items()} == deployed.fresh()
+
+
 def test_rows_that_nobody_folds_inline_any_more_do_not_pass_for_as_new_as_the_log(deployed: Deployed) -> None:
     """A gateway of the version before answered tokens from them, stale, for as long as it lived."""
     view = replace(deployed.view, sync="inline")
@@ -147,6 +181,7 @@ def test_rows_of_the_release_before_are_used_on_by_those_who_folded_them(deploye
     generation = deployed.follow(view).attach(view) if sync == "async" else None
     if generation is None:
         deployed.inline(view)
+        deployed.where.execute("UPDATE read.checkpoints SET position = 0")
     deployed.where.execute("UPDATE read.generations SET shape = replace(shape, '|inline', '')")
     deployed.where.execute("UPDATE log_head SET inline_views = 0")
     if sync == "async":

@@ -3,7 +3,7 @@
     (none) ── the first ──────────────────────> live ── swap ──> retired ── nobody needs it ──> dropped
            ── another shape ──> building ── swap ──^  <── its version is migrated to again ──┘
 
-A view's inline generations and the others do not know each other: an inline one is made whole, and live at once.
+A view's inline generations and the others do not know each other: an inline one is folded by who migrates, not by a projector.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ OWN_STATES: tuple[GenerationState, ...] = ("live", "building", "retired")
 """Which generation of its own shape a process works on, the best first."""
 
 
-def make(session: Session, view: AnyView, slices: int, dialect: Dialect) -> tuple[Generation, bool]:
-    """The generation of the view's shape, made if there is none; and whether it was. In a transaction that may write."""
+def make(session: Session, view: AnyView, slices: int, dialect: Dialect, is_joining: bool = False) -> tuple[Generation, bool]:
+    """The generation of the view's shape, made if there is none; and whether it was. In a transaction that may write.
+
+    An inline one is being built until it is made once more, `is_joining`: it is live then, and true is returned."""
     if dialect.name == "postgresql":
         session.rows("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
         # Rows may be lost in a crash and folded anew; tables that a process believes to be there may not.
@@ -50,8 +52,11 @@ def make(session: Session, view: AnyView, slices: int, dialect: Dialect) -> tupl
         if own.state == "retired":
             own = _set_state(session, own, "building" if live else "live", dialect)
             _retire(session, [one for one, _ in mine if one.state == "building" and one.number != own.number], dialect)
+        if own.state == "building" and is_joining:
+            _retire(session, [live] if live else [], dialect)
+            return _set_state(session, own, "live", dialect), True
         return own, False
-    state: GenerationState = "building" if live and view.sync != "inline" else "live"
+    state: GenerationState = "building" if (not is_joining if view.sync == "inline" else live) else "live"
     generation = Generation(view.name, max((one.number for one, _ in known), default=0) + 1, slices, state)
     _retire(session, [one for one, _ in mine if one.state == state], dialect)
     _make(session, view, generation, dialect)
