@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from tests.contract.viewstores import (
 )
 from twofold.kernel.ports import History, ViewStore
 from twofold.monitoring.lag import read_lag
+from twofold.subscriptions.subscription import TICK_SECONDS
 
 SLICES = 3
 
@@ -109,6 +111,7 @@ def test_a_running_projector_notices_before_it_folds_on(follower: Follower) -> N
         follower.log.events[:] = more.events
         until(lambda: follower.state() == "diverged", "it is seen")
         follower.say("and on")
+        time.sleep(3 * TICK_SECONDS)
     assert positions(follower.store) == {11} and follower.words()[-1] == "last"
 
 
