@@ -105,7 +105,7 @@ def application(ports: GatewayPorts) -> web.Application:
         pages,
     ):
         routes += part.routes()
-    app = web.Application(client_max_size=COMMAND_BYTES_MAX, middlewares=[answer_problems(refusals)])
+    app = web.Application(client_max_size=COMMAND_BYTES_MAX, middlewares=[answer_problems(refusals, lambda: streams.is_closing)])
     app[ROUTES] = routes
     app.router.add_routes([route.definition() for route in routes])
 
@@ -123,9 +123,10 @@ def application(ports: GatewayPorts) -> web.Application:
         for pool in (threads, auditing, *of_store.values()):
             pool.close()
 
-    async def close_streams(app: web.Application) -> None:
+    async def end_waiting(app: web.Application) -> None:
         streams.close()
+        board.close()
 
     app.cleanup_ctx.append(listening)
-    app.on_shutdown.append(close_streams)
+    app.on_shutdown.append(end_waiting)
     return app

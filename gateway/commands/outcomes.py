@@ -45,8 +45,9 @@ class OutcomeBoard:
         self._look_up = look_up
         self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
         self._accepted: OrderedDict[str, AcceptedCommand] = OrderedDict()
-        self._waiters: dict[str, list[asyncio.Future[Outcome]]] = {}
+        self._waiters: dict[str, list[asyncio.Future[Outcome | None]]] = {}
         self.heard_count = 0
+        self._is_closing = False
 
     def accept(self, envelope: Envelope) -> None:
         """Remember a command that is durable in its lane now, unless its outcome was faster."""
@@ -95,11 +96,12 @@ class OutcomeBoard:
         return found
 
     async def wait(self, command_id: str, seconds: float) -> Outcome | None:
-        """The outcome, as soon as there is one; None when there is none in time. Raises Unavailable when too many wait."""
+        """The outcome, as soon as there is one; None when there is none in time, or at the end. Raises Unavailable when too many
+        wait."""
         known = self._outcomes.get(command_id)
         if known is None and command_id not in self._accepted:
             known = await self.find(command_id)
-        if known is not None or seconds <= 0:
+        if known is not None or seconds <= 0 or self._is_closing:
             return known
         if len(self._waiters) >= WAITING_MAX:
             raise Unavailable(Neighbour.GATEWAY, "too many wait for outcomes", is_overload=True)
@@ -112,10 +114,17 @@ class OutcomeBoard:
         while True:
             if (found := await self.find(command_id)) is not None:
                 return found
-            if (left := deadline - loop.time()) <= 0:
+            if (left := deadline - loop.time()) <= 0 or self._is_closing:
                 return None
             if (heard := await self._next(command_id, min(tick.failed(), left))) is not None:
                 return heard
+
+    def close(self) -> None:
+        """Nobody waits any more: what is known is all that will be told here."""
+        self._is_closing = True
+        for waiter in [waiter for waiters in self._waiters.values() for waiter in waiters]:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _is_over(self, outcome: Outcome) -> bool:
         """Whether this is the outcome of a parked attempt, and the command has been tried again since."""
@@ -124,7 +133,7 @@ class OutcomeBoard:
 
     async def _next(self, command_id: str, seconds: float) -> Outcome | None:
         """News of this command, if they come within the time."""
-        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(command_id, []).append(waiter)
         try:
             async with asyncio.timeout(seconds):

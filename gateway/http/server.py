@@ -17,6 +17,9 @@ from twofold.gateway.http.problem import Problem
 KEEP_ALIVE_SECONDS = 75.0
 """Longer than the 60 s for which proxies commonly keep their own connections."""
 SHUTDOWN_SECONDS = 10.0
+LAST_SECONDS = 1.0
+"""How long clients that keep their connections are given to be told, with an answer, that it is the last."""
+LOOK_SECONDS = 0.02
 BACKLOG = 1_024
 LINE_BYTES_MAX = 16 * 1024
 """Room for the longest key or parameter there may be, every character of it percent-encoded."""
@@ -70,8 +73,17 @@ async def listen(app: web.Application, host: str, port: int, reuse_port: bool = 
             yield int(sockets.sockets[0].getsockname()[1])
         finally:
             sockets.close()
+            await _let_go(app, server)
     finally:
         await runner.cleanup()
+
+
+async def _let_go(app: web.Application, server: web.Server) -> None:
+    """Have nobody wait any more, and every answer be the last on its connection; those that ask nothing are closed after that."""
+    await app.shutdown()
+    deadline = asyncio.get_running_loop().time() + LAST_SECONDS
+    while server.connections and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def serve(
