@@ -92,7 +92,8 @@ def answering(deployment: Deployment) -> GenerationWatch:
 
 def folding(deployment: Deployment) -> GenerationWatch:
     """For rooms that fold them. One that was retired takes over again only when its version is migrated to again: then it is
-    being built. One built beside a live one of the same shape is for others to swap (see rebuild)."""
+    being built. One that is built beside
+    a live one of the same shape is left alone."""
     store, views = deployment.projection, {view.name: view for view in deployment.followed}
 
     def step(builds: Sequence[Build]) -> Collection[Generation]:
