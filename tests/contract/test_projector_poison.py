@@ -52,7 +52,7 @@ def test_a_poison_event_parks_its_key_and_no_other(bench: Bench, generation: Gen
         assert bench.store.waiting(parked.slice, "ann", 10) == [2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("page_events", [2, 100])
+@pytest.mark.parametrize("page_events", [2, 5, 100])
 def test_a_retry_drains_the_line_in_order(bench: Bench, generation: Generation, page_events: int) -> None:
     """After the fix the row is what it would have been had there never been a bug."""
     bench.bugs.words = {"poison"}

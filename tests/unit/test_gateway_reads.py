@@ -1,0 +1,53 @@
+"""Reads that come together are read together, and each view's apart from every other's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+from twofold.gateway.http.threads import IN_FLIGHT_MAX, Threads
+from twofold.gateway.queries.consistency import ConsistentReads
+from twofold.gateway.queries.progress import ProgressBoard
+from twofold.kernel.rows import Found
+from twofold.kernel.view import SliceId
+
+READERS = 200
+
+
+class Rows:
+    """Notes the keys that each look-up asks for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, list[str]]] = []
+
+    def get(self, view: str, keys: Sequence[str]) -> list[Found]:
+        self.asked.append((view, list(keys)))
+        return [Found(None, SliceId(view, 1, len(key)), 7) for key in keys]
+
+
+class View:
+    sync = "async"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def test_reads_of_one_moment_are_one_look_up_for_each_view() -> None:
+    """A row by its key costs a hundredth of a look-up of its own."""
+    rows, threads = Rows(), Threads()
+    views = [cast(Any, View(name)) for name in ("one", "two")]
+
+    async def read() -> list[Any]:
+        pools = {view.name: threads for view in views}
+        reads = ConsistentReads(cast(Any, rows), cast(Any, None), cast(Any, None), ProgressBoard(), pools)
+        return await asyncio.gather(*(reads.row(view, "k" * (1 + n % 9)) for n in range(READERS) for view in views))
+
+    readings = asyncio.run(read())
+    threads.close()
+    assert [reading.answer.slice for reading in readings] == [
+        SliceId(view.name, 1, 1 + n % 9) for n in range(READERS) for view in views
+    ]
+    for view in views:
+        asked = [keys for name, keys in rows.asked if name == view.name]
+        assert len(asked) <= IN_FLIGHT_MAX and all(len(keys) == len(set(keys)) for keys in asked)
