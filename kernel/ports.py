@@ -4,8 +4,7 @@
                     Bell (positions, progress) and Outcomes fly back beside it; Leases say who holds which lane or slice.
 
 What needs a server when served has an embedded implementation, too, and one conformance suite in tests/contract. All calls
-are blocking and thread-safe unless they say otherwise; every one may raise Unavailable. Gateways call them from threads.
-"""
+are blocking and thread-safe unless they say otherwise; every one may raise Unavailable. Gateways call them from threads."""
 
 from __future__ import annotations
 
@@ -45,16 +44,15 @@ class EventStore(Inbox, Protocol):
     def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
         """Commit a batch, whole or not at all: events at gapless positions in the order given, outcomes, parked, inline rows.
         Raises Conflict when a version does not follow its stream's last, or a command has an outcome (unless of an older, parked
-        attempt); Unavailable for a connection cut during COMMIT (the inbox knows what happened) and for events that lack an
-        inline view, or have one too many. Anything else is a bug of a command, and nothing is committed."""
+        attempt); Unavailable for a cut during COMMIT (the inbox knows) or another set of inline views. All else is a bug."""
 
 
 class LogPages(Protocol):
     """What a subscription asks of the log: what comes next."""
 
     def page(self, after: int, limit: int, types: Collection[str] | None = None) -> Page:
-        """Events at positions after `after`, ascending, at most `limit` or some megabytes; only of these types, when given.
-        Nothing ever appears up to its `through`. With types, an empty page is the last only when `through` stays where it is."""
+        """Events at positions after `after`, ascending, at most `limit` or some megabytes; of these types, if given. Nothing will
+        appear at or before its `through`. With types it may be empty and not the last: ask after `through` until it stays."""
 
 
 class History(LogPages, Protocol):
@@ -152,7 +150,7 @@ class Bell(Protocol):
         """These slices' rows and checkpoints are committed up to there."""
 
     def listen(self, on_ring: OnRing | None = None, on_advanced: OnAdvanced | None = None) -> Stop:
-        """Call back from the bell's own thread; callbacks must return at once."""
+        """Call back from the bell's own thread; callbacks must return at once. Stop may be called from anywhere, and again."""
 
 
 class Outcomes(Protocol):
@@ -168,8 +166,8 @@ class Outcomes(Protocol):
 class Standing(Protocol):
     """Where the slices of views stand in the log."""
 
-    def positions(self, view: str | None = None) -> dict[SliceId, int]:
-        """Checkpoints of this view's live generation, or of every view's known here: every slice, 0 for one that never moved."""
+    def positions(self, *views: str) -> dict[SliceId, int]:
+        """Checkpoints of these views' generations, or of every view whose store answers: each slice, 0 where it never moved."""
 
     def marks(self, view: str | None = None) -> dict[SliceId, str]:
         """By slice, the mark of the event its checkpoint stands on; "" where none was kept. No entry for what is never behind."""
@@ -191,6 +189,9 @@ class ParkedLines(Protocol):
     def parked(self, view: str | None = None) -> list[ParkedKey]:
         """The parked keys of one view, or of every one known here, in no order."""
 
+    def parked_counts(self) -> dict[str, int]:
+        """How many keys are parked, by view; views without any may be missing."""
+
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
         """Positions of the events that stand in line behind a parked key, ascending, the poison one first."""
 
@@ -211,8 +212,7 @@ class Projection(Standing, ParkedLines, Protocol):
     promises: Promises
 
     def make(self, view: AnyView, slices: int) -> Generation:
-        """Make what the view needs, once; only `migrate` and `up` call it. The generation of the view's shape; if none is there,
-        a new one, at position 0: live if it is the first, else built beside the live one. A retired one is built again."""
+        """Make what the view needs, once, for `migrate` and `up` alone. The generation of its shape, new if there is none."""
 
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         """Those of these rows that exist, by key."""

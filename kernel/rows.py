@@ -114,12 +114,14 @@ class Query(msgspec.Struct, frozen=True):
 
 class RowPage(msgspec.Struct, frozen=True):
     """Rows in the order asked for; `next` is None on the last page; `position` is the lowest checkpoint of the view's slices;
-    `has_parked`: whether some of its keys are parked. All of it is read in one snapshot."""
+    `has_parked`: whether some of its keys are parked; `parked`: where the first of their lines begins, where the store says so.
+    All of it is read in one snapshot."""
 
     rows: list[Row]
     next: str | None
     position: int
     has_parked: bool = False
+    parked: int | None = None
 
 
 class ParkedKey(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -57,7 +57,7 @@ class Facts(Collector):
 
     def _read(self) -> list[Metric]:
         lag = read_lag(self._history, self._rows, self._parked_lines, self._names, self._clock)
-        parked = Counter(key.slice.view for key in self._parked_lines.parked())
+        parked = self._parked_lines.parked_counts()
         views = [(name, view) for name, view in lag.views.items() if view.state != "away"]
         return [
             _by("lane", "twofold_lane_depth", "Messages waiting on a lane; dead: the dead letters.", self._depths()),
@@ -66,7 +66,12 @@ class Facts(Collector):
             _by("view", "twofold_view_lag_events", "Head minus that checkpoint.", {name: v.lag_events for name, v in views}),
             _by("view", "twofold_view_lag_seconds", "Age of oldest unseen event.", {name: v.lag_seconds for name, v in views}),
             _states({name: view.state for name, view in lag.views.items()}),
-            _by("view", "twofold_view_parked_keys", "Keys behind a poison event.", {name: parked[name] for name, _ in views}),
+            _by(
+                "view",
+                "twofold_view_parked_keys",
+                "Keys behind a poison event.",
+                {name: parked.get(name, 0) for name, _ in views},
+            ),
             GaugeMetricFamily("twofold_log_head", "Last position of the log.", value=lag.head),
             GaugeMetricFamily(
                 "twofold_parked_commands",

@@ -55,7 +55,7 @@ def read_lag(
     for slice_id, position in checkpoints.items():
         lowest[slice_id.view] = min(position, lowest.get(slice_id.view, position))
     marks = {slice_id: mark for slice_id, mark in rows.marks().items() if marked_position(mark) <= checkpoints.get(slice_id, 0)}
-    parked = {key.slice.view for key in parked_lines.parked()}
+    parked = {view for view, count in parked_lines.parked_counts().items() if count}
     head, _ = history.head()
     positions = {name: min(lowest.get(name, known.get(name, 0)), head) for name in names}
     diverged = {slice_id.view for slice_id, position in checkpoints.items() if position > head} | _diverged(history, marks)

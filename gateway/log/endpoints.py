@@ -144,12 +144,14 @@ class LogEndpoints:
                 after = int(resumed)
             await stream.begin()
             while stream.is_open:
+                heard = self._progress.head
                 page = await self._page(after, limit, types)
                 for event in page.events:
                     await stream.send(str(event.position), "event", encode(shown(event)))
                 if page.through <= after:
                     await stream.beat()
-                    await self._progress.grown(after, TICK_SECONDS)
+                    # Beyond what was heard before the reading: a ring from beyond the head is read after once.
+                    await self._progress.grown(max(after, heard), TICK_SECONDS)
                 after = max(after, page.through)
         return stream.response
 

@@ -134,6 +134,8 @@ class ConsistentReads:
 
     async def _is_in_line(self, view: AnyView, answer: Found | RowPage, token: Token, required: int) -> bool:
         """Whether an event that this token stands for, or one before it, waits in a line and so is not in these rows."""
+        if isinstance(answer, RowPage) and answer.parked is not None:
+            return answer.parked <= required
         if isinstance(answer, RowPage):
             parked = await self._threads[view.name].run(lambda: self._lines.parked(view.name))
             return any(line.position <= required for line in parked)

@@ -20,7 +20,6 @@ from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.ports import Clock, History, ParkedKeys, Rows
-from twofold.kernel.rows import ParkedKey
 from twofold.kernel.view import SliceId
 from twofold.monitoring.lag import Lag, read_lag
 
@@ -32,7 +31,7 @@ class Report(NamedTuple):
 
     lag: Lag
     positions: Mapping[SliceId, int]
-    parked: Mapping[tuple[str, str], ParkedKey]
+    parked_counts: Mapping[str, int]
     read_at: float
 
 
@@ -126,7 +125,6 @@ class LagReports:
 
     def states(self, report: Report) -> list[ViewState]:
         slices = Counter(slice_id.view for slice_id in report.positions)
-        parked = Counter(view for view, _ in report.parked)
         return [
             ViewState(
                 name=name,
@@ -140,7 +138,7 @@ class LagReports:
                 lag_events=report.lag.views[name].lag_events,
                 lag_seconds=report.lag.views[name].lag_seconds,
                 state=report.lag.views[name].state,
-                parked_keys=parked[name],
+                parked_keys=report.parked_counts.get(name, 0),
             )
             for name, view in self._domain.views.items()
         ]
@@ -159,8 +157,7 @@ class LagReports:
 
     def _read_blocking(self, read_at: float, known: Mapping[str, int]) -> Report:
         lag = read_lag(self._history, self._rows, self._parked, self._domain.views, self._clock, known)
-        parked = {(key.slice.view, key.key): key for key in self._parked.parked()}
-        return Report(lag, self._rows.positions(), parked, read_at)
+        return Report(lag, self._rows.positions(), self._parked.parked_counts(), read_at)
 
 
 def _seen(task: asyncio.Task[Report]) -> None:

@@ -63,8 +63,8 @@ class InlineViewStore:
         self._tables[view.name] = row_table(view, generation, dialect, head=HEAD)
         return generation
 
-    def positions(self, view: str | None = None) -> dict[SliceId, int]:
-        tables = list(self._tables.values()) if view is None else [self._tables[view]]
+    def positions(self, *views: str) -> dict[SliceId, int]:
+        tables = [self._tables[view] for view in views] or list(self._tables.values())
         at = self._read(lambda session: [session.rows(table.lowest)[0][0] for table in tables])
         return {slice_id: one for table, one in zip(tables, at, strict=True) for slice_id in table.generation.slice_ids()}
 
@@ -94,6 +94,9 @@ class InlineViewStore:
 
     def parked(self, view: str | None = None) -> list[ParkedKey]:
         return []
+
+    def parked_counts(self) -> dict[str, int]:
+        return {}
 
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
         return []

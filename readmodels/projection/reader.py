@@ -71,8 +71,9 @@ class SliceReader:
     def verify(self) -> None:
         self._diverged.clear()
         self._leave_diverged(list(self._states.values()))
-        views = {slice_id.view for slice_id in self._states}
-        positions = {slice_id: position for view in views for slice_id, position in self._store.positions(view).items()}
+        if not self._states:
+            return
+        positions = self._store.positions(*sorted({slice_id.view for slice_id in self._states}))
         self._forget([slice_id for slice_id, state in self._states.items() if positions.get(slice_id) != state.position])
 
     def checkpoints(self) -> Mapping[SliceId, int]:

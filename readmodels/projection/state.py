@@ -82,7 +82,7 @@ def reload(store: Projection, slice_ids: Collection[SliceId]) -> dict[SliceId, S
     Checkpoints are read first: whatever changes afterwards has moved them, and our first commit is refused.
     """
     views = {slice_id.view for slice_id in slice_ids}
-    positions = {slice_id: position for view in views for slice_id, position in store.positions(view).items()}
+    positions = store.positions(*sorted(views)) if views else {}
     marks = {slice_id: mark for view in views for slice_id, mark in store.marks(view).items()}
     marks = {slice_id: mark for slice_id, mark in marks.items() if marked_position(mark) <= positions.get(slice_id, 0)}
     slices = Counter(slice_id.view for slice_id in positions)

@@ -91,10 +91,12 @@ class RoutedViewStore:
 
         self._of_all(note)
 
-    def positions(self, view: str | None = None) -> dict[SliceId, int]:
-        if view is not None:
-            return self._of(view).positions(view)
-        return {slice_id: at for found in self._of_all(lambda store: store.positions()) for slice_id, at in found.items()}
+    def positions(self, *views: str) -> dict[SliceId, int]:
+        if not views:
+            return {slice_id: at for found in self._of_all(lambda store: store.positions()) for slice_id, at in found.items()}
+        stores = {id(store): store for store in map(self._of, views)}.values()
+        asked = [(store, [view for view in views if self._stores[view] is store]) for store in stores]
+        return {slice_id: at for store, mine in asked for slice_id, at in store.positions(*mine).items()}
 
     def marks(self, view: str | None = None) -> dict[SliceId, str]:
         if view is not None:
@@ -124,6 +126,9 @@ class RoutedViewStore:
         if view is not None:
             return self._of(view).parked(view)
         return [parked for found in self._of_all(lambda store: store.parked()) for parked in found]
+
+    def parked_counts(self) -> dict[str, int]:
+        return {view: count for found in self._of_all(lambda store: store.parked_counts()) for view, count in found.items()}
 
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
         return self._of(slice_id.view).waiting(slice_id, key, limit)

@@ -5,21 +5,25 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import cast
 
 import psycopg
 import pytest
 
 import twofold.readmodels.projection.fold
-from tests.contract.projections import Bugs, Heard, Log, Said, domain, projector, reached, running, until, words
+from tests.contract.projections import Bugs, Heard, Log, QuietBell, Said, domain, projector, reached, running, until, words
 from tests.contract.test_execute import asked, executor, statuses
 from tests.servers.postgres import libpq
 from twofold.database.postgres import LOG, ROWS, connect
 from twofold.eventstore.migrate import migrate
 from twofold.eventstore.postgres import PostgresLog
 from twofold.kernel.errors import Unavailable
+from twofold.kernel.ports import Bell, LogPages
 from twofold.kernel.rows import Advance
 from twofold.kernel.view import SliceId
+from twofold.readmodels.projection.reader import SliceReader
 from twofold.readmodels.stores.sql import SqlViewStore
+from twofold.subscriptions.log_cache import LogCache
 from twofold.testing.memory_rows import MemoryViewStore
 
 KEYS = 120
@@ -37,6 +41,11 @@ class Weighing(MemoryViewStore):
     def __init__(self) -> None:
         super().__init__()
         self.touches: list[int] = []
+        self.asked: list[tuple[str, ...]] = []
+
+    def positions(self, *views: str) -> dict[SliceId, int]:
+        self.asked.append(views)
+        return super().positions(*views)
 
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         self.touches.append(sum(len(advance.recorded_at) for advance in advances))
@@ -95,3 +104,16 @@ def test_an_event_that_touches_many_rows_ends_a_step(monkeypatch: pytest.MonkeyP
         until(reached(store, generation, 20), "the head")
     assert max(store.touches) <= 8, "two events: the one with which they are too many is the last"
     assert words(store, view, names) == dict.fromkeys(names, tuple(f"w{number}" for number in range(20)))
+
+
+def test_whether_everything_still_stands_is_one_question() -> None:
+    """With a hundred views it is asked every second: one look-up, and not a hundred."""
+    codec, view, also = domain(Bugs())
+    store = Weighing()
+    slices = [slice_id for each in (view, also) for slice_id in store.make(each, 3).slice_ids()]
+    log = LogCache(cast(LogPages, Log()), codec, [])
+    reader = SliceReader(log, store, {"heard": view, "also": also}, cast(Bell, QuietBell()), 10, lambda: 0.0)
+    reader.hold(slices)
+    reader.take_over()
+    reader.verify()
+    assert store.asked == [("also", "heard")] * 2 and set(reader.checkpoints()) == set(slices)

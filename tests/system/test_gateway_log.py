@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tests.system import gateway_domain
 from tests.system.gateway_rig import Rig, is_problem, rig
 from twofold.kernel.domain import domain_of
 from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.log import Page
 from twofold.kernel.members import Member, names_of
 
 
@@ -178,6 +179,24 @@ async def test_a_page_can_be_followed(running: Rig) -> None:
 async def _status(rig: Rig, path: str) -> int:
     async with rig.session.get(rig.url + path, headers={"Accept": "text/event-stream"}) as response:
         return response.status
+
+
+async def test_a_ring_from_beyond_the_head_is_read_after_once(running: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a restore, or by mistake: a stream must not ask the log again and again for what is not there."""
+    pages: list[int] = []
+    page = running.parts.events.page
+
+    def counted(after: int, limit: int, types: Collection[str] | None = None) -> Page:
+        pages.append(after)
+        return page(after, limit, types)
+
+    monkeypatch.setattr(running.parts.events, "page", counted)
+    async with following(running, "/events") as heard:
+        running.parts.bell.ring(1_000_000)
+        await asyncio.sleep(0.6)
+        assert len(pages) < 20
+        await running.count("a", 1, "red")
+        assert (await heard.next())[1] == "event"
 
 
 async def test_open_streams_are_bounded_beaten_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

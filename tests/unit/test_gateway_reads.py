@@ -40,7 +40,7 @@ def test_reads_of_one_moment_are_one_look_up_for_each_view() -> None:
 
     async def read() -> list[Any]:
         pools = {view.name: threads for view in views}
-        reads = ConsistentReads(cast(Any, rows), cast(Any, None), cast(Any, None), ProgressBoard(), pools)
+        reads = ConsistentReads(cast(Any, rows), cast(Any, None), cast(Any, None), ProgressBoard(), pools, lambda view: False)
         return await asyncio.gather(*(reads.row(view, "k" * (1 + n % 9)) for n in range(READERS) for view in views))
 
     readings = asyncio.run(read())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from twofold.kernel.ids import mark_of
 from twofold.kernel.log import Meta, Page, Recorded
@@ -33,15 +32,16 @@ def mark(position: int, command_id: str = "c") -> str:
 class Views:
     def __init__(self, *marks: str) -> None:
         self._marks = marks
+        self.is_parked = False
 
     def marks(self, view: str | None = None) -> dict[SliceId, str]:
         return {SliceId("orders", 1, number): mark for number, mark in enumerate(self._marks)}
 
-    def positions(self, view: str | None = None) -> dict[SliceId, int]:
+    def positions(self, *views: str) -> dict[SliceId, int]:
         return {SliceId("orders", 1, 0): 10, SliceId("orders", 1, 1): 7, SliceId("stock", 1, 0): 10}
 
-    def parked(self, view: str | None = None) -> list[Any]:
-        return []
+    def parked_counts(self) -> dict[str, int]:
+        return {"stock": 2} if self.is_parked else {}
 
 
 class Clock:
@@ -88,3 +88,11 @@ def test_a_view_ahead_of_its_log_is_diverged_whatever_it_remembers() -> None:
 
     views = Views("", "")
     assert read_lag(Short(), views, views, ["stock"], Clock()).views["stock"].state == "diverged"  # type: ignore[arg-type]
+
+
+def test_what_is_parked_and_who_is_away_is_told() -> None:
+    """A view whose store does not answer stands where it was last seen: it has not gone back to the beginning."""
+    rows = Views()
+    rows.is_parked = True
+    views = read_lag(Log(), rows, rows, ["stock", "gone"], Clock(), {"gone": 4}).views  # type: ignore[arg-type]
+    assert (views["stock"].state, views["gone"].state, views["gone"].position) == ("parked", "away", 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from threading import RLock
@@ -89,14 +90,14 @@ class MemoryViewStore:
 
     def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None: ...
 
-    def positions(self, view: str | None = None) -> dict[SliceId, int]:
+    def positions(self, *views: str) -> dict[SliceId, int]:
         with self._lock:
-            builds = self._attached.values() if view is None else [self._attached[view]]
+            builds = [self._attached[view] for view in views or self._attached]
             return {slice_id: position for build in builds for slice_id, position in build.positions.items()}
 
     def marks(self, view: str | None = None) -> dict[SliceId, str]:
         with self._lock:
-            return {slice_id: self._attached[slice_id.view].marks.get(slice_id, "") for slice_id in self.positions(view)}
+            return {one: self._attached[one.view].marks.get(one, "") for one in self.positions(*([view] if view else []))}
 
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         with self._lock:
@@ -177,6 +178,9 @@ class MemoryViewStore:
             numbers = {name: build.generation.number for name, build in self._attached.items() if view in (None, name)}
             return [one for one in self._parked.values() if numbers.get(one.slice.view) == one.slice.generation]
 
+    def parked_counts(self) -> dict[str, int]:
+        return dict(Counter(one.slice.view for one in self.parked()))
+
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
         with self._lock:
             return self._lines.get((slice_id, key), [])[:limit]
@@ -235,13 +239,9 @@ class MemoryViewStore:
                 rows[key] = row
 
     def _extend(self, line: Line, positions: Sequence[int], error: str) -> None:
-        waiting = self._lines.setdefault(line, [])
-        waiting += positions
-        known = self._parked.get(line)
-        if known is None:
-            self._parked[line] = ParkedKey(*line, positions[0], error, len(waiting), 1, datetime.now(UTC))
-        else:
-            self._parked[line] = msgspec.structs.replace(known, waiting=len(waiting))
+        self._lines.setdefault(line, []).extend(positions)
+        new = ParkedKey(*line, positions[0], error, 0, 1, datetime.now(UTC))
+        self._parked[line] = msgspec.structs.replace(self._parked.get(line, new), waiting=len(self._lines[line]))
 
 
 def _anchor(value: Any, key: str) -> tuple[Any, ...]:

@@ -82,10 +82,10 @@ class RedisViewStore:
         with in_our_words():
             use(self._client, self._prefix, member, generations, term_seconds)
 
-    def positions(self, view: str | None = None) -> dict[SliceId, int]:
+    def positions(self, *views: str) -> dict[SliceId, int]:
         found: dict[SliceId, int] = {}
         with in_our_words():
-            for keyspace in self._asked(view):
+            for keyspace in [self._keyspaces[view] for view in views or list(self._keyspaces)]:
                 flat = self._standing(keys=keyspace.keys)
                 stored = dict(zip(flat[::2], flat[1::2], strict=True))
                 found |= {slice_id: int(stored.get(b"%d" % slice_id.slice, 0)) for slice_id in keyspace.generation.slice_ids()}
@@ -178,6 +178,10 @@ class RedisViewStore:
     def parked(self, view: str | None = None) -> list[ParkedKey]:
         with in_our_words():
             return [parked for keyspace in self._asked(view) for parked in lines.parked(self._client, keyspace)]
+
+    def parked_counts(self) -> dict[str, int]:
+        with in_our_words():
+            return {keyspace.view.name: int(self._client.hlen(keyspace.parked)) for keyspace in self._asked(None)}
 
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
         with in_our_words():

@@ -121,6 +121,12 @@ class ParkedLineTable:
             if (view, generation) in live
         ]
 
+    def counts(self, session: Session, generations: Sequence[Generation]) -> dict[str, int]:
+        """How many keys are parked, by view. Errors, which are long, stay where they are."""
+        found = session.rows(f"SELECT view, generation, count(*) FROM {self._keys} GROUP BY view, generation")
+        counts = {(view, generation): count for view, generation, count in found}
+        return {one.view: counts.get((one.view, one.number), 0) for one in generations}
+
     def waiting(self, session: Session, slice_id: SliceId, key: str, limit: int) -> list[int]:
         sql = f"SELECT position FROM {self._positions} WHERE {self._where()} ORDER BY position LIMIT {limit}"
         return [position for (position,) in session.rows(sql, (*slice_id, key))]

@@ -23,6 +23,7 @@ def find(session: Session, table: RowTable, query: CheckedQuery) -> RowPage:
         next=query.cursor(page[-1]) if len(rows) > query.limit else None,
         position=answer[0][0] or 0,
         has_parked=answer[0][1] is not None,
+        parked=answer[0][1],
     )
 
 

@@ -82,8 +82,9 @@ class SqlViewStore:
         with self._transaction() as session:
             use(session, member, generations, term_seconds, self._engine.dialect)
 
-    def positions(self, view: str | None = None) -> dict[SliceId, int]:
-        return self._read(lambda session: self._checkpoints.positions(session, self._generations(view)))
+    def positions(self, *views: str) -> dict[SliceId, int]:
+        generations = [self._tables[view].generation for view in views] or self._generations(None)
+        return self._read(lambda session: self._checkpoints.positions(session, generations))
 
     def marks(self, view: str | None = None) -> dict[SliceId, str]:
         return self._read(lambda session: self._checkpoints.marks(session, self._generations(view)))
@@ -129,6 +130,9 @@ class SqlViewStore:
 
     def parked(self, view: str | None = None) -> list[ParkedKey]:
         return self._read(lambda session: self._lines.parked(session, self._generations(view)))
+
+    def parked_counts(self) -> dict[str, int]:
+        return self._read(lambda session: self._lines.counts(session, self._generations(None)))
 
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
         return self._read(lambda session: self._lines.waiting(session, slice_id, key, limit))
