@@ -89,7 +89,6 @@ class MemoryViewStore:
             return True
 
     def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None: ...
-
     def positions(self, *views: str) -> dict[SliceId, int]:
         with self._lock:
             builds = [self._attached[view] for view in views or self._attached]
@@ -97,7 +96,8 @@ class MemoryViewStore:
 
     def marks(self, view: str | None = None) -> dict[SliceId, str]:
         with self._lock:
-            return {one: self._attached[one.view].marks.get(one, "") for one in self.positions(*([view] if view else []))}
+            kept = {name: one for name, one in self._attached.items() if view in (None, name)}.values()
+            return {slice_id: one.marks.get(slice_id, "") for one in kept for slice_id in one.positions}
 
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         with self._lock:
