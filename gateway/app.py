@@ -105,7 +105,7 @@ def application(ports: GatewayPorts) -> web.Application:
         pages,
     ):
         routes += part.routes()
-    app = web.Application(client_max_size=COMMAND_BYTES_MAX, middlewares=[answer_problems(refusals, lambda: streams.is_closing)])
+    app = web.Application(client_max_size=COMMAND_BYTES_MAX, middlewares=[answer_problems(refusals)])
     app[ROUTES] = routes
     app.router.add_routes([route.definition() for route in routes])
 
@@ -124,6 +124,7 @@ def application(ports: GatewayPorts) -> web.Application:
             pool.close()
 
     async def end_waiting(app: web.Application) -> None:
+        refusals.is_closing = True
         streams.close()
         board.close()
 

@@ -82,10 +82,6 @@ class OpenEventStreams:
         finally:
             self._open.discard(stream)
 
-    @property
-    def is_closing(self) -> bool:
-        return self._is_closing
-
     def close(self) -> None:
         self._is_closing = True
         for stream in self._open:

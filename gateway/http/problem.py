@@ -7,7 +7,7 @@ rooms raise the kernel's five, the gateway adds what only HTTP knows (a missing 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -127,14 +127,14 @@ def problem_of(error: Exception) -> Problem | None:
             return None
 
 
-def answer_problems(refusals: Refusals, is_closing: Callable[[], bool] = lambda: False) -> Middleware:
+def answer_problems(refusals: Refusals) -> Middleware:
     """Every exception below becomes a problem; a bug becomes one without inner detail, and is loud in the log. While the
     gateway closes, an answer is the last on its connection, and says so."""
 
     @web.middleware
     async def answer(request: web.Request, **following: Call) -> web.StreamResponse:
         response = await answered(request, **following)
-        if is_closing():
+        if refusals.is_closing:
             response.force_close()
         return response
 

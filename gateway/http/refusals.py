@@ -30,6 +30,7 @@ class Refusals:
     """Lives on the event loop. Neighbours and reasons stand in the code, so what is kept here is bounded."""
 
     def __init__(self, count_refusal: CountRefusal) -> None:
+        self.is_closing = False
         self._count_refusal = count_refusal
         self._unlogged: dict[tuple[str, str], _Unlogged] = {}
 
