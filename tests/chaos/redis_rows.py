@@ -25,7 +25,8 @@ class RedisRows:
         if number == 0:
             return [-1]
         moved = self._client.hgetall(self._key(view, f"g{number}:checkpoints")).items()
-        return positions_of({view: slices}, [(view, int(slice_number), int(position)) for slice_number, position in moved])[view]
+        stood = [(view, int(name), int(position)) for name, position in moved if name.isdigit()]
+        return positions_of({view: slices}, stood)[view]
 
     def parked(self, view: str) -> list[str]:
         number, _ = self._live(view)

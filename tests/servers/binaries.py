@@ -9,6 +9,7 @@ PACKAGES = {
     "initdb": "postgresql",
     "postgres": "postgresql",
     "pgbouncer": "pgbouncer",
+    "pg_basebackup": "postgresql",
     "pg_dump": "postgresql",
     "pg_restore": "postgresql",
     "rabbitmq-server": "rabbitmq-server",
@@ -23,6 +24,7 @@ FOLDERS = {
     "pgbouncer": ("/usr/sbin",),
     "initdb": ("/usr/lib/postgresql/*/bin",),
     "postgres": ("/usr/lib/postgresql/*/bin",),
+    "pg_basebackup": ("/usr/lib/postgresql/*/bin",),
     "pg_dump": ("/usr/lib/postgresql/*/bin",),
     "pg_restore": ("/usr/lib/postgresql/*/bin",),
 }

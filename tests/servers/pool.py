@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from tests.servers.pgbouncer import PgBouncer
-from tests.servers.postgres import Postgres, libpq
+from tests.servers.postgres import Postgres, Standby, libpq
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
 from tests.servers.server import Server
@@ -74,6 +74,11 @@ class Servers:
             shutil.rmtree(server.folder, ignore_errors=True)
 
     @contextmanager
+    def standby(self, primary: Postgres) -> Iterator[Standby]:
+        with self._private(lambda folder: Standby(folder, primary)) as server:
+            yield server
+
+    @contextmanager
     def private_rabbitmq(self) -> Iterator[RabbitMQ]:
         with self._private(RabbitMQ) as server:
             yield server
@@ -103,8 +108,8 @@ class Servers:
         return self._shared[kind.name].url
 
     @contextmanager
-    def _private(self, kind: type[AnyServer]) -> Iterator[AnyServer]:
-        server = kind(self._new_folder(kind.name))
+    def _private(self, kind: Callable[[Path], AnyServer]) -> Iterator[AnyServer]:
+        server = kind(self._new_folder("private"))
         try:
             server.start()
             yield server
