@@ -13,6 +13,7 @@ from uuid import uuid4
 import pika
 
 from bench.processes import HOST, START_SECONDS_MAX, Process, answers, fetch, free_port, wait_until
+from twofold.eventstore.identity import FIRST_LANES
 from twofold.settings import read_settings
 
 ROOMS = ("gateway", "workers", "readmodels")
@@ -93,8 +94,9 @@ def _ready(running: Running) -> Running:
 def _delete_from_broker(broker_url: str, namespace: str) -> None:
     connection = pika.BlockingConnection(pika.URLParameters(broker_url))
     channel = connection.channel()
-    for lane in range(read_settings(os.environ).lanes):
+    for lane in range(read_settings(os.environ).lanes or FIRST_LANES):
         channel.queue_delete(f"{namespace}.lane.{lane}")
     channel.queue_delete(f"{namespace}.dead")
     channel.exchange_delete(f"{namespace}.rings")
+    channel.exchange_delete(f"{namespace}.commands")
     connection.close()

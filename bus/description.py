@@ -10,36 +10,41 @@ from twofold.bus.rabbitmq.topology import (
     OUTCOMES,
     RING,
     RING_QUEUE_ARGUMENTS,
+    commands_exchange,
     dead_queue,
     lane_arguments,
-    lane_queue,
     rings_exchange,
 )
 from twofold.kernel.envelope import Envelope
+from twofold.kernel.lanes import Epoch
 
 JSON = "application/json"
 
 
-def describe(namespace: str, lanes: int, is_embedded: bool) -> dict[str, Any]:
+def describe(namespace: str, epoch: Epoch, is_embedded: bool) -> dict[str, Any]:
     """AsyncAPI's channels and operations, and the messages by name, each with the Python type that travels as its `payload`.
 
     Embedded the same things travel, on a table and in process: then there are no bindings to a broker.
     """
     channels: dict[str, Any] = {
         "lane": {
-            "address": lane_queue(namespace, "{lane}"),
-            "description": f"Lane = CRC-32 of the stream's name modulo {lanes}; first in, first out. "
+            "address": "{epoch}.{lane}",
+            "description": f"Lane = CRC-32 of the stream's name modulo {epoch.lane_count}; first in, first out. "
             f"What nobody could decode is in {dead_queue(namespace)}.",
-            "parameters": {"lane": {"description": f"0 to {lanes - 1}"}},
+            "parameters": {
+                "epoch": {"description": f"{epoch.number}; one more with each change of the number of lanes"},
+                "lane": {"description": f"0 to {epoch.lane_count - 1}"},
+            },
             "messages": _named("batch"),
         },
         "rings": {"address": rings_exchange(namespace), "description": "Transient, not confirmed.", "messages": _named(*NEWS)},
     }
     if not is_embedded:
         queue = {"durable": True, "exclusive": False, "autoDelete": False, "arguments": lane_arguments(namespace)}
+        commands = {"name": commands_exchange(namespace), "type": "direct", "durable": True, "autoDelete": False}
         heard = {"durable": False, "exclusive": True, "autoDelete": True, "arguments": RING_QUEUE_ARGUMENTS}
         exchange = {"name": rings_exchange(namespace), "type": "direct", "durable": True, "autoDelete": False}
-        channels["lane"]["bindings"] = {"amqp": {"is": "queue", "queue": queue}}
+        channels["lane"]["bindings"] = {"amqp": {"is": "routingKey", "exchange": commands, "queue": queue}}
         channels["rings"]["bindings"] = {"amqp": {"is": "routingKey", "exchange": exchange, "queue": heard}}
     return {
         "channels": channels,

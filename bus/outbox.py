@@ -6,8 +6,8 @@ Each lane has one publish in flight, so a repeated publish can never overtake or
                                    │   ^
                                    └───┘ not known to be durable: the same batch again, until ACCEPT_SECONDS_MAX
 
-The first command after a pause leaves at once. Under load a batch leaves with the next tick of the window, or when the
-last one is durable, whichever is later; the window follows the rate of commands.
+The first command after a pause leaves at once. Under load a batch leaves with the next tick of the window, or when the last one
+is durable, whichever is later. When the lanes' epoch is over, what is not durable goes to the lanes of the next one, in order.
 """
 
 from __future__ import annotations
@@ -15,21 +15,23 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from heapq import merge
+from typing import NamedTuple
 
 import structlog
 
+from twofold.bus.publishing import EpochIsOver, Publisher
 from twofold.kernel.backoff import Backoff
 from twofold.kernel.envelope import Envelope, encode_batch
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ids import lane_of
+from twofold.kernel.lanes import Epoch
 
 BATCH_COMMANDS_MAX = 500
 BATCH_BYTES_MAX = 1024 * 1024
 PENDING_COMMANDS_MAX = 20_000
 PENDING_BYTES_MAX = 64 * 1024 * 1024
-ENVELOPE_BYTES = 400
-"""About what an envelope weighs beside its data."""
+ENVELOPE_BYTES = 400  # beside its data, about
 ACCEPT_SECONDS_MAX = 10.0
 """How long a command may wait to become durable, from when it was put: then its client is told that it may not be."""
 RETRY_SECONDS_MIN = 0.05
@@ -38,25 +40,10 @@ CLOSE_SECONDS_MAX = 5.0
 WINDOW_SECONDS_MIN = 0.002
 WINDOW_SECONDS_MAX = 0.010
 COMMANDS_PER_SECOND_AT_MAX = 500
-"""The window follows the rate of commands: this many, or more, gather for as long as may be. A message costs the broker, the
-worker and the projector about the same whatever it carries, so at a quarter of full load messages of one command each would
-use up the machine and make everybody wait for longer than the window (docs/decisions/0008)."""
+"""The window follows the rate of commands: this many, or more, gather for as long as may be. A message costs everybody about
+the same whatever it carries: at a quarter of full load messages of one command each would use up the machine (decision 8)."""
 RATE_SECONDS = 0.05
 """Over how long the rate is taken."""
-
-
-class Publisher(Protocol):
-    """Makes one batch durable."""
-
-    async def start(self) -> None: ...
-
-    async def publish(self, lane: int, body: bytes) -> None:
-        """Return when the batch is durable in its lane; raise Unavailable when it may not be. Publishing it again is harmless."""
-
-    def refusal(self) -> Unavailable | None:
-        """Why a batch published now has no chance to become durable; None when it has one."""
-
-    async def close(self) -> None: ...
 
 
 class _Waiting(NamedTuple):
@@ -74,16 +61,21 @@ class _Lane:
     pending_bytes: int = 0
     """What waits or is under way. Every lane has its share of the room: one that is stuck takes none from the others."""
 
+    def add(self, waiting: _Waiting) -> None:
+        self.pending_commands += 1
+        self.pending_bytes += waiting.size
+        self.waiting.append(waiting)
+        self.arrived.set()
+
 
 class Outbox:
     """Port CommandQueue, on the event loop that calls `start`."""
 
-    def __init__(self, publisher: Publisher, lanes: int) -> None:
+    def __init__(self, publisher: Publisher, epoch: Epoch) -> None:
         self._publisher = publisher
-        self._lanes = [_Lane() for _ in range(lanes)]
-        self._lane_commands_max = PENDING_COMMANDS_MAX // lanes
-        self._lane_bytes_max = PENDING_BYTES_MAX // lanes
+        self._take_lanes(epoch)
         self._tasks: list[asyncio.Task[None]] = []
+        self._moving: asyncio.Task[None] | None = None
         self._is_closing = False
         self._window_seconds = WINDOW_SECONDS_MIN
         self._counted = 0
@@ -91,7 +83,7 @@ class Outbox:
 
     async def start(self) -> None:
         await self._publisher.start()
-        self._tasks = [asyncio.create_task(self._run(number, lane)) for number, lane in enumerate(self._lanes)]
+        self._run_lanes()
 
     def put(self, envelope: Envelope) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
@@ -99,17 +91,13 @@ class Outbox:
         self._count(now)
         accepted: asyncio.Future[None] = loop.create_future()
         size = memoryview(envelope.data).nbytes + ENVELOPE_BYTES
+        lane = self._lanes[lane_of(envelope.stream, len(self._lanes))]
         if self._is_closing:
             accepted.set_exception(Unavailable(Neighbour.LANES, "closing"))
-            return accepted
-        lane = self._lanes[lane_of(envelope.stream, len(self._lanes))]
-        if not self._has_room(lane, size):
+        elif not self._has_room(lane, size):
             accepted.set_exception(_full())
-            return accepted
-        lane.pending_commands += 1
-        lane.pending_bytes += size
-        lane.waiting.append(_Waiting(envelope, accepted, size, now))
-        lane.arrived.set()
+        else:
+            lane.add(_Waiting(envelope, accepted, size, now))
         return accepted
 
     def refusal(self) -> Unavailable | None:
@@ -126,19 +114,41 @@ class Outbox:
         deadline = loop.time() + CLOSE_SECONDS_MAX
         while any(lane.pending_commands for lane in self._lanes) and loop.time() < deadline:
             await asyncio.sleep(WINDOW_SECONDS_MIN)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._moving is not None:
+            self._moving.cancel()
+        await self._stop_lanes()
         for lane in self._lanes:
             self._settle(lane, list(lane.waiting), Unavailable(Neighbour.LANES, "closing"))
             lane.waiting.clear()
         await self._publisher.close()
 
+    def _take_lanes(self, epoch: Epoch) -> None:
+        self._epoch = epoch
+        self._lanes = [_Lane() for _ in epoch.lanes]
+        self._lane_commands_max = PENDING_COMMANDS_MAX // epoch.lane_count
+        self._lane_bytes_max = PENDING_BYTES_MAX // epoch.lane_count
+
+    def _run_lanes(self) -> None:
+        self._tasks = [asyncio.create_task(self._run(*one)) for one in zip(self._epoch.lanes, self._lanes, strict=True)]
+
+    async def _stop_lanes(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _move(self, newest: Epoch) -> None:
+        """Nothing is published to the new lanes before what is under way to the old ones is durable, or waits again, in front."""
+        await self._stop_lanes()
+        waiting = merge(*(lane.waiting for lane in self._lanes), key=lambda one: one.put_at)
+        self._take_lanes(newest)
+        for one in waiting:
+            self._lanes[lane_of(one.envelope.stream, newest.lane_count)].add(one)
+        self._run_lanes()
+
     def _count(self, now: float) -> None:
         """Take the rate of commands, and the window from it."""
         self._counted += 1
-        elapsed_seconds = now - self._counted_since
-        if elapsed_seconds >= RATE_SECONDS:
+        if (elapsed_seconds := now - self._counted_since) >= RATE_SECONDS:
             share = self._counted / elapsed_seconds / COMMANDS_PER_SECOND_AT_MAX
             self._window_seconds = min(WINDOW_SECONDS_MAX, max(WINDOW_SECONDS_MIN, WINDOW_SECONDS_MAX * share))
             self._counted, self._counted_since = 0, now
@@ -164,9 +174,11 @@ class Outbox:
                 await self._publish(number, batch)
             except Unavailable as error:
                 self._settle(lane, batch, error)
-            except asyncio.CancelledError:
-                self._settle(lane, batch, Unavailable(Neighbour.LANES, "closing"))
-                raise
+            except (asyncio.CancelledError, EpochIsOver) as end:
+                lane.waiting.extendleft(reversed(batch))
+                if isinstance(end, EpochIsOver) and (self._moving is None or self._moving.done()):
+                    self._moving = asyncio.create_task(self._move(end.newest))
+                return
             except Exception as bug:
                 structlog.get_logger().error("publishing failed", lane=number, commands=len(batch), error=type(bug).__name__)
                 self._settle(lane, batch, bug)
@@ -197,8 +209,8 @@ class Outbox:
             lane.pending_commands -= 1
             lane.pending_bytes -= waiting.size
             if waiting.accepted.done():
-                continue  # whoever asked has gone; the command has not
-            if error is None:
+                pass  # whoever asked has gone; the command has not
+            elif error is None:
                 waiting.accepted.set_result(None)
             else:
                 waiting.accepted.set_exception(error.again() if isinstance(error, Unavailable) else error)

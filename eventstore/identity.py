@@ -16,18 +16,21 @@ from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.log import LogIdentity
 
+FIRST_LANES = 2
+"""Of a log whose deployment did not say how many to begin with (docs/decisions/0008)."""
 TOLD_MAX = 5
 """More event types than this that cannot be read are a count."""
 
 
-def adopt(url: str, domain: Domain, lanes: int) -> LogIdentity:
-    """Give the log this domain and these lanes if it has none, for ever. The tables are up to date. Raises Misconfigured."""
+def adopt(url: str, domain: Domain, lanes: int | None) -> LogIdentity:
+    """Give the log this domain, for ever, and these lanes if it has none. The tables are up to date. Raises Misconfigured."""
     with migrating(url) as connection:
         found = _read(connection)
-        wanted = LogIdentity(found.id, found.domain or domain.name, found.lanes or lanes, found.event_types)
+        wanted = LogIdentity(found.id, found.domain or domain.name, found.lanes or lanes or FIRST_LANES, found.event_types)
         refuse_another(wanted, domain, lanes)
         if wanted != found:
-            connection.execute(text("UPDATE log SET domain = :domain, lanes = :lanes"), {"domain": domain.name, "lanes": lanes})
+            given = {"domain": domain.name, "lanes": wanted.lanes}
+            connection.execute(text("UPDATE log SET domain = :domain, lanes = :lanes"), given)
     return wanted
 
 
@@ -37,8 +40,9 @@ def identity_of(url: str) -> LogIdentity:
         return _read(connection)
 
 
-def require(url: str, domain: Domain, lanes: int) -> LogIdentity:
-    """The log's identity, if a process with this domain and lane count may use it. Raises Misconfigured, with the fix."""
+def require(url: str, domain: Domain, lanes: int | None) -> LogIdentity:
+    """The log's identity, if a process with this domain may use it, and may say that there are so many lanes. Raises
+    Misconfigured, with the fix."""
     found = identity_of(url)
     if not found.domain:
         raise Misconfigured("TWOFOLD_DATABASE_URL: the log has not been given its domain; run `twofold migrate`")
@@ -46,7 +50,7 @@ def require(url: str, domain: Domain, lanes: int) -> LogIdentity:
     return found
 
 
-def refuse_another(log: LogIdentity, domain: Domain, lanes: int) -> None:
+def refuse_another(log: LogIdentity, domain: Domain, lanes: int | None) -> None:
     """Raises Misconfigured for another domain, events that the domain cannot read, or another number of lanes."""
     if log.domain != domain.name:
         raise Misconfigured(
@@ -62,8 +66,8 @@ def refuse_another(log: LogIdentity, domain: Domain, lanes: int) -> None:
             f"TWOFOLD_DOMAIN={domain.name}: the log holds events it cannot read ({', '.join(unreadable[:TOLD_MAX])}{more});"
             " start the version that wrote them, or declare them and their upcasters"
         )
-    if log.lanes != lanes:
-        raise Misconfigured(f"TWOFOLD_LANES={lanes}: this log was begun with {log.lanes} lanes; set TWOFOLD_LANES={log.lanes}")
+    if lanes not in (None, log.lanes):
+        raise Misconfigured(f"TWOFOLD_LANES={lanes}: this log has {log.lanes} lanes; unset it, or run `twofold lanes {lanes}`")
 
 
 def _is_readable(domain: Domain, name: str, version: int) -> bool:

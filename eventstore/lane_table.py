@@ -11,7 +11,8 @@ from concurrent.futures import Future
 from twofold.database.sqlite_file import SqliteFile
 from twofold.database.times import moment
 from twofold.eventstore.sqlite import sql
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Misconfigured, Unavailable
+from twofold.kernel.lanes import Regroup
 from twofold.kernel.letters import LETTERS_MAX, DeadLetter, letter_id
 
 
@@ -74,6 +75,23 @@ class SqliteLaneTable:
         use(found[0])
         self._file.write(lambda writer: _nothing(writer.execute(sql.REMOVE_DEAD_LETTER, (found[0].body,))))
         return True
+
+    def count(self) -> int:
+        with self._file.reading() as reader:
+            (count,) = reader.execute(sql.LANE_COUNT).fetchone()
+        if count is None:
+            raise Misconfigured("TWOFOLD_DATA: the log has not been given its lanes; run `twofold migrate`")
+        return int(count)
+
+    def renumber(self, count: int, regroup: Regroup) -> None:
+        def job(writer: sqlite3.Connection) -> None:
+            waiting = writer.execute(sql.LANE_BODIES).fetchall()
+            _remove(writer, [batch_id for batch_id, _, _ in waiting])
+            again = [batch for _, lane, body in waiting for batch in regroup(lane, body)]
+            writer.executemany(sql.PUT_BATCH, again)
+            writer.execute(sql.SET_LANE_COUNT, (count,))
+
+        self._file.write(job)
 
     def _left_over(self) -> list[int]:
         return [self._not_removed.popleft() for _ in range(len(self._not_removed))]

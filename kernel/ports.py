@@ -4,7 +4,9 @@
                     Bell (positions, progress) and Outcomes fly back beside it; Leases say who holds which lane or slice.
 
 What needs a server when served has an embedded implementation, too, and one conformance suite in tests/contract. All calls
-are blocking and thread-safe unless they say otherwise; every one may raise Unavailable. Gateways call them from threads."""
+are blocking and thread-safe unless they say otherwise; every one may raise Unavailable. Gateways call them from threads.
+What only the bus asks, of the log's database, about its lanes is in `lanes.py`.
+"""
 
 from __future__ import annotations
 
@@ -116,28 +118,6 @@ class CommandQueue(Protocol):
 
     def refusal(self) -> Unavailable | None:
         """Why a command put now has no chance to be accepted; None when it has one."""
-
-
-class LaneTable(Protocol):
-    """The embedded queue's storage: messages, first in first out in each lane, in the log's own file. Their bodies are opaque."""
-
-    def put(self, batches: Sequence[tuple[int, bytes]]) -> None:
-        """Make these (lane, body) messages durable, in this order. Raises Unavailable when they may not be."""
-
-    def take(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
-        """At most `limit` (id, lane, body) with an id above `after`, by ascending id, which is never used twice."""
-
-    def inherited_through(self) -> int:
-        """The highest id that a process before this one left in the table; 0 when there was none."""
-
-    def done(self, ids: Sequence[int]) -> None:
-        """Remove finished messages. May return before it is durable: a message that comes again is only a duplicate."""
-
-    def depths(self) -> dict[int, int]:
-        """Messages waiting or being worked on, by lane; lanes without any may be missing."""
-
-    def bury(self, batch_id: int, reason: str) -> None:
-        """Move a message that cannot be decoded to the dead letters, which are kept. Nothing happens when it is not there."""
 
 
 class Bell(Protocol):

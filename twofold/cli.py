@@ -13,7 +13,8 @@ import typer
 
 from twofold import VERSION, logs
 from twofold.client import Gateway
-from twofold.kernel.errors import Error, Malformed, Misconfigured, Unavailable
+from twofold.kernel.errors import Error, Misconfigured, Unavailable
+from twofold.kernel.lanes import LANES_MAX
 from twofold.settings import Settings, read_settings, refuse_two_shops
 from twofold.supervisor import CHILD, Supervisor, end_with_supervisor
 
@@ -37,12 +38,8 @@ def main() -> None:
     """Entry point: the five errors become one line and status 1."""
     try:
         app()
-    except Misconfigured as error:
-        _fail(str(error))
     except Unavailable as error:
         _fail(f"not available: {error}")
-    except Malformed as error:
-        _fail(error.detail)
     except Error as error:
         _fail(str(error))
 
@@ -105,9 +102,8 @@ def send(
     wait: Annotated[float | None, typer.Option(help="Seconds to wait for the outcome.")] = None,
 ) -> None:
     """Submit a command."""
-    text = sys.stdin.read() if data == "-" else data
     try:
-        fields = json.loads(text)
+        fields = json.loads(sys.stdin.read() if data == "-" else data)
     except json.JSONDecodeError as error:
         raise typer.BadParameter(f"not JSON: {error}") from error
     _print(_gateway().send(command_type, fields, wait))
@@ -137,6 +133,14 @@ def audit(view: Annotated[str | None, typer.Argument(help="One view; all of them
     from twofold.watch import show_audit
 
     raise typer.Exit(show_audit(_gateway(), view))
+
+
+@app.command()
+def lanes(count: Annotated[int | None, typer.Argument(min=1, max=LANES_MAX, metavar="N")] = None) -> None:
+    """Show how many lanes there are, or change it: while rooms run, embedded while `up` does not."""
+    from twofold.resize import lanes as show_or_change
+
+    show_or_change(_settings(), count)
 
 
 @app.command()
@@ -226,8 +230,7 @@ def _settings(**given: str | int | None) -> Settings:
     """The environment's settings, with what the command line says on top."""
     # A domain is a module beside where one stands; last, so that no file there stands in for what the product imports.
     sys.path[:] = [entry for entry in sys.path if entry not in ("", str(Path.cwd()))] + [str(Path.cwd())]
-    environment = dict(os.environ)
-    environment.update({f"TWOFOLD_{name.upper()}": str(value) for name, value in given.items() if value is not None})
+    environment = {**os.environ, **{f"TWOFOLD_{name.upper()}": str(said) for name, said in given.items() if said is not None}}
     settings = read_settings(environment)
     refuse_two_shops(settings, environment, Path.cwd())
     return settings

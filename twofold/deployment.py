@@ -10,11 +10,12 @@ say, in the same order, what stands behind each port.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 
 import twofold.eventstore.migrate
 import twofold.readmodels.stores.redis
@@ -25,6 +26,7 @@ from twofold.eventstore.identity import adopt
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Misconfigured, Unavailable
+from twofold.kernel.lanes import LaneState
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, Clock, InlineProjection, Leases, Log, Outcomes, ViewStore
 from twofold.kernel.rows import Generation
@@ -115,6 +117,22 @@ class Deployment(ABC):
 
     @abstractmethod
     def make_inline_tables(self) -> None: ...
+
+    @abstractmethod
+    def lane_state(self) -> LaneState:
+        """How many lanes there are, now."""
+
+    @abstractmethod
+    def set_lanes(self, count: int) -> Iterator[LaneState]:
+        """Make it so many; what waits goes to them. Gives the state now and then until that is done. May be repeated."""
+
+    @abstractmethod
+    def look_after_lanes(self, stop: Event) -> None:
+        """Finish, until `stop`, what whoever changed their number did not come to the end of."""
+
+    def working_lanes(self) -> list[str]:
+        """The lanes that workers share, by number: those of an epoch are finished before the next one's are begun."""
+        return [str(lane) for lane in self.lane_state().working.lanes]
 
     @property
     @abstractmethod

@@ -22,6 +22,7 @@ from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.domain import load_domain
 from twofold.kernel.errors import Error, Misconfigured
 from twofold.settings import Settings, reference, variable
+from twofold.wiring import open_deployment
 
 Check = tuple[str, Callable[[], str]]
 
@@ -45,7 +46,7 @@ def examine(settings: Settings) -> int:
 def _settings_table(settings: Settings) -> Table:
     table = Table("setting", "value", "meaning", title="settings")
     for (name, default, meaning), field in zip(reference(), Settings.__struct_fields__, strict=True):
-        value = str(getattr(settings, field))
+        value = "" if getattr(settings, field) is None else str(getattr(settings, field))
         shown = "set" if field.endswith("_url") and value else value or "unset"
         table.add_row(name, shown if value == default else f"[bold]{shown}[/]", meaning)
     return table
@@ -96,8 +97,9 @@ def _members(settings: Settings) -> str:
 
 
 def _broker(settings: Settings) -> str:
-    depths = twofold.bus.rabbitmq.topology.lane_depths(settings.broker_url, settings.namespace, settings.lanes)
-    return f"reachable, {sum(depths.values())} messages waiting"
+    with open_deployment(settings) as deployment:
+        count, depths = deployment.lane_state().newest.lane_count, deployment.depths()
+    return f"reachable, {count} lanes, {sum(depths.values())} messages waiting"
 
 
 def _redis(settings: Settings) -> str:

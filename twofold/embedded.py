@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from threading import Event
 
 from twofold.bus.dispatch.broker import LaneBroker
 from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.bus.embedded.publisher import command_queue
-from twofold.bus.embedded.transport import EmbeddedBroker
+from twofold.bus.embedded.transport import EmbeddedBroker, renumber
 from twofold.bus.outbox import Outbox
 from twofold.database.sqlite_file import SqliteFile
 from twofold.deployment import Deployment, folder_of
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.leases import MemoryLeases
 from twofold.eventstore.sqlite import SqliteLog
+from twofold.kernel.lanes import Epoch, LaneState
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
 from twofold.readmodels.inline.projection import SqliteInlineProjection
@@ -55,11 +57,11 @@ class EmbeddedDeployment(Deployment):
 
     @cached_property
     def command_queue(self) -> Outbox:
-        return command_queue(self._lane_table, self.settings.lanes, self.lane_broker.wake)
+        return command_queue(self._lane_table, self._lane_table.count(), self.lane_broker.wake)
 
     @cached_property
     def lane_broker(self) -> LaneBroker:
-        return EmbeddedBroker(self._lane_table, self.settings.lanes)
+        return EmbeddedBroker(self._lane_table)
 
     @cached_property
     def dead(self) -> DeadLetters:
@@ -67,11 +69,27 @@ class EmbeddedDeployment(Deployment):
 
     def depths(self) -> Mapping[str, int]:
         waiting = self._lane_table.depths()
-        return {str(lane): waiting.get(lane, 0) for lane in range(self.settings.lanes)}
+        return {str(lane): waiting.get(lane, 0) for lane in self.lane_state().newest.lanes}
+
+    def lane_state(self) -> LaneState:
+        return LaneState(Epoch(0, self._lane_table.count()))
+
+    def set_lanes(self, count: int) -> Iterator[LaneState]:
+        """In one transaction: the folder is ours alone, or opening it was refused."""
+        if self.lane_state().newest.lane_count != count:
+            renumber(self._lane_table, count)
+        yield self.lane_state()
+
+    def look_after_lanes(self, stop: Event) -> None:
+        """Nothing is ever left."""
 
     @cached_property
     def _lane_table(self) -> SqliteLaneTable:
-        return SqliteLaneTable(self._file)
+        table = SqliteLaneTable(self._file)
+        count = table.count()
+        if any(lane >= count for lane in table.depths()):
+            renumber(table, count)  # filled by a release that let everybody begin with a number of his own
+        return table
 
     @cached_property
     def _file(self) -> SqliteFile:

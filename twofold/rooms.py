@@ -98,7 +98,7 @@ def run_up(settings: Settings, on_ready: OnReady) -> None:
 
 
 def _gateway_ports(deployment: Deployment, metrics: Metrics) -> GatewayPorts:
-    settings = deployment.settings
+    settings, epoch = deployment.settings, deployment.lane_state().newest
     return GatewayPorts(
         domain=deployment.domain,
         codec=deployment.codec,
@@ -113,8 +113,8 @@ def _gateway_ports(deployment: Deployment, metrics: Metrics) -> GatewayPorts:
         bell=deployment.bell,
         outcomes=deployment.outcomes,
         leases=deployment.leases,
-        lanes_total=settings.lanes,
-        bus_description=describe(settings.namespace, settings.lanes, settings.is_embedded),
+        lanes_total=epoch.lane_count,
+        bus_description=describe(settings.namespace, epoch, settings.is_embedded),
         exposition=metrics.exposition,
         observe_query=query_observer(metrics),
         count_refusal=refusal_counter(metrics),
@@ -152,15 +152,17 @@ def _working(deployment: Deployment, metrics: Metrics) -> Iterator[Executor]:
     )
     broker = deployment.lane_broker
     execute, carefully = (observe_execute(act, metrics) for act in (executor.execute, executor.execute_carefully))
-    lanes = [str(lane) for lane in range(deployment.settings.lanes)]
-    aside = SteppingAside(deployment.leases, lanes, deployment.settings.unknown_seconds)
+    aside = SteppingAside(deployment.leases, deployment.working_lanes, deployment.settings.unknown_seconds)
     metrics.not_known_seconds.set_function(aside.waiting_seconds)
     twofold.bus.dispatch.broker.declare_execute(broker, execute, carefully, aside.meet)
+    stop = Event()
+    Thread(target=deployment.look_after_lanes, args=(stop,), name="lanes", daemon=True).start()
     worker = twofold.bus.dispatch.broker.start_worker(broker, deployment.settings.worker_threads)
     try:
-        with _member(deployment, "workers", aside.wanted, lambda held: broker.hold({int(lane) for lane in held})):
+        with _member(deployment, "workers", aside.wanted, lambda held: broker.hold(map(int, held))):
             yield executor
     finally:
+        stop.set()
         worker.stop(timeout=int(DRAIN_SECONDS * 1000))
         broker.close()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from threading import Event
 from typing import Any
 
 import twofold.eventstore.migrate
@@ -12,14 +13,17 @@ from twofold.bus.outbox import Outbox
 from twofold.bus.rabbitmq.bell import RabbitBell
 from twofold.bus.rabbitmq.dead import RabbitDeadLetters
 from twofold.bus.rabbitmq.publisher import command_queue
+from twofold.bus.rabbitmq.resizing import Resizing
 from twofold.bus.rabbitmq.topology import lane_depths
 from twofold.bus.rabbitmq.transport import RabbitBroker
 from twofold.database.postgres import LOG, borrowed, connect
 from twofold.deployment import DATABASE_CONNECTIONS, Deployment
 from twofold.eventstore.identity import require
 from twofold.eventstore.postgres import PostgresLog
+from twofold.eventstore.postgres.lane_epochs import PostgresLaneEpochs
 from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.errors import Misconfigured
+from twofold.kernel.lanes import LaneEpochs, LaneState
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
 from twofold.readmodels.inline.projection import PostgresInlineProjection
@@ -64,21 +68,37 @@ class ServedDeployment(Deployment):
 
     @cached_property
     def command_queue(self) -> Outbox:
-        settings = self.settings
-        return command_queue(settings.broker_url, settings.lanes, settings.namespace)
+        return command_queue(self.settings.broker_url, self._epochs, self.settings.namespace)
 
     @cached_property
     def lane_broker(self) -> LaneBroker:
-        settings = self.settings
-        return RabbitBroker(settings.broker_url, settings.lanes, settings.namespace)
+        return RabbitBroker(self.settings.broker_url, self._epochs, self.settings.namespace)
 
     @cached_property
     def dead(self) -> DeadLetters:
         return RabbitDeadLetters(self.settings.broker_url, self.settings.namespace)
 
     def depths(self) -> Mapping[str, int]:
-        settings = self.settings
-        return lane_depths(settings.broker_url, settings.namespace, settings.lanes)
+        state = self.lane_state()
+        lanes = [*state.newest.lanes, *(state.old.lanes if state.old else ())]
+        return lane_depths(self.settings.broker_url, self.settings.namespace, lanes)
+
+    def lane_state(self) -> LaneState:
+        return self._epochs.state()
+
+    def set_lanes(self, count: int) -> Iterator[LaneState]:
+        return self._resizing.resize(count)
+
+    def look_after_lanes(self, stop: Event) -> None:
+        self._resizing.look_after(stop)
+
+    @cached_property
+    def _resizing(self) -> Resizing:
+        return Resizing(self._epochs, self.settings.broker_url, self.settings.namespace)
+
+    @cached_property
+    def _epochs(self) -> LaneEpochs:
+        return PostgresLaneEpochs(self._engine)
 
     @cached_property
     def _rings(self) -> RabbitBell:

@@ -29,7 +29,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     broker_url: Annotated[str, Meta(description="RabbitMQ, amqp://. Unset: embedded queue.")] = ""
     redis_url: Annotated[str, Meta(description="Redis for views that ask for it. Unset: they live in SQL.")] = ""
     search_url: Annotated[str, Meta(description="Reserved for the search store; no view uses it yet.")] = ""
-    lanes: Annotated[int, Meta(ge=1, le=256, description="Command lanes; fixed for the life of a deployment.")] = 2
+    lanes: Annotated[
+        Annotated[int, Meta(ge=1, le=256)] | None,
+        Meta(description="Command lanes a new deployment begins with, 2 when unset; later `twofold lanes N` rules."),
+    ] = None
     slices: Annotated[int, Meta(ge=1, le=256, description="Slices of a view made from now on; existing ones keep theirs.")] = 4
     host: Annotated[str, Meta(min_length=1, description="Address the gateway listens on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="Port the gateway listens on.")] = 8080
@@ -117,13 +120,14 @@ def variable(field: str) -> str:
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """The variables that give a child process these very settings."""
-    return {variable(field): str(getattr(settings, field)) for field in Settings.__struct_fields__}
+    given = {variable(field): getattr(settings, field) for field in Settings.__struct_fields__}
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def reference() -> list[tuple[str, str, str]]:
     """(variable, default, meaning) of every setting, in order."""
     properties: dict[str, Any] = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"]
-    defaults = {field.name: field.default for field in msgspec.structs.fields(Settings)}
+    defaults = {field.name: "" if field.default is None else field.default for field in msgspec.structs.fields(Settings)}
     return [(variable(name), str(defaults[name]), properties[name]["description"]) for name in Settings.__struct_fields__]
 
 

@@ -11,7 +11,7 @@ Only an operator may say that nobody will ever know a command (TWOFOLD_PARK_UNKN
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import NamedTuple
 
@@ -32,10 +32,11 @@ class _Met(NamedTuple):
 
 
 class SteppingAside:
-    """`lanes` are all there are. `meet` and `waiting_seconds` may be called from any thread, `wanted` from the keeper's alone."""
+    """`lanes` are all that are worked on now. `meet` and `waiting_seconds` may be called from any thread, `wanted` from the
+    keeper's alone."""
 
-    def __init__(self, leases: Leases, lanes: Sequence[str], alarm_seconds: float) -> None:
-        self._leases, self._lanes, self._alarm_seconds = leases, list(lanes), alarm_seconds
+    def __init__(self, leases: Leases, lanes: Callable[[], Sequence[str]], alarm_seconds: float) -> None:
+        self._leases, self._lanes, self._alarm_seconds = leases, lanes, alarm_seconds
         self._lock = Lock()
         self._met: dict[str, _Met] = {}
         self._aside: dict[str, tuple[frozenset[str], float]] = {}
@@ -73,7 +74,7 @@ class SteppingAside:
                 self._met = {lane: one for lane, one in self._met.items() if lane not in aside}
         self._aside = aside
         self._said = {lane: said for lane, said in self._said.items() if lane in met}
-        return [lane for lane in self._lanes if lane not in aside]
+        return [lane for lane in self._lanes() if lane not in aside]
 
     def _say(self, lane: str, names: frozenset[str], stage: int, text: str) -> None:
         """Once when it begins, and once whenever it has lasted for another bound: then it is an error."""

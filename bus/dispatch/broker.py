@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import dramatiq
@@ -40,11 +40,12 @@ Execute = Callable[[Sequence[Envelope]], object]
 
 
 class LaneBroker(dramatiq.Broker):
-    """What both brokers share. `lanes` is the deployment's number of lanes."""
+    """What both brokers share. `drained` is called when everything that was ever put into a lane is executed, before that is
+    settled: so at least once, and again when it raises."""
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, drained: Callable[[int], None]) -> None:
         super().__init__(middleware=[])
-        self._lane_count = lanes
+        self.drained = drained
         self._held: frozenset[int] = frozenset()
         self._consumer: LaneConsumer | None = None
 
@@ -52,13 +53,9 @@ class LaneBroker(dramatiq.Broker):
     def transport(self, lanes: Lanes) -> Transport:
         """A new transport for a new consumer."""
 
-    def hold(self, lanes: Collection[int]) -> None:
+    def hold(self, lanes: Iterable[int]) -> None:
         """Consume these lanes, and no other, from now on. From any thread."""
-        held = frozenset(lanes)
-        unknown = [lane for lane in held if not 0 <= lane < self._lane_count]
-        if unknown:
-            raise ValueError(f"there are lanes 0 to {self._lane_count - 1}, not {unknown}")
-        self._held = held
+        self._held = frozenset(lanes)
         self.wake()
 
     def wake(self) -> None:
@@ -179,7 +176,10 @@ def declare_execute(
     def run(delivery: Delivery) -> None:
         nonlocal log_after
         try:
-            (execute_carefully or execute)(delivery.envelopes) if delivery.is_careful else execute(delivery.envelopes)
+            if envelopes := delivery.envelopes:
+                (execute_carefully or execute)(envelopes) if delivery.is_careful else execute(envelopes)
+            for lane in delivery.drained:
+                broker.drained(lane)
         except NotKnown as error:
             delivery.is_left = True
             if on_not_known is not None and len(delivery.lanes) == 1:  # else each is tried again alone

@@ -45,6 +45,8 @@ class LaneMessage:
     token: int
     session: object
     takes: int = 0
+    is_last: bool = False
+    """Nothing was accepted into the lane behind it."""
 
     @property
     def is_suspect(self) -> bool:
@@ -71,6 +73,11 @@ class Delivery:
     @property
     def envelopes(self) -> list[Envelope]:
         return [envelope for message in self.messages for envelope in message.envelopes]
+
+    @property
+    def drained(self) -> list[int]:
+        """The lanes whose last message it has: with it, everything that was ever put into them is executed."""
+        return [message.lane for message in self.messages if message.is_last]
 
     @property
     def lanes(self) -> list[int]:

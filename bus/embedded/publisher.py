@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from twofold.bus.outbox import Outbox
 from twofold.kernel.errors import Unavailable
-from twofold.kernel.ports import LaneTable
+from twofold.kernel.lanes import Epoch, LaneTable
 
 
 def command_queue(lane_table: LaneTable, lanes: int, on_put: Callable[[], None]) -> Outbox:
     """The gateway's end; `on_put` is called when something was put: EmbeddedBroker.wake."""
-    return Outbox(LanePublisher(lane_table, on_put), lanes)
+    return Outbox(LanePublisher(lane_table, on_put), Epoch(0, lanes))
 
 
 class LanePublisher:

@@ -15,9 +15,10 @@ import structlog
 
 from twofold.bus.dispatch.broker import LaneBroker
 from twofold.bus.dispatch.lanes import CAREFUL_TAKES, DELIVERY_COMMANDS_MAX, LaneMessage, Lanes, Transport
-from twofold.kernel.envelope import decode_batch
+from twofold.bus.publishing import regrouped
+from twofold.kernel.envelope import decode_batch, encode_batch
 from twofold.kernel.errors import Malformed, Unavailable
-from twofold.kernel.ports import LaneTable
+from twofold.kernel.lanes import Epoch, LaneTable
 
 TAKE_ROWS_MAX = 256
 TAKES_MAX = 4
@@ -29,11 +30,24 @@ LANE_BATCHES_MAX = 256
 """Batches of one lane in memory; the lane is read on when half of them are gone."""
 
 
+def renumber(lane_table: LaneTable, count: int) -> None:
+    """There are so many lanes from now on; what waits goes to them, in order. While nobody puts or takes."""
+
+    def regroup(lane: int, body: bytes) -> list[tuple[int, bytes]]:
+        try:
+            by_lane = regrouped(decode_batch(body), Epoch(0, count))
+        except Malformed:
+            return [(lane % count, body)]  # for whoever takes it to bury
+        return [(number, encode_batch(envelopes)) for number, envelopes in by_lane.items()]
+
+    lane_table.renumber(count, regroup)
+
+
 class EmbeddedBroker(LaneBroker):
     """The workers' end, in the process that puts."""
 
-    def __init__(self, lane_table: LaneTable, lanes: int) -> None:
-        super().__init__(lanes)
+    def __init__(self, lane_table: LaneTable) -> None:
+        super().__init__(lambda lane: None)  # lanes are changed while nobody works: none is ever at its end
         self._lane_table = lane_table
 
     def transport(self, lanes: Lanes) -> Transport:

@@ -1,6 +1,7 @@
 """Makes batches durable in RabbitMQ's quorum queues: published with confirms through pika's asyncio connection.
 
 Batches come from the Outbox, one per lane at a time; a lost connection fails what is unconfirmed, and the Outbox asks again.
+A message that comes back has no lane: either its epoch is over, and the log's database knows the next one, or its queue is gone.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import pika
 import structlog
 
 from twofold.bus.outbox import Outbox
+from twofold.bus.publishing import EpochIsOver
 from twofold.bus.rabbitmq.connection import AsyncChannel, keep_connected
-from twofold.bus.rabbitmq.topology import HEARTBEAT_SECONDS, lane_queue, parameters, queues
+from twofold.bus.rabbitmq.epochs import connected, declare
+from twofold.bus.rabbitmq.topology import HEARTBEAT_SECONDS, commands_exchange, lane_key, parameters
 from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.lanes import Epoch, LaneEpochs
 
 CONFIRMS_MAX = 1_000
 """Messages the broker has not confirmed; far above one per lane, so it is reached only when confirms stay out."""
@@ -28,23 +32,26 @@ the worker's consumer for one of the new queue, and drop what it delivers to it 
 has lost its connection."""
 
 
-def command_queue(url: str, lanes: int, prefix: str) -> Outbox:
+def command_queue(url: str, epochs: LaneEpochs, prefix: str) -> Outbox:
     """The gateway's end. `await start()` and `await close()` it on the loop that uses it. Raises Misconfigured for a bad URL."""
-    return Outbox(RabbitPublisher(url, lanes, prefix), lanes)
+    publisher = RabbitPublisher(url, epochs, prefix)
+    return Outbox(publisher, publisher.epoch)
 
 
 class RabbitPublisher:
-    """A Publisher over RabbitMQ. Declares the lanes, and declares them again after every reconnect."""
+    """A Publisher over RabbitMQ, to the lanes of `epoch`. Declares them, and declares them again after every reconnect."""
 
-    def __init__(self, url: str, lanes: int, prefix: str) -> None:
+    def __init__(self, url: str, epochs: LaneEpochs, prefix: str) -> None:
+        self._url = url
         self._parameters = parameters(url, "gateway")
-        self._lanes = lanes
+        self._epochs = epochs
         self._prefix = prefix
-        self._queues = [lane_queue(prefix, lane) for lane in range(lanes)]
+        self._exchange = commands_exchange(prefix)
+        self._begin(epochs.state().newest)
         self._channel: AsyncChannel | None = None
         self._confirms = Confirms()
         self._connecting: asyncio.Task[None] | None = None
-        self._declaring: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._lost_at: float | None = None
 
     async def start(self) -> None:
@@ -53,13 +60,16 @@ class RabbitPublisher:
         self._connecting = asyncio.create_task(keep_connected(self._parameters, self._use))
 
     async def publish(self, lane: int, body: bytes) -> None:
+        key = self._keys.get(lane)
+        if key is None:
+            raise EpochIsOver(self.epoch)
         channel, refusal = self._channel, self._refusal()
         if refusal is not None or channel is None:
             raise refusal or _not_connected()
         tag, confirmed = self._confirms.expect()
         properties = pika.BasicProperties(delivery_mode=PERSISTENT, content_type="application/json", message_id=str(tag))
         try:
-            channel.pika.basic_publish("", self._queues[lane], body, properties, mandatory=True)
+            channel.pika.basic_publish(self._exchange, key, body, properties, mandatory=True)
         except pika.exceptions.AMQPError as error:
             raise Unavailable(Neighbour.BROKER, "connection lost") from error
         try:
@@ -88,33 +98,55 @@ class RabbitPublisher:
         return None
 
     async def close(self) -> None:
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.gather(self._connecting, return_exceptions=True)
+        tasks = [task for task in (self._connecting, self._looking) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _use(self, channel: AsyncChannel) -> None:
-        await self._declare(channel)
+        try:
+            await self._declare()
+        except Unavailable as error:
+            if error.neighbour != Neighbour.LOG:
+                raise
+            structlog.get_logger().warning("goes on in the epoch it knows", epoch=self.epoch.number, reason=str(error))
         confirms = Confirms()
         channel.pika.add_on_return_callback(confirms.on_return)
-        channel.pika.add_on_return_callback(lambda *_: self._on_return(channel))
+        channel.pika.add_on_return_callback(self._on_return)
         await channel.call("confirm_delivery", confirms.on_confirm)
         self._confirms, self._channel, self._lost_at = confirms, channel, None
         channel.closed.add_done_callback(lambda _: self._on_lost(confirms))
 
-    async def _declare(self, channel: AsyncChannel) -> None:
-        for queue, arguments in queues(self._prefix, self._lanes).items():
-            await channel.call("queue_declare", queue, durable=True, arguments=arguments)
+    def _begin(self, epoch: Epoch) -> None:
+        self.epoch = epoch
+        self._keys = {lane: lane_key(lane) for lane in epoch.lanes}
 
-    def _on_return(self, channel: AsyncChannel) -> None:
-        """A lane's queue is gone. Its worker, whom the broker tells, declares it again; we do so when nobody has."""
-        if self._declaring is None or self._declaring.done():
+    async def _declare(self) -> None:
+        """From now on to the newest epoch, which is declared."""
+
+        def declared() -> Epoch:
+            with connected(self._url, "gateway declares") as channel:
+                return declare(channel, self._prefix, self._epochs)
+
+        newest = await asyncio.to_thread(declared)
+        if newest != self.epoch:
+            structlog.get_logger().info("publishes to another epoch", epoch=newest.number, lanes=newest.lane_count)
+            self._begin(newest)
+
+    def _on_return(self, _channel: Any, method: Any, *_: Any) -> None:
+        is_ours = method.routing_key in self._keys.values()
+        if is_ours and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._look_for_lane())
+            self._looking.add_done_callback(_ended)
+
+    async def _look_for_lane(self) -> None:
+        """A lane of an epoch that is over stays as it is. One whose queue is gone is declared again by its worker, whom the
+        broker tells; we do so when nobody has."""
+        state = await asyncio.to_thread(self._epochs.state)
+        if state.newest == self.epoch:
             structlog.get_logger().error("a lane's queue is gone")
-            self._declaring = asyncio.create_task(self._declare_late(channel))
-            self._declaring.add_done_callback(_ended)
-
-    async def _declare_late(self, channel: AsyncChannel) -> None:
-        await asyncio.sleep(DECLARE_SECONDS)
-        await self._declare(channel)
+            await asyncio.sleep(DECLARE_SECONDS)
+        await self._declare()
 
     def _on_lost(self, confirms: Confirms) -> Any:
         self._lost_at = asyncio.get_running_loop().time()

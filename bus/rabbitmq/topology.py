@@ -1,16 +1,20 @@
 """What the bus calls and declares on RabbitMQ. Names and arguments are on the broker's disk and never change.
 
-{prefix}.lane.{n}   quorum queue, commands in order         {prefix}.rings   direct exchange: ring, advanced, outcomes
-{prefix}.dead       quorum queue, what nobody could decode, kept for ever
+{prefix}.commands         direct exchange, bound to the lanes by "{epoch}.{n}"
+{prefix}.lane.{epoch}.{n} quorum queue, commands in order; of epoch 0: {prefix}.lane.{n}
+{prefix}.dead             quorum queue, what nobody could decode, kept for ever
+{prefix}.rings            direct exchange: ring, advanced, outcomes
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pika
 
 from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
+from twofold.kernel.lanes import place_of
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.rows import Progress
 
@@ -40,8 +44,22 @@ RING_QUEUE_ARGUMENTS: dict[str, Any] = {"x-max-length": RING_QUEUE_MESSAGES_MAX,
 DEAD_ARGUMENTS: dict[str, Any] = {"x-queue-type": "quorum"}
 
 
-def lane_queue(prefix: str, lane: int | str) -> str:
-    return f"{prefix}.lane.{lane}"
+END = "end"
+"""Type of the message that is a lane's last: nothing was accepted into it behind it. An empty batch to those who do not know."""
+
+
+def lane_queue(prefix: str, lane: int) -> str:
+    epoch, place = place_of(lane)
+    return f"{prefix}.lane.{epoch}.{place}" if epoch else f"{prefix}.lane.{place}"
+
+
+def lane_key(lane: int) -> str:
+    """What binds a lane to the exchange of commands."""
+    return "{}.{}".format(*place_of(lane))
+
+
+def commands_exchange(prefix: str) -> str:
+    return f"{prefix}.commands"
 
 
 def dead_queue(prefix: str) -> str:
@@ -65,10 +83,10 @@ def lane_arguments(prefix: str) -> dict[str, Any]:
     }
 
 
-def queues(prefix: str, lanes: int) -> dict[str, dict[str, Any]]:
+def queues(prefix: str, lanes: Iterable[int]) -> dict[str, dict[str, Any]]:
     """Every durable queue with its arguments, the dead letters first: lanes point at them."""
     declared = {dead_queue(prefix): DEAD_ARGUMENTS}
-    return declared | {lane_queue(prefix, lane): lane_arguments(prefix) for lane in range(lanes)}
+    return declared | {lane_queue(prefix, lane): lane_arguments(prefix) for lane in lanes}
 
 
 def parameters(url: str, purpose: str) -> pika.URLParameters:
@@ -88,19 +106,20 @@ def parameters(url: str, purpose: str) -> pika.URLParameters:
     return found
 
 
-def lane_depths(url: str, prefix: str, lanes: int) -> dict[str, int]:
-    """Messages that wait in each lane ("0", "1", …) and in the dead letters ("dead"); 0 for a queue that does not exist yet.
+def lane_depths(url: str, prefix: str, lanes: Iterable[int]) -> dict[str, int]:
+    """Messages that wait in each lane ("0", "1", …, whatever the epoch) and in the dead letters ("dead"); 0 for a queue that does
+    not exist yet.
 
     What workers hold is not counted. Raises Unavailable.
     """
-    names = {str(lane): lane_queue(prefix, lane) for lane in range(lanes)} | {"dead": dead_queue(prefix)}
-    depths = dict.fromkeys(names, 0)
+    names = [(str(place_of(lane)[1]), lane_queue(prefix, lane)) for lane in lanes] + [("dead", dead_queue(prefix))]
+    depths = {name: 0 for name, _ in names}
     try:
         with pika.BlockingConnection(parameters(url, "depths")) as connection:
             channel = connection.channel()
-            for name, queue in names.items():
+            for name, queue in names:
                 try:
-                    depths[name] = channel.queue_declare(queue, passive=True).method.message_count
+                    depths[name] += channel.queue_declare(queue, passive=True).method.message_count
                 except pika.exceptions.ChannelClosedByBroker as error:
                     if error.reply_code != NOT_FOUND:
                         raise

@@ -24,10 +24,12 @@ from pika.adapters.blocking_connection import BlockingChannel, BlockingConnectio
 
 from twofold.bus.dispatch.broker import LaneBroker
 from twofold.bus.dispatch.lanes import CAREFUL_TAKES, LaneMessage, Lanes, Transport
-from twofold.bus.rabbitmq.topology import PREFETCH_MESSAGES, lane_queue, parameters, queues
+from twofold.bus.rabbitmq.epochs import declare
+from twofold.bus.rabbitmq.topology import END, PREFETCH_MESSAGES, lane_queue, parameters
 from twofold.kernel.backoff import Backoff
 from twofold.kernel.envelope import decode_batch
-from twofold.kernel.errors import Malformed
+from twofold.kernel.errors import Malformed, Unavailable
+from twofold.kernel.lanes import LaneEpochs
 
 RECONNECT_SECONDS_MIN = 0.1
 RECONNECT_SECONDS_MAX = 2.0
@@ -40,23 +42,24 @@ CONNECTION_ERRORS = (pika.exceptions.AMQPError, OSError)
 class RabbitBroker(LaneBroker):
     """The workers' end. Connects when Dramatiq's worker starts."""
 
-    def __init__(self, url: str, lanes: int, prefix: str) -> None:
-        super().__init__(lanes)
+    def __init__(self, url: str, epochs: LaneEpochs, prefix: str) -> None:
+        super().__init__(epochs.drained)
         self._url = url
+        self._epochs = epochs
         self._prefix = prefix
 
     def transport(self, lanes: Lanes) -> Transport:
-        return RabbitTransport(self._url, self._lane_count, self._prefix, lanes)
+        return RabbitTransport(self._url, self._epochs, self._prefix, lanes)
 
 
 class RabbitTransport(Transport):
     """A lane's session is its channel. Trouble with one channel is trouble with the connection: cut, pause, reconnect."""
 
-    def __init__(self, url: str, lane_count: int, prefix: str, lanes: Lanes) -> None:
+    def __init__(self, url: str, epochs: LaneEpochs, prefix: str, lanes: Lanes) -> None:
         super().__init__(lanes)
         self._parameters = parameters(url, "workers")
         self._prefix = prefix
-        self._lane_count = lane_count
+        self._epochs = epochs
         self._connection: Any = None
         self._channels: dict[int, Any] = {}
         self._woken = threading.Event()
@@ -97,7 +100,7 @@ class RabbitTransport(Transport):
                 self._connection.process_data_events(seconds)
                 if self._is_cancelled:
                     raise pika.exceptions.ConsumerCancelled("a lane's queue is gone")
-        except CONNECTION_ERRORS as error:
+        except (*CONNECTION_ERRORS, Unavailable) as error:
             self._cut(error)
 
     def settle(self, messages: Sequence[LaneMessage]) -> None:
@@ -142,8 +145,7 @@ class RabbitTransport(Transport):
             return
         self._connection = BlockingConnection(self._parameters)
         control: BlockingChannel = self._connection.channel()
-        for queue, arguments in queues(self._prefix, self._lane_count).items():
-            control.queue_declare(queue, durable=True, arguments=arguments)
+        declare(control, self._prefix, self._epochs)
         control.close()
         self._backoff.succeeded()
 
@@ -157,7 +159,8 @@ class RabbitTransport(Transport):
             channel.basic_reject(method.delivery_tag, requeue=False)
         else:
             takes = _takes(properties.headers or {}) if method.redelivered else 0
-            self.lanes.add(LaneMessage(lane, envelopes, len(body), method.delivery_tag, channel, takes))
+            is_last = properties.type == END
+            self.lanes.add(LaneMessage(lane, envelopes, len(body), method.delivery_tag, channel, takes, is_last))
 
     def _on_cancel(self, _frame: Any) -> None:
         """The broker consumes a lane for us no more, its queue was deleted or its node is gone: begin anew, which declares it."""

@@ -90,3 +90,7 @@ DEPTHS = "SELECT lane, count(*) FROM lanes GROUP BY lane"
 BURY = "INSERT INTO dead_letters (lane, body, reason, buried_at) SELECT lane, body, ?, ? FROM lanes WHERE id = ?"
 DEAD_LETTERS = "SELECT lane, body, reason, min(buried_at) FROM dead_letters GROUP BY body ORDER BY min(id) LIMIT ?"
 REMOVE_DEAD_LETTER = "DELETE FROM dead_letters WHERE body = ?"
+
+LANE_COUNT = "SELECT lanes FROM log"
+SET_LANE_COUNT = "UPDATE log SET lanes = ?"
+LANE_BODIES = "SELECT id, lane, body FROM lanes ORDER BY id"

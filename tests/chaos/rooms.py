@@ -81,6 +81,13 @@ class Room:
             return False
         return True
 
+    def wait_done(self, seconds_max: float) -> None:
+        """Raises RuntimeError when it does not end in time, or not well."""
+        assert self._process is not None
+        wait_until(f"{self.name} is done", lambda: not self.is_alive(), seconds_max, self.tail)
+        if self._process.returncode != 0:
+            raise RuntimeError(f"{self.name} failed\n{self.tail()}")
+
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

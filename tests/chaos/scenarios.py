@@ -22,6 +22,11 @@ PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 2.0, 6.0
 LONG_PAUSE_SHARE = 0.2
 LONG_PAUSE_SECONDS_MIN, LONG_PAUSE_SECONDS_MAX = 14.0, 18.0
 """Now and then so long that the broker gives its connection up (two heartbeats), and others go on with what it holds."""
+LANE_COUNTS = (2, 8, 3)
+OLD_LANES = "SELECT old_epoch FROM log WHERE old_epoch IS NOT NULL"
+RESIZE_SECONDS = 2.0
+"""About how long the command takes from its start to the new lanes: it is killed within."""
+LANES_SECONDS_MAX = 90.0
 CUTS_MAX = 6
 CUT_SECONDS_MAX = 10.0
 
@@ -96,6 +101,24 @@ def cut_broker(served: Served, random: Random) -> str:
     return f"workers' broker connections cut {cuts} times"
 
 
+def resize_lanes(served: Served, random: Random) -> str:
+    """Gateways and workers are killed on the way, and so is, every second time, whoever changes the lanes."""
+    kills = 0
+    for count in LANE_COUNTS:
+        wait_until("nothing is left of the lanes before", lambda: not served.stores.select(OLD_LANES), LANES_SECONDS_MAX)
+        command = served.command("lanes", str(count))
+        command.start()
+        time.sleep(random.uniform(0.0, RESIZE_SECONDS))
+        if random.random() < 0.5 and command.is_alive():
+            command.kill()
+            kills += 1
+        _kill(random.choice([*served.gateways, *served.workers]), random.uniform(0, ABSENT_SECONDS))
+        if not command.is_alive():
+            command.start()
+        command.wait_done(LANES_SECONDS_MAX)
+    return f"{' → '.join(map(str, LANE_COUNTS))} lanes, with a process killed each time, and {kills} times the command itself"
+
+
 def deliver_twice(served: Served, random: Random) -> str:
     """The load goes through gateways that publish everything twice: see `gateways_of`."""
     return "every batch published twice"
@@ -113,6 +136,7 @@ SCENARIOS = (
     Scenario("deliver-twice", deliver_twice),
     Scenario("stop-worker", stop_worker),
     Scenario("stop-projector", stop_projector, "slices"),
+    Scenario("resize-lanes", resize_lanes, single_streams=60, bulk_tellers=2, pause_seconds=0.02),
 )
 
 

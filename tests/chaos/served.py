@@ -7,8 +7,6 @@ Every system has a database and a namespace of its own, so that several may use 
 from __future__ import annotations
 
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +17,7 @@ import psycopg
 
 from tests.chaos.checker import Checker
 from tests.chaos.proxy import AppendWatch, Proxy
-from tests.chaos.rooms import ROOT, Room, wait_until
+from tests.chaos.rooms import Room, wait_until
 from tests.chaos.served_stores import ServedStores
 from tests.servers import Servers
 from tests.servers.postgres import Postgres, libpq
@@ -144,7 +142,6 @@ class Served:
             "TWOFOLD_READ_DATABASE_URL": self.database_url,
             "TWOFOLD_BROKER_URL": broker,
             "TWOFOLD_REDIS_URL": self.backends.redis.url,
-            "TWOFOLD_LANES": str(LANES),
             "TWOFOLD_SLICES": str(SLICES),
             "TWOFOLD_METRICS_PORT": str(free_port()),
             "TWOFOLD_NAMESPACE": self.name,
@@ -154,11 +151,14 @@ class Served:
     def _make_database(self) -> None:
         with psycopg.connect(libpq(self.backends.postgres.url), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{self.name}"')
-        environment = Room("migrate", [], self._environment(""), self.folder).environment
-        command = [sys.executable, "-m", "twofold", "migrate"]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=MIGRATE_SECONDS_MAX, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"migrate failed\n{done.stderr.decode(errors='replace')}")
+        migrate = self.command("migrate")
+        migrate.environment.setdefault("TWOFOLD_LANES", str(LANES))
+        migrate.start()
+        migrate.wait_done(MIGRATE_SECONDS_MAX)
+
+    def command(self, *arguments: str) -> Room:
+        """A command of the command line, with this system's settings, not started."""
+        return Room(arguments[0], arguments, self._environment(""), self.folder)
 
     def _is_complete(self) -> bool:
         members = dict(self.stores.select("SELECT room, count(*) FROM members GROUP BY room"))

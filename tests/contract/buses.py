@@ -23,15 +23,15 @@ import twofold.bus.rabbitmq.topology
 import twofold.bus.rabbitmq.transport
 from twofold.bus.dispatch.broker import LaneBroker, declare_execute, start_worker
 from twofold.bus.outbox import Outbox
-from twofold.bus.rabbitmq.topology import dead_queue, lane_queue, rings_exchange
+from twofold.bus.rabbitmq.topology import commands_exchange, lane_queue, queues, rings_exchange
 from twofold.database.sqlite_file import SqliteFile
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.migrate import migrate
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.ids import lane_of
 from twofold.kernel.letters import DeadLetters
-from twofold.testing.memory_bus import memory_lanes
-from twofold.testing.memory_log import MemoryLaneTable
+from twofold.testing.memory_bus import MemoryLaneEpochs, memory_lanes
+from twofold.testing.memory_lanes import MemoryLaneTable
 
 LANES = 4
 WAIT_SECONDS_MAX = 30.0
@@ -105,12 +105,13 @@ class RabbitBus:
     def __init__(self, url: str, prefix: str) -> None:
         self.url = url
         self.prefix = prefix
+        self.epochs = MemoryLaneEpochs(LANES)
 
     def queue(self) -> Outbox:
-        return twofold.bus.rabbitmq.publisher.command_queue(self.url, LANES, self.prefix)
+        return twofold.bus.rabbitmq.publisher.command_queue(self.url, self.epochs, self.prefix)
 
     def broker(self) -> LaneBroker:
-        return twofold.bus.rabbitmq.transport.RabbitBroker(self.url, LANES, self.prefix)
+        return twofold.bus.rabbitmq.transport.RabbitBroker(self.url, self.epochs, self.prefix)
 
     def put_raw(self, lane: int, body: bytes) -> None:
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
@@ -119,20 +120,27 @@ class RabbitBus:
             channel.basic_publish("", lane_queue(self.prefix, lane), body, mandatory=True)
 
     def depth(self, lane: int) -> int:
-        return twofold.bus.rabbitmq.topology.lane_depths(self.url, self.prefix, LANES)[str(lane)]
+        return twofold.bus.rabbitmq.topology.lane_depths(self.url, self.prefix, range(LANES))[str(lane)]
 
     def letters(self) -> DeadLetters:
         return twofold.bus.rabbitmq.dead.RabbitDeadLetters(self.url, self.prefix)
 
     def dead(self) -> int:
-        return twofold.bus.rabbitmq.topology.lane_depths(self.url, self.prefix, LANES)["dead"]
+        return twofold.bus.rabbitmq.topology.lane_depths(self.url, self.prefix, ())["dead"]
 
-    def close(self) -> None:
+    def delete_queues(self) -> None:
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
             channel = connection.channel()
-            for queue in [*(lane_queue(self.prefix, lane) for lane in range(LANES)), dead_queue(self.prefix)]:
+            state = self.epochs.state()
+            for queue in queues(self.prefix, [*range(LANES), *state.newest.lanes, *(state.old.lanes if state.old else ())]):
                 channel.queue_delete(queue)
+
+    def close(self) -> None:
+        self.delete_queues()
+        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+            channel = connection.channel()
             channel.exchange_delete(rings_exchange(self.prefix))
+            channel.exchange_delete(commands_exchange(self.prefix))
 
 
 class EmbeddedBus:
@@ -149,7 +157,7 @@ class EmbeddedBus:
         return twofold.bus.embedded.publisher.command_queue(self.table, LANES, self._wake)
 
     def broker(self) -> LaneBroker:
-        self._brokers.append(twofold.bus.embedded.transport.EmbeddedBroker(self.table, LANES))
+        self._brokers.append(twofold.bus.embedded.transport.EmbeddedBroker(self.table))
         return self._brokers[-1]
 
     def put_raw(self, lane: int, body: bytes) -> None:

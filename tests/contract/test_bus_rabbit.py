@@ -21,6 +21,7 @@ from twofold.bus.dispatch.lanes import Lanes
 from twofold.bus.rabbitmq.transport import RabbitTransport
 from twofold.kernel.envelope import Envelope, encode_batch
 from twofold.kernel.errors import Misconfigured, Unavailable
+from twofold.testing.memory_bus import MemoryLaneEpochs
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ async def test_a_settle_for_a_lost_connection_is_dropped(lanes: RabbitBus, proxy
     await queue.start()
     await queue.put(envelope("one", stream_on(0)))
     await queue.close()
-    with working(twofold.bus.rabbitmq.transport.RabbitBroker(proxy.url, LANES, unique), execute, lanes=[0]):
+    with working(twofold.bus.rabbitmq.transport.RabbitBroker(proxy.url, lanes.epochs, unique), execute, lanes=[0]):
         assert await asyncio.to_thread(entered[0].wait, 10)
         before = proxy.accepted
         proxy.cut()
@@ -73,13 +74,13 @@ def test_a_lane_keeps_its_order_through_many_take_overs(lanes: RabbitBus, broker
     """The single active consumer with several messages in its hands, some settled, is closed, cut off or left to its
     successor, which waits already: what it held comes first, in order. 60 take-overs of every kind."""
     total, settled, dice = 300, 0, random.Random(11)
-    one = RabbitTransport(broker_url, LANES, unique, Lanes())
+    one = RabbitTransport(broker_url, lanes.epochs, unique, Lanes())
     one.receive(0.0)
     for number in range(total):
         lanes.put_raw(0, encode_batch([envelope(f"{number:04}", stream_on(0))]))
     one.open(0)
     for _ in range(60):
-        two = RabbitTransport(broker_url, LANES, unique, Lanes())
+        two = RabbitTransport(broker_url, lanes.epochs, unique, Lanes())
         two.receive(0.0)
         two.open(0)
         take = dice.randint(0, 6)
@@ -114,7 +115,7 @@ async def test_a_publish_through_a_cut_connection_is_accepted_only_when_durable(
     lanes: RabbitBus, proxy: Proxy, unique: str
 ) -> None:
     """A lost confirm says nothing: the same batch is published again, and no later one passes it."""
-    queue = twofold.bus.rabbitmq.publisher.command_queue(proxy.url, LANES, unique)
+    queue = twofold.bus.rabbitmq.publisher.command_queue(proxy.url, lanes.epochs, unique)
     await queue.start()
     accepted: list[str] = []
 
@@ -141,7 +142,7 @@ async def test_a_broker_that_stays_away_is_said_so(
 ) -> None:
     """Not accepted within its time is a 503, the door is shut meanwhile, and it opens again by itself."""
     monkeypatch.setattr(twofold.bus.outbox, "ACCEPT_SECONDS_MAX", 3.0)
-    queue = twofold.bus.rabbitmq.publisher.command_queue(proxy.url, LANES, unique)
+    queue = twofold.bus.rabbitmq.publisher.command_queue(proxy.url, lanes.epochs, unique)
     await queue.start()
     await queue.put(envelope("one", stream_on(0)))
     assert queue.refusal() is None
@@ -169,7 +170,7 @@ async def test_a_message_without_a_queue_is_not_accepted(lanes: RabbitBus, uniqu
     queue = lanes.queue()
     await queue.start()
     await queue.put(envelope("one", stream_on(0)))
-    lanes.close()
+    lanes.delete_queues()
     with pytest.raises(Unavailable):
         await queue.put(envelope("two", stream_on(0)))
     await queue.close()
@@ -182,7 +183,7 @@ async def test_a_lane_that_no_worker_declares_again_is_declared_by_who_fills_it(
     queue = lanes.queue()
     await queue.start()
     await queue.put(envelope("one", stream_on(0)))
-    lanes.close()
+    lanes.delete_queues()
     await queue.put(envelope("two", stream_on(0)))
     await asyncio.to_thread(until, lambda: lanes.depth(0) == 1, "what was accepted is in the lane")
     await queue.close()
@@ -226,7 +227,7 @@ async def test_a_restart_of_the_broker_under_load_loses_nothing(servers: Servers
 
 def test_depths_count_what_waits(lanes: RabbitBus) -> None:
     """Monitoring asks before anything was ever declared, too."""
-    assert twofold.bus.rabbitmq.topology.lane_depths(lanes.url, lanes.prefix, LANES) == {
+    assert twofold.bus.rabbitmq.topology.lane_depths(lanes.url, lanes.prefix, range(LANES)) == {
         "0": 0,
         "1": 0,
         "2": 0,
@@ -246,9 +247,9 @@ def test_depths_count_what_waits(lanes: RabbitBus) -> None:
 
 def test_a_bad_url_is_misconfigured() -> None:
     with pytest.raises(Misconfigured):
-        twofold.bus.rabbitmq.publisher.command_queue("http://127.0.0.1:5672", 1, "x")
+        twofold.bus.rabbitmq.publisher.command_queue("http://127.0.0.1:5672", MemoryLaneEpochs(1), "x")
     with pytest.raises(Unavailable):
-        twofold.bus.rabbitmq.topology.lane_depths("amqp://guest:guest@127.0.0.1:1/", "x", 1)
+        twofold.bus.rabbitmq.topology.lane_depths("amqp://guest:guest@127.0.0.1:1/", "x", range(1))
 
 
 async def test_the_two_private_calls_of_pika_that_a_hand_over_needs_are_there(broker_url: str, unique: str) -> None:

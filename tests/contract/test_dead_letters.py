@@ -27,7 +27,7 @@ def put_all(bus: AnyBus) -> bool:
     if isinstance(bus, RabbitBus):
         with pika.BlockingConnection(pika.URLParameters(bus.url)) as connection:
             channel = connection.channel()
-            for queue, arguments in queues(bus.prefix, 4).items():
+            for queue, arguments in queues(bus.prefix, range(4)).items():
                 channel.queue_declare(queue, durable=True, arguments=arguments)
     for body in BODIES:
         bus.put_raw(1, body)
@@ -70,7 +70,7 @@ def test_what_was_delivered_too_often_says_so_and_when(broker_url: str, unique: 
     body = encode_batch([envelope("a", stream_on(2))])
     with pika.BlockingConnection(pika.URLParameters(broker_url)) as connection:
         channel = connection.channel()
-        for queue, arguments in queues(unique, 4).items():
+        for queue, arguments in queues(unique, range(4)).items():
             arguments = {name: value for name, value in arguments.items() if name != "x-single-active-consumer"}
             channel.queue_declare(queue, durable=True, arguments=arguments)
         bus.put_raw(2, body)

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.buses import envelope
+from twofold.bus.embedded.transport import renumber
 from twofold.database.sqlite_file import SqliteFile
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.migrate import migrate
-from twofold.kernel.errors import Unavailable
-from twofold.kernel.ports import LaneTable
-from twofold.testing.memory_log import MemoryLaneTable
+from twofold.kernel.envelope import decode_batch, encode_batch
+from twofold.kernel.errors import Misconfigured, Unavailable
+from twofold.kernel.ids import lane_of
+from twofold.kernel.lanes import LaneTable
+from twofold.testing.memory_lanes import MemoryLaneTable
 
 REMOVED_SECONDS_MAX = 5.0
 
@@ -97,6 +101,24 @@ def test_what_a_process_left_is_told_from_what_came_later(path: Path) -> None:
     second.put([(0, b"three")])
     assert second.inherited_through() == last
     after.close()
+
+
+def test_what_waits_goes_to_the_new_lanes_in_order(lanes: LaneTable) -> None:
+    """Nothing accepted is lost when there are more lanes, or fewer; what nobody can read is kept for whoever buries it."""
+    with pytest.raises(Misconfigured):
+        lanes.count()
+    batches = [[envelope(f"{number}{stream}", stream) for stream in ("a", "b", "c", "d", "e")] for number in range(3)]
+    lanes.put([(3, encode_batch(batch)) for batch in batches] + [(5, b"not a batch")])
+    for count in (8, 2, 3):
+        renumber(lanes, count)
+        taken = lanes.take(0, 100)
+        found = [(lane, each) for _, lane, body in taken if body != b"not a batch" for each in decode_batch(body)]
+        (unreadable,) = [lane for _, lane, body in taken if body == b"not a batch"]
+        assert unreadable < count
+        assert all(lane == lane_of(each.stream, count) for lane, each in found)
+        for stream in ("a", "b", "c", "d", "e"):
+            assert [each.command_id for _, each in found if each.stream == stream] == [f"{n}{stream}" for n in range(3)]
+    assert lanes.count() == 3
 
 
 def test_what_cannot_be_decoded_is_kept_apart(lanes: LaneTable, request: pytest.FixtureRequest) -> None:

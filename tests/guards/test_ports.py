@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tests.guards.house import ROOT, Source
 
 PORTS = "kernel/ports.py"
+PAGES = (PORTS, "kernel/lanes.py")
 SECONDS = ("second", "term")
 
 
@@ -32,18 +33,18 @@ def undocumented(source: Source) -> list[str]:
     return found
 
 
-def ports() -> Source:
-    return Source(PORTS, (ROOT / PORTS).read_text())
+def ports() -> list[Source]:
+    return [Source(page, (ROOT / page).read_text()) for page in PAGES]
 
 
 def test_every_function_of_a_port_says_what_it_promises() -> None:
-    assert undocumented(ports()) == []
+    assert [one for page in ports() for one in undocumented(page)] == []
 
 
 def test_every_function_that_gives_a_collection_tells_its_order_or_its_keys() -> None:
     """A list has an order or says that it has none; a mapping says by what it is keyed; an optional one says when it is None."""
     silent = []
-    for name, function in methods(ports()):
+    for name, function in (one for page in ports() for one in methods(page)):
         given, said = ast.unparse(function.returns) if function.returns else "", (ast.get_docstring(function) or "").lower()
         if given.startswith("list") and not any(word in said for word in ("order", "ascending", "by ")):
             silent.append(name)

@@ -12,7 +12,7 @@ from tests.guards.house import FLOOR_OF, ROOT, Source, imports, room_of, room_so
 Layers = tuple[tuple[str, ...], ...]
 
 WALLS: dict[str, Layers] = {
-    "bus": (("listeners",), ("outbox", "dispatch"), ("rabbitmq", "embedded"), ("description",)),
+    "bus": (("listeners", "publishing"), ("outbox", "dispatch"), ("rabbitmq", "embedded"), ("description",)),
     "database": (("times", "urls"), ("errors",), ("session",), ("postgres", "sqlite"), ("sqlite_file",)),
     "eventstore": (("leases",), ("records",), ("sqlite", "postgres"), ("lane_table", "migrations"), ("migrate",), ("identity",)),
     "gateway": (

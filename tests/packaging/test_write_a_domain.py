@@ -15,7 +15,6 @@ from tests.guards.house import ROOT
 from tests.packaging.environment import Environment
 from tests.packaging.page import Reader, agrees, merged
 from tests.servers.namespace import clean
-from twofold.settings import Settings
 
 PAGE = ROOT / "docs" / "write-a-domain.md"
 
@@ -30,7 +29,7 @@ def reader(
         yield reader
     finally:
         reader.stop()
-        clean(broker_url, redis_url, unique, Settings().lanes)
+        clean(broker_url, redis_url, unique)
 
 
 def test_every_block_of_the_page_works_and_prints_what_is_shown(reader: Reader, tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def embedded(folder: Path) -> Iterator[Parts]:
     views = twofold.readmodels.stores.sql.SqlViewStore(rows)
     for view in domain.views.values():
         views.make(view, SLICES)
-    broker = twofold.bus.embedded.transport.EmbeddedBroker(lanes, LANES)
+    broker = twofold.bus.embedded.transport.EmbeddedBroker(lanes)
     executor = Executor(domain, codec, events, bell, outcomes)
     twofold.bus.dispatch.broker.declare_execute(broker, executor.execute)
     worker = twofold.bus.dispatch.broker.start_worker(broker, 2)

@@ -90,7 +90,7 @@ def call(port: int, method: str, path: str, body: object = None, headers: dict[s
 def deployed(postgres_url: str, broker_url: str, unique: str, tmp_path: Path) -> Iterator[Deployed]:
     settings = Settings(domain="tests.system.changing_domain", database_url=postgres_url, broker_url=broker_url, namespace=unique)
     with ExitStack() as stack:
-        stack.callback(clean, broker_url, "", unique, settings.lanes)
+        stack.callback(clean, broker_url, "", unique)
         yield Deployed(settings, tmp_path, stack)
 
 

@@ -45,7 +45,7 @@ def settings(postgres_url: str, broker_url: str, redis_url: str, unique: str) ->
     environment = {"PATH": "", **environment_of(settings)}
     subprocess.run([sys.executable, "-m", "twofold", "migrate"], cwd=ROOT, env=environment, timeout=SECONDS_MAX, check=True)
     yield settings
-    clean(broker_url, redis_url, unique, settings.lanes)
+    clean(broker_url, redis_url, unique)
 
 
 def test_workers_start_and_decide_while_redis_is_away(settings: Settings, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def shop(servers: Servers, postgres_url: str, broker_url: str, unique: str, tmp_
             port=free_port(),
             metrics_port=free_port(),
         )
-        stack.callback(clean, broker_url, "", unique, settings.lanes)
+        stack.callback(clean, broker_url, "", unique)
         shop = Shop(settings, store, tmp_path)
         for room in shop.rooms.values():
             stack.callback(room.stop)

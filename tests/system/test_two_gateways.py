@@ -55,7 +55,7 @@ def gateways(postgres_url: str, broker_url: str, unique: str, tmp_path: Path) ->
     environment = {"PATH": "", **environment_of(settings)}
     subprocess.run([sys.executable, "-m", "twofold", "migrate"], cwd=ROOT, env=environment, timeout=SECONDS_MAX, check=True)
     with ExitStack() as stack:
-        stack.callback(clean, broker_url, "", unique, settings.lanes)
+        stack.callback(clean, broker_url, "", unique)
         pair = Gateways(settings, tmp_path)
         for room in (*pair.rooms, pair.worker):
             stack.callback(room.stop)

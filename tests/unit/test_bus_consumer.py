@@ -18,7 +18,8 @@ from twofold.bus.dispatch.lanes import Lanes
 from twofold.bus.embedded.transport import EmbeddedBroker
 from twofold.bus.rabbitmq.transport import RECONNECT_SECONDS_MAX, RECONNECT_SECONDS_MIN, RabbitTransport
 from twofold.kernel.envelope import Envelope, encode_batch
-from twofold.testing.memory_log import MemoryLaneTable
+from twofold.testing.memory_bus import MemoryLaneEpochs
+from twofold.testing.memory_lanes import MemoryLaneTable
 
 LONG_SECONDS = 30.0
 
@@ -42,7 +43,7 @@ def broker() -> Iterator[EmbeddedBroker]:
     table = MemoryLaneTable()
     envelope = Envelope("one", "Note", "note-1", msgspec.Raw(b"{}"), "f", datetime(2026, 1, 1, tzinfo=UTC))
     table.put([(0, encode_batch([envelope]))])
-    broker = EmbeddedBroker(table, 2)
+    broker = EmbeddedBroker(table)
     broker.declare_queue(QUEUE)
     yield broker
     broker.close()
@@ -95,7 +96,7 @@ def test_a_lane_that_is_lost_is_not_kept_for_ever(broker: EmbeddedBroker, clock:
 
 def test_a_broker_that_is_away_is_asked_ever_more_rarely(clock: Clock) -> None:
     """Not at all before its pause is over, and then once."""
-    transport = RabbitTransport(f"amqp://127.0.0.1:{free_port()}/", 1, "t", Lanes())
+    transport = RabbitTransport(f"amqp://127.0.0.1:{free_port()}/", MemoryLaneEpochs(1), "t", Lanes())
     pause = RECONNECT_SECONDS_MIN
     with capture_logs() as logs:
         transport.receive(0.0)
@@ -112,7 +113,7 @@ def test_a_broker_that_is_away_is_asked_ever_more_rarely(clock: Clock) -> None:
 
 def test_the_pause_is_waited_for_no_longer_than_asked_and_no_longer_than_it_lasts(clock: Clock) -> None:
     """The consumer's thread has other things to do, and the broker may be back."""
-    transport = RabbitTransport(f"amqp://127.0.0.1:{free_port()}/", 1, "t", Lanes())
+    transport = RabbitTransport(f"amqp://127.0.0.1:{free_port()}/", MemoryLaneEpochs(1), "t", Lanes())
     transport.receive(0.0)
     began = time.monotonic()
     transport.receive(LONG_SECONDS)

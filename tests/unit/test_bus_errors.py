@@ -13,6 +13,7 @@ from twofold.bus.rabbitmq import topology
 from twofold.bus.rabbitmq.connection import AsyncChannel
 from twofold.bus.rabbitmq.publisher import RabbitPublisher
 from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
+from twofold.testing.memory_bus import MemoryLaneEpochs
 
 URL = "amqp://guest:guest@127.0.0.1:1/"
 LOST: list[Exception] = [
@@ -44,7 +45,7 @@ def channel(error: Exception, blocked_since: float | None = None) -> Any:
 
 @pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
 async def test_a_publish_on_a_lost_channel_is_unavailable(error: Exception) -> None:
-    publisher = RabbitPublisher(URL, 1, "x")
+    publisher = RabbitPublisher(URL, MemoryLaneEpochs(1), "x")
     publisher._channel = channel(error)
     with pytest.raises(Unavailable) as refused:
         await publisher.publish(0, b"[]")
@@ -54,7 +55,7 @@ async def test_a_publish_on_a_lost_channel_is_unavailable(error: Exception) -> N
 
 async def test_absence_and_an_alarm_read_differently() -> None:
     """Whoever is told "overloaded" slows down; whoever is told "not there" looks for another."""
-    publisher = RabbitPublisher(URL, 1, "x")
+    publisher = RabbitPublisher(URL, MemoryLaneEpochs(1), "x")
     with pytest.raises(Unavailable) as absent:
         await publisher.publish(0, b"[]")
     publisher._channel = channel(LOST[0], blocked_since=1.0)
@@ -81,7 +82,7 @@ def test_depths_of_a_broker_that_is_away_are_unavailable(error: Exception, monke
 
     monkeypatch.setattr(pika, "BlockingConnection", refuse)
     with pytest.raises(Unavailable, match="broker"):
-        topology.lane_depths(URL, "x", 1)
+        topology.lane_depths(URL, "x", range(1))
 
 
 @pytest.mark.parametrize("url", ["http://x", "amqp:/x", "", "amqp://x:port/", "redis://x"])

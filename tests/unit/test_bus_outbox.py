@@ -14,6 +14,7 @@ from twofold.bus.outbox import Outbox
 from twofold.kernel.envelope import Envelope, decode_batch
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ids import lane_of
+from twofold.kernel.lanes import Epoch
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -48,7 +49,7 @@ def envelope(command_id: str, stream: str = "note-1", data: bytes = b"{}") -> En
 
 
 async def started(published: Published, lanes: int = 1) -> Outbox:
-    outbox = Outbox(published, lanes)
+    outbox = Outbox(published, Epoch(0, lanes))
     await outbox.start()
     await asyncio.sleep(0.05)
     return outbox

@@ -20,7 +20,7 @@ def join(leases: MemoryLeases, name: str, *knows: str, room: str = "workers", te
 
 def test_a_lane_is_given_to_who_knows_what_waits_there_and_wanted_again_when_he_goes() -> None:
     leases = MemoryLeases()
-    aside = SteppingAside(leases, LANES, 600.0)
+    aside = SteppingAside(leases, lambda: LANES, 600.0)
     join(leases, "a")
     join(leases, "b", *GIFT)
     aside.meet(1, GIFT)
@@ -33,7 +33,7 @@ def test_a_lane_is_given_to_who_knows_what_waits_there_and_wanted_again_when_he_
 def test_a_lane_that_nobody_could_go_on_with_is_not_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every change of hands counts on the broker, and in the end would bury what waits. Gateways know it, and decide nothing."""
     leases = MemoryLeases()
-    aside = SteppingAside(leases, LANES, 600.0)
+    aside = SteppingAside(leases, lambda: LANES, 600.0)
     join(leases, "a")
     join(leases, "g", *GIFT, room="gateway")
     aside.meet(1, GIFT)
@@ -45,7 +45,7 @@ def test_a_lane_that_nobody_could_go_on_with_is_not_let_go(monkeypatch: pytest.M
 
 def test_it_is_said_once_and_becomes_an_error_after_the_bound(capsys: pytest.CaptureFixture[str]) -> None:
     leases = MemoryLeases()
-    aside = SteppingAside(leases, LANES, 0.05)
+    aside = SteppingAside(leases, lambda: LANES, 0.05)
     join(leases, "a")
     said = ""
     while "error" not in said.lower():

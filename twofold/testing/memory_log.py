@@ -1,11 +1,11 @@
-"""The log, the inbox and the embedded lanes in memory, for tests that need no database: they pass the suites of the real ones.
+"""The log and the inbox in memory, for tests that need no database: they pass the suites of the real ones.
 
 Nothing is durable, and every call takes one lock; apart from that nothing is different.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 from threading import RLock
@@ -17,7 +17,6 @@ from twofold.eventstore.leases import MemoryLeases as MemoryLeases
 from twofold.eventstore.records import FILTERED_POSITIONS_MAX, GAP, LOST, PAGE_BYTES_MAX, PlannedAppend, error_text
 from twofold.kernel import codes
 from twofold.kernel.errors import Conflict, other_inline_views
-from twofold.kernel.letters import LETTERS_MAX, DeadLetter, letter_id
 from twofold.kernel.log import Appended, Decision, LastEvent, Page, ParkedCommand, Recorded
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Clock, InlineProjection
@@ -179,59 +178,6 @@ class MemoryLog:
             parked_id = self._parked_count = self._parked_count + 1
         reason = decision.code or codes.BUG
         self._parked[key] = ParkedCommand(parked_id, envelope, reason, error_text(decision), parked_at)
-
-
-class MemoryLaneTable:
-    """Port LaneTable. Thread-safe."""
-
-    def __init__(self) -> None:
-        self.dead_letters: list[tuple[int, bytes, str]] = []
-        """(lane, body, reason) of what was buried, in that order."""
-        self._lock = RLock()
-        self._messages: dict[int, tuple[int, bytes]] = {}
-        self._last_id = 0
-
-    def put(self, batches: Sequence[tuple[int, bytes]]) -> None:
-        with self._lock:
-            for lane, body in batches:
-                self._last_id += 1
-                self._messages[self._last_id] = lane, body
-
-    def take(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
-        with self._lock:
-            return [(number, lane, body) for number, (lane, body) in self._messages.items() if number > after][:limit]
-
-    def inherited_through(self) -> int:
-        return 0
-
-    def done(self, ids: Sequence[int]) -> None:
-        with self._lock:
-            for number in ids:
-                self._messages.pop(number, None)
-
-    def depths(self) -> dict[int, int]:
-        with self._lock:
-            lanes = [lane for lane, _ in self._messages.values()]
-        return {lane: lanes.count(lane) for lane in set(lanes)}
-
-    def bury(self, batch_id: int, reason: str) -> None:
-        with self._lock:
-            if found := self._messages.pop(batch_id, None):
-                self.dead_letters.append((*found, reason))
-
-    def letters(self, limit: int = LETTERS_MAX) -> list[DeadLetter]:
-        with self._lock:
-            found = [DeadLetter(letter_id(body), str(lane), reason, None, body) for lane, body, reason in self.dead_letters]
-        return list({letter.id: letter for letter in found}.values())[:limit]
-
-    def take_out(self, letter_id: str, use: Callable[[DeadLetter], None]) -> bool:
-        for letter in self.letters(len(self.dead_letters)):
-            if letter.id == letter_id:
-                use(letter)
-                with self._lock:
-                    self.dead_letters = [dead for dead in self.dead_letters if dead[1] != letter.body]
-                return True
-        return False
 
 
 def _details_as_stored(decision: Decision) -> dict[str, Any] | None:

@@ -85,7 +85,7 @@ def smithy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Smithy]:
     plan = Plan(DOMAIN, gateways=1, workers=1, projectors=1, environment={"TWOFOLD_LANES": "1"})
     with Served(backends, tmp_path, plan) as served:
         yield Smithy(served.gateways[0], served.workers[0])
-        assert lane_depths(backends.rabbitmq.url, served.name, 1) == {"0": 0, "dead": 0}
+        assert lane_depths(backends.rabbitmq.url, served.name, range(1)) == {"0": 0, "dead": 0}
 
 
 def test_a_command_that_kills_its_worker_is_parked_alone_and_nobody_overtakes_anybody(smithy: Smithy) -> None:
