@@ -50,8 +50,9 @@ class Smithy:
             time.sleep(0.05)
 
     def strike(self, strikes: list[dict[str, Any]]) -> list[str]:
-        """Their command ids, all in one request."""
-        answer = self.call("POST", "/commands", [{"type": "Strike", "data": data} for data in strikes])
+        """Their command ids, all in one request. With keys: it is asked again when whoever was asked has died."""
+        items = [{"type": "Strike", "data": data, "idempotency_key": json.dumps(data)} for data in strikes]
+        answer = self.call("POST", "/commands", items)
         assert answer["refused"] == []
         return [item["command_id"] for item in answer["accepted"]]
 
