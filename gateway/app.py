@@ -31,11 +31,13 @@ from twofold.gateway.operations.console import ConsoleData, Depths
 from twofold.gateway.operations.dead import DeadEndpoints
 from twofold.gateway.operations.health import Exposition, HealthEndpoints
 from twofold.gateway.operations.parked import ParkedEndpoints
+from twofold.gateway.operations.rebuilds import RebuildEndpoints
 from twofold.gateway.queries.consistency import ConsistentReads
 from twofold.gateway.queries.endpoints import ObserveQuery, ViewEndpoints
 from twofold.gateway.queries.lag import LagReports
 from twofold.gateway.queries.live import LiveAnswers
 from twofold.gateway.queries.progress import ProgressBoard
+from twofold.kernel.builds import Builds
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.letters import DeadLetters
@@ -62,6 +64,7 @@ class GatewayPorts:
     parked_commands: ParkedCommands
     dead: DeadLetters
     rows: Rows
+    builds: Builds
     parked_keys: ParkedKeys
     bell: Bell
     outcomes: Outcomes
@@ -94,6 +97,7 @@ def application(ports: GatewayPorts) -> web.Application:
     for part in (
         CommandEndpoints(ports.domain, mint, admission, board),
         BulkEndpoint(ports.domain, mint, admission, refusals),
+        RebuildEndpoints(ports.domain, ports.builds, ports.history, ports.clock, threads),
         ViewEndpoints(ports.domain, reads, lag, live, ports.observe_query),
         lag,
         LogEndpoints(ports.domain, ports.codec, ports.history, threads, progress, streams),

@@ -8,7 +8,7 @@ building ── swap ──> live ── another is swapped in ──> retired �
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -25,6 +25,49 @@ class Build(msgspec.Struct, frozen=True):
     generation: Generation
     shape: str
     position: int
+
+
+RebuildState = Literal["building", "verifying", "swapped", "cancelled", "failed"]
+
+
+class Rebuild(msgspec.Struct, frozen=True):
+    """Rows made anew beside the live ones of the same shape: what was asked for, and what has become of it.
+
+    `before` is the generation that answered when it was asked for: the one to go back to. `throttle` is in events a second, 0
+    for as fast as it goes. `begun_at` is in seconds since 1970, and it stood at `begun_from` then.
+    """
+
+    view: str
+    generation: int
+    before: int
+    state: RebuildState = "building"
+    throttle: float = 0.0
+    begun_at: float = 0.0
+    begun_from: int = 0
+    differences: list[Any] = []
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in ("building", "verifying")
+
+    @property
+    def is_going_back(self) -> bool:
+        """Whether what it builds answered before: then it is kept, whatever becomes of it."""
+        return self.generation < self.before
+
+
+def rebuild_as_it_stands(noted: Rebuild | None, builds: Sequence[Build]) -> Rebuild | None:
+    """What the builds of one view say of its last rebuild: a process may die between doing something and noting it."""
+    live = next((one for one in builds if one.generation.state == "live"), None)
+    of_live = [one.generation for one in builds if live and one.shape == live.shape and one.generation.state == "building"]
+    if live and of_live and (noted is None or noted.generation != of_live[-1].number):
+        return Rebuild(live.generation.view, of_live[-1].number, live.generation.number)
+    if noted is None or noted.is_over:
+        return noted
+    state = next((one.generation.state for one in builds if one.generation.number == noted.generation), "dropped")
+    if state == "building":
+        return noted
+    return msgspec.structs.replace(noted, state="swapped" if state == "live" else "cancelled")
 
 
 class Builds(Protocol):
@@ -44,3 +87,15 @@ class Builds(Protocol):
 
     def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None:
         """Say that a process needs these for as long, by the store's clock: they are not dropped meanwhile, and a while after."""
+
+    def rebuild(self, view: AnyView, throttle: float, begun_at: float, again: int | None = None) -> Rebuild | None:
+        """Begin to make the rows of the live generation anew beside it; `again`: or go on with this one of its shape, which was
+        retired. None, and nothing happens, where the live one is of another shape or one is being built beside it already."""
+
+    def rebuilt(self, views: Collection[str]) -> list[Rebuild]:
+        """The last rebuild of each of these views that had one, by view."""
+
+    def note_rebuild(self, rebuild: Rebuild) -> bool:
+        """Note what has become of it. What a cancelled or failed one has built is dropped, unless it
+        goes back to one that was retired. False, and nothing happens, when
+        it was over already, or is not the last one."""

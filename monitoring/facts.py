@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import structlog
 from prometheus_client import start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from twofold.kernel.builds import Build, Builds
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.members import Member
 from twofold.kernel.ports import Clock, History, Leases, ParkedCommands, ParkedLines, Rows
 from twofold.monitoring.lag import STATES, read_lag
 
 PARKED_COUNTED_MAX = 1_000
+
+
+class RowsAndBuilds(Rows, Builds, Protocol):
+    """What is shown, and what is being built."""
 
 
 class Facts(Collector):
@@ -29,7 +35,7 @@ class Facts(Collector):
         self,
         history: History,
         parked_commands: ParkedCommands,
-        rows: Rows,
+        rows: RowsAndBuilds,
         parked_lines: ParkedLines,
         view_names: Sequence[str],
         leases: Leases,
@@ -65,6 +71,7 @@ class Facts(Collector):
             _by("view", "twofold_view_position", "Lowest checkpoint of the slices.", {name: v.position for name, v in views}),
             _by("view", "twofold_view_lag_events", "Head minus that checkpoint.", {name: v.lag_events for name, v in views}),
             _by("view", "twofold_view_lag_seconds", "Age of oldest unseen event.", {name: v.lag_seconds for name, v in views}),
+            _rebuilds(self._rows.builds(self._names)),
             _states({name: view.state for name, view in lag.views.items()}),
             _by(
                 "view",
@@ -96,6 +103,13 @@ def _by(label: str, name: str, text: str, values: Mapping[str, float]) -> Metric
     for key, value in values.items():
         family.add_metric([key], value)
     return family
+
+
+def _rebuilds(builds: Sequence[Build]) -> Metric:
+    at = dict.fromkeys((one.generation.view for one in builds), 0)
+    at |= {one.generation.view: one.position for one in builds if one.generation.state == "building"}
+    text = "Lowest checkpoint of the rows that are built beside those which answer; 0: there are none."
+    return _by("view", "twofold_rebuild_position", text, at)
 
 
 def _states(states: Mapping[str, str]) -> Metric:

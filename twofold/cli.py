@@ -6,17 +6,15 @@ import json
 import logging
 import os
 import sys
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from twofold import VERSION, logs
-from twofold.client import Gateway
 from twofold.kernel.errors import Error, Misconfigured, Unavailable
 from twofold.kernel.lanes import LANES_MAX
-from twofold.settings import Settings, read_settings, refuse_two_shops
 from twofold.supervisor import CHILD, Supervisor, end_with_supervisor
+from twofold.terminal import gateway_here, settings_here, show
 
 app = typer.Typer(
     name="twofold",
@@ -56,7 +54,7 @@ def up(
     from twofold.banner import Banner
     from twofold.rooms import run_up
 
-    settings = _settings(domain=domain, data=data, host=host, port=port)
+    settings = settings_here(domain=domain, data=data, host=host, port=port)
     logs.set_up("up", logging.WARNING)
     with Banner(settings, sample) as banner:
         run_up(settings, banner.show)
@@ -91,7 +89,7 @@ def migrate() -> None:
     """Make or update the schemas of log and views. Safe to repeat."""
     from twofold.wiring import migrate as migrate_all
 
-    migrate_all(_settings())
+    migrate_all(settings_here())
     typer.echo("migrated")
 
 
@@ -106,7 +104,7 @@ def send(
         fields = json.loads(sys.stdin.read() if data == "-" else data)
     except json.JSONDecodeError as error:
         raise typer.BadParameter(f"not JSON: {error}") from error
-    _print(_gateway().send(command_type, fields, wait))
+    show(gateway_here().send(command_type, fields, wait))
 
 
 @app.command()
@@ -116,7 +114,7 @@ def get(
     after: Annotated[str | None, typer.Option(metavar="TOKEN", help="Wait for this command id or position.")] = None,
 ) -> None:
     """Show one row of a view."""
-    _print(_gateway().get(view, key, after))
+    show(gateway_here().get(view, key, after))
 
 
 @app.command()
@@ -124,7 +122,7 @@ def lag(watch: Annotated[bool, typer.Option("--watch", help="Keep showing it.")]
     """Show how far every view is behind the log."""
     from twofold.watch import show_lag
 
-    show_lag(_gateway(), watch)
+    show_lag(gateway_here(), watch)
 
 
 @app.command()
@@ -132,7 +130,21 @@ def audit(view: Annotated[str | None, typer.Argument(help="One view; all of them
     """Compare rows with a fresh fold of the log; status 1 on a difference."""
     from twofold.watch import show_audit
 
-    raise typer.Exit(show_audit(_gateway(), view))
+    raise typer.Exit(show_audit(gateway_here(), view))
+
+
+@app.command()
+def rebuild(
+    view: str,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what there would be to do.")] = False,
+    throttle: Annotated[str | None, typer.Option(metavar="N/s", help="At most so many events a second.")] = None,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Call it off.")] = False,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the rows from before.")] = False,
+) -> None:
+    """Make a view's rows anew beside those that answer, verify them, and let them answer; status 1 when that fails."""
+    from twofold.rebuild import run
+
+    raise typer.Exit(run(gateway_here(), view, dry_run, throttle, cancel, rollback))
 
 
 @app.command()
@@ -140,7 +152,7 @@ def lanes(count: Annotated[int | None, typer.Argument(min=1, max=LANES_MAX, meta
     """Show how many lanes there are, or change it: while rooms run, embedded while `up` does not."""
     from twofold.resize import lanes as show_or_change
 
-    show_or_change(_settings(), count)
+    show_or_change(settings_here(), count)
 
 
 @app.command()
@@ -148,7 +160,7 @@ def doctor() -> None:
     """Check settings and neighbours, and say what to fix."""
     from twofold.doctor import examine
 
-    raise typer.Exit(examine(_settings()))
+    raise typer.Exit(examine(settings_here()))
 
 
 @parked.command("list")
@@ -156,25 +168,25 @@ def parked_list() -> None:
     """Everything parked."""
     from twofold.watch import show_parked
 
-    show_parked(_gateway().call("GET", "/parked"))
+    show_parked(gateway_here().call("GET", "/parked"))
 
 
 @parked.command("show")
 def parked_show(ref: str) -> None:
     """One parked command or key, with its context."""
-    _print(_gateway().call("GET", f"/parked/{ref}"))
+    show(gateway_here().call("GET", f"/parked/{ref}"))
 
 
 @parked.command("retry")
 def parked_retry(ref: str) -> None:
     """Try again, against the state as it is now."""
-    _print(_gateway().call("POST", f"/parked/{ref}/retry"))
+    show(gateway_here().call("POST", f"/parked/{ref}/retry"))
 
 
 @parked.command("discard")
 def parked_discard(ref: str) -> None:
     """Give it up for good."""
-    _print(_gateway().call("POST", f"/parked/{ref}/discard"))
+    show(gateway_here().call("POST", f"/parked/{ref}/discard"))
 
 
 @dead.command("list")
@@ -182,7 +194,7 @@ def dead_list() -> None:
     """Everything dead, and why."""
     from twofold.watch import show_dead
 
-    show_dead(_gateway().call("GET", "/dead"))
+    show_dead(gateway_here().call("GET", "/dead"))
 
 
 @dead.command("replay")
@@ -190,7 +202,7 @@ def dead_replay(letter: Letter) -> None:
     """Put its commands into their lanes again, behind what waits there."""
     from twofold.dead import each_letter
 
-    each_letter(_gateway(), letter, "replay", _print)
+    each_letter(gateway_here(), letter, "replay", show)
 
 
 @dead.command("discard")
@@ -198,7 +210,7 @@ def dead_discard(letter: Letter) -> None:
     """Give it up for good: its commands never take effect."""
     from twofold.dead import each_letter
 
-    each_letter(_gateway(), letter, "discard", _print)
+    each_letter(gateway_here(), letter, "discard", show)
 
 
 @app.command()
@@ -210,7 +222,7 @@ def version() -> None:
 def _room(name: str, processes: int) -> None:
     """This process as a room, or as the supervisor of several."""
     child = os.environ.pop(CHILD, None)
-    settings = _settings()
+    settings = settings_here()
     logs.set_up(name if child is None else f"{name}-{child}")
     if child is None and processes > 1:
         raise typer.Exit(Supervisor([name, "--processes", str(processes)], processes).run())
@@ -224,25 +236,6 @@ def _room(name: str, processes: int) -> None:
         rooms.run_gateway(settings, reuse_port=child is not None)
     else:
         {"workers": rooms.run_workers, "readmodels": rooms.run_readmodels, "monitoring": rooms.run_monitoring}[name](settings)
-
-
-def _settings(**given: str | int | None) -> Settings:
-    """The environment's settings, with what the command line says on top."""
-    # A domain is a module beside where one stands; last, so that no file there stands in for what the product imports.
-    sys.path[:] = [entry for entry in sys.path if entry not in ("", str(Path.cwd()))] + [str(Path.cwd())]
-    environment = {**os.environ, **{f"TWOFOLD_{name.upper()}": str(said) for name, said in given.items() if said is not None}}
-    settings = read_settings(environment)
-    refuse_two_shops(settings, environment, Path.cwd())
-    return settings
-
-
-def _gateway() -> Gateway:
-    settings = _settings()
-    return Gateway(settings.host, settings.port)
-
-
-def _print(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _fail(line: str) -> None:

@@ -90,6 +90,11 @@ class Deployment(ABC):
         """The rows that a projector folds."""
         return self._stores_of(self.followed)
 
+    @cached_property
+    def projection_beside(self) -> RoutedViewStore:
+        """The same, attached to nothing yet: for generations that are folded beside those."""
+        return self._stores_of(self.followed)
+
     @property
     def followed(self) -> list[AnyView]:
         """The views that follow the log."""

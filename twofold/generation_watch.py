@@ -15,6 +15,7 @@ from threading import Event, Thread
 import structlog
 
 from twofold.deployment import Deployment
+from twofold.foldable import FoldableSlices
 from twofold.kernel.builds import Build
 from twofold.kernel.errors import Misconfigured, Unavailable
 from twofold.kernel.rows import Generation
@@ -79,7 +80,10 @@ def answering(deployment: Deployment) -> GenerationWatch:
         for name, view in views.items():
             mine = [build for build in builds if build.generation.view == name]
             chosen = chooser.choose(view, mine)
-            needed += [build.generation for build in mine if build == chosen or build.shape == shape_of(view)]
+            own = [build for build in mine if build.shape == shape_of(view)]
+            is_live = any(build.generation.state == "live" for build in own)
+            needed += [one.generation for one in own if one == chosen or not is_live or one.generation.state != "retired"]
+            needed += [chosen.generation] if chosen is not None and chosen not in own else []
             try:
                 if chosen is not None and rows.generation(name) != chosen.generation:
                     rows.attach(view, chosen)
@@ -90,13 +94,13 @@ def answering(deployment: Deployment) -> GenerationWatch:
     return GenerationWatch(rows, list(views), step)
 
 
-def folding(deployment: Deployment) -> GenerationWatch:
+def folding(deployment: Deployment, slices: FoldableSlices) -> GenerationWatch:
     """For rooms that fold them. One that was retired takes over again only when its version is migrated to again: then it is
-    being built. One that is built beside
-    a live one of the same shape is left alone."""
+    being built. One that is built beside a live one of the same shape is verified before (rebuilding.py)."""
     store, views = deployment.projection, {view.name: view for view in deployment.followed}
 
     def step(builds: Sequence[Build]) -> Collection[Generation]:
+        slices.follow(builds)
         own = [build for build in builds if build.shape == shape_of(views[build.generation.view])]
         is_live = {build.generation.view for build in own if build.generation.state == "live"}
         due = [one for one in own if one.generation.state == "building" and one.generation.view not in is_live]
@@ -105,6 +109,6 @@ def folding(deployment: Deployment) -> GenerationWatch:
             if build.position + CAUGHT_UP_EVENTS >= head and store.swap(build.generation, build.position):
                 log = structlog.get_logger()
                 log.info("a view is answered anew", view=build.generation.view, generation=build.generation.number)
-        return [build.generation for build in own]
+        return [generation for generation, _ in slices.folded()]
 
     return GenerationWatch(store, list(views), step)

@@ -21,7 +21,7 @@ from twofold.deadline import ending_endless
 from twofold.deployment import Deployment
 from twofold.foldable import FoldableSlices
 from twofold.gateway.app import GatewayPorts, application, serve
-from twofold.generation_watch import answering, folding
+from twofold.generation_watch import answering
 from twofold.interpreter import settle, share_the_interpreter
 from twofold.kernel.errors import Misconfigured
 from twofold.lease_keeper import LeaseKeeper, new_member
@@ -30,7 +30,8 @@ from twofold.monitoring.metrics import Metrics
 from twofold.monitoring.observed.gateway import observe_queue, query_observer, refusal_counter
 from twofold.monitoring.observed.readmodels import observe_projection
 from twofold.monitoring.observed.workers import observe_event_store, observe_execute
-from twofold.readmodels.projection.projector import Projector
+from twofold.readmodels.projection.projector import Projectors
+from twofold.rebuilding import looking_after_builds
 from twofold.settings import Settings
 from twofold.stepping_aside import SteppingAside
 from twofold.wiring import open_deployment
@@ -109,6 +110,7 @@ def _gateway_ports(deployment: Deployment, metrics: Metrics) -> GatewayPorts:
         parked_commands=deployment.events,
         dead=deployment.dead,
         rows=deployment.rows,
+        builds=deployment.rows,
         parked_keys=deployment.rows,
         bell=deployment.bell,
         outcomes=deployment.outcomes,
@@ -169,18 +171,16 @@ def _working(deployment: Deployment, metrics: Metrics) -> Iterator[Executor]:
 
 @contextmanager
 def _projecting(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
-    """One thread for each kind of store folds the slices this process holds."""
-    projection = observe_projection(deployment.projection, metrics)
-    projector = Projector(deployment.events, projection, deployment.followed, deployment.codec, deployment.bell)
+    """Threads, one for each kind of store and projection, fold the slices this process holds."""
     slices = FoldableSlices(deployment)
     slices.look()
+    observed = [observe_projection(one, metrics) for one in slices.projections]
+    both = Projectors(deployment.events, observed, deployment.followed, deployment.codec, deployment.bell)
     stop = Event()
-    thread = Thread(target=projector.run, args=(stop,), name="projector")
+    thread = Thread(target=both.run, args=(stop,), name="projector")
 
-    def hold(held: frozenset[str]) -> None:
-        projector.hold({slices.by_name[name] for name in held})
-
-    with _member(deployment, "readmodels", slices.names, hold), closing(slices), folding(deployment):
+    builds = looking_after_builds(deployment, slices, both.throttle)
+    with _member(deployment, "readmodels", slices.names, lambda held: both.hold(slices.hold(held))), closing(slices), builds:
         slices.start()
         thread.start()
         try:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from sqlalchemy import Engine
 
 from twofold.database.session import EngineSession, Session, in_our_words
-from twofold.kernel.builds import Build
+from twofold.kernel.builds import Build, Rebuild
 from twofold.kernel.errors import Neighbour
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
@@ -54,6 +54,16 @@ class InlineViewStore:
 
     def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None:
         """They are needed by appends: the log knows which."""
+
+    def rebuild(self, view: AnyView, throttle: float, begun_at: float, again: int | None = None) -> Rebuild | None:
+        """None: an inline view is made whole by who migrates."""
+        return None
+
+    def rebuilt(self, views: Collection[str]) -> list[Rebuild]:
+        return []
+
+    def note_rebuild(self, rebuild: Rebuild) -> bool:
+        return False
 
     def attach(self, view: AnyView, build: Build | None = None) -> Generation:
         dialect = self._engine.dialect

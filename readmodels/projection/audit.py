@@ -8,8 +8,9 @@ fold to where the rows stand ──> compare key by key ──> agrees, or diffe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from zlib import crc32
 
 import msgspec
 
@@ -25,6 +26,8 @@ LOOKS_MAX, LOOK_SECONDS = 50, 0.1
 """How often, and how soon, a key that moves on is looked at again."""
 KEYS_MAX = 20_000
 """So many rows are held in memory at a time."""
+VERIFIED_KEYS_MAX = 2_000
+"""So many keys of a rebuilt view are compared before it answers: all of a small one, a sample of a larger one."""
 DIFFERENCES_MAX = 100
 """So many are told; what is wrong with more of them is wrong with all."""
 
@@ -100,8 +103,23 @@ def audit(events: LogPages, rows: Rows, view: AnyView, codec: Codec, after: str 
     stored = list(islice(keys_of(rows, view, after), limit + 1))
     last = stored[limit - 1] if len(stored) > limit else None
     fresh = FreshFold(events, view, codec, lambda key: after < key and (last is None or key <= last))
+    return _compared(rows, view, fresh, stored[:limit], last)
+
+
+def verify(events: LogPages, rows: Rows, view: AnyView, codec: Codec, keys_max: int = VERIFIED_KEYS_MAX) -> Audit:
+    """Compare a sample with a fresh fold: of every so many keys one, whether they are stored or not."""
+    one_in = sum(1 for _ in keys_of(rows, view)) // keys_max + 1
+
+    def is_in(key: str) -> bool:
+        return crc32(key.encode(errors="replace")) % one_in == 0
+
+    stored = [key for key in keys_of(rows, view) if is_in(key)]
+    return _compared(rows, view, FreshFold(events, view, codec, is_in), stored, None)
+
+
+def _compared(rows: Rows, view: AnyView, fresh: FreshFold, stored: Sequence[str], last: str | None) -> Audit:
     fresh.fold(min(rows.positions(view.name).values()))
-    left = {*stored[:limit], *fresh.rows}
+    left = {*stored, *fresh.rows}
     checked, differences = len(left), dict[str, Difference]()
     for _ in range(LOOKS_MAX):
         left = {key for key in left if not _is_settled(key, rows, view, fresh, differences)}

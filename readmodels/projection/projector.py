@@ -7,12 +7,13 @@ views. All of them read the log through one cache.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from threading import Event, Thread
 
 from twofold.kernel.codec import Codec
 from twofold.kernel.ports import Bell, LogPages, Projection
 from twofold.kernel.view import AnyView, SliceId
+from twofold.readmodels.projection.pace import Pace
 from twofold.readmodels.projection.reader import SliceReader
 from twofold.subscriptions.log_cache import LogCache
 from twofold.subscriptions.subscription import Subscription
@@ -38,6 +39,7 @@ class Projector:
         followed = [view for view in views if view.sync == "async"]
         log = LogCache(pages, codec, {tag for view in followed for tag in view.listened})
         self._bell = bell
+        self._paces: dict[tuple[str, int], Pace] = {}
         self._readers: list[SliceReader] = []
         self._subscriptions: list[Subscription[SliceId]] = []
         for store_name in sorted({view.store for view in followed}):
@@ -50,6 +52,15 @@ class Projector:
         for reader in self._readers:
             reader.hold(slices)
         self._wake()
+
+    def throttle(self, events_per_second: Mapping[tuple[str, int], float]) -> None:
+        """Fold these generations (view, number), which nobody reads yet, no faster than so from now on."""
+        self._paces = {
+            one: self._paces[one] if one in self._paces and self._paces[one].events_per_second == rate else Pace(rate)
+            for one, rate in events_per_second.items()
+        }
+        for reader in self._readers:
+            reader.throttle(self._paces)
 
     def run(self, stop: Event) -> None:
         """Fold until `stop` is set; returns within a page. Never raises: what fails is logged and tried again."""
@@ -70,3 +81,27 @@ class Projector:
     def _wake(self) -> None:
         for subscription in self._subscriptions:
             subscription.ring()
+
+
+class Projectors:
+    """One for each of several projections, which are attached to different generations of the same views."""
+
+    def __init__(self, pages: LogPages, stores: Iterable[Projection], views: Sequence[AnyView], codec: Codec, bell: Bell) -> None:
+        self._all = [Projector(pages, store, views, codec, bell) for store in stores]
+
+    def hold(self, slices: Sequence[Collection[SliceId]]) -> None:
+        """Fold these from now on, by projection."""
+        for projector, mine in zip(self._all, slices, strict=True):
+            projector.hold(mine)
+
+    def throttle(self, events_per_second: Mapping[tuple[str, int], float]) -> None:
+        for projector in self._all:
+            projector.throttle(events_per_second)
+
+    def run(self, stop: Event) -> None:
+        """Until `stop` is set, all of them."""
+        threads = [Thread(target=projector.run, args=(stop,), name="projector") for projector in self._all]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()

@@ -21,6 +21,7 @@ from twofold.kernel.ports import Bell, Projection
 from twofold.kernel.rows import Advance, Drain, ParkedKey, Progress
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.projection.fold import PageFold, error_text, parked_whole
+from twofold.readmodels.projection.pace import Pace
 from twofold.readmodels.projection.parked_lines import ParkedLineFold, refused
 from twofold.readmodels.projection.state import SliceState, reload
 from twofold.subscriptions.log_cache import LogCache, Seen
@@ -50,6 +51,7 @@ class SliceReader:
         self._diverged: set[SliceId] = set()
         self._told: frozenset[str] = frozenset()
         self._drained_at = 0.0
+        self._paces: Mapping[tuple[str, int], Pace] = {}
         self._is_short = False
         """Whether a step ended before its page did."""
 
@@ -57,6 +59,10 @@ class SliceReader:
         """Fold exactly these slices from now on."""
         with self._lock:
             self._wanted = frozenset(slice_id for slice_id in slices if slice_id.view in self._views)
+
+    def throttle(self, paces: Mapping[tuple[str, int], Pace]) -> None:
+        """Fold these generations (view, number) no faster than so."""
+        self._paces = paces
 
     def take_over(self) -> None:
         with self._lock:
@@ -77,7 +83,11 @@ class SliceReader:
         self._forget([slice_id for slice_id, state in self._states.items() if positions.get(slice_id) != state.position])
 
     def checkpoints(self) -> Mapping[SliceId, int]:
-        return {slice_id: state.position for slice_id, state in self._states.items()}
+        standing = {slice_id: state.position for slice_id, state in self._states.items()}
+        if self._paces:
+            now, paces = self._seconds(), self._paces
+            return {one: at for one, at in standing.items() if one[:2] not in paces or paces[one[:2]].is_due(at, now)}
+        return standing
 
     def step(self, keys: Sequence[SliceId], page: Sequence[Seen]) -> None:
         """If the store refuses, what it could not hold is looked for: among all rows, then slice by slice, event by event."""

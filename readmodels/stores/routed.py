@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from typing import Any, TypeVar
 
-from twofold.kernel.builds import Build
+from twofold.kernel.builds import Build, Rebuild
 from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 from twofold.kernel.ports import ViewStore
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
@@ -90,6 +90,18 @@ class RoutedViewStore:
             store.use(member, [one for one in generations if self._stores[one.view] is store], term_seconds)
 
         self._of_all(note)
+
+    def rebuild(self, view: AnyView, throttle: float, begun_at: float, again: int | None = None) -> Rebuild | None:
+        return self._stores[view.name].rebuild(view, throttle, begun_at, again)
+
+    def rebuilt(self, views: Collection[str]) -> list[Rebuild]:
+        def ask(store: ViewStore) -> list[Rebuild]:
+            return store.rebuilt([view for view in views if self._stores[view] is store])
+
+        return [rebuild for found in self._of_all(ask) for rebuild in found]
+
+    def note_rebuild(self, rebuild: Rebuild) -> bool:
+        return self._stores[rebuild.view].note_rebuild(rebuild)
 
     def positions(self, *views: str) -> dict[SliceId, int]:
         if not views:

@@ -25,7 +25,8 @@ from twofold.kernel.rows import Advance, Generation, Row
 from twofold.kernel.view import About, AnyView, SliceId, View
 from twofold.readmodels.stores.redis import RedisViewStore
 from twofold.readmodels.stores.sql import SqlViewStore, connect
-from twofold.testing.memory_rows import Kept, MemoryViewStore
+from twofold.testing.memory_rebuilds import Kept
+from twofold.testing.memory_rows import MemoryViewStore
 
 NOON = datetime(2010, 12, 1, 12, 0, 0, 123456, tzinfo=UTC)
 POOL_SIZE = 4

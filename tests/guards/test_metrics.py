@@ -28,6 +28,7 @@ CONTRACT = {
     "twofold_view_visibility_seconds": {"view"},
     "twofold_view_events": {"view"},
     "twofold_view_parked_keys": {"view"},
+    "twofold_rebuild_position": {"view"},
     "twofold_view_state": {"view", "state"},
     "twofold_queries": {"view", "status"},
     "twofold_query_seconds": {"view"},

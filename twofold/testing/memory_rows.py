@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from threading import RLock
 from typing import Any
 
 import msgspec
@@ -18,32 +17,21 @@ from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import Columns, is_stream_key, queryable_key
 from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.schema.shape import Reading, reading_of, shape_of
+from twofold.testing.memory_rebuilds import Kept, MemoryRebuilds
 
 OWN_STATES = ("live", "building", "retired")
 
 Line = tuple[SliceId, str]
 
 
-class Kept(msgspec.Struct):
-    """One generation of a view's rows."""
-
-    view: AnyView
-    generation: Generation
-    shape: str
-    positions: dict[SliceId, int]
-    rows: dict[str, Row]
-    marks: dict[SliceId, str] = msgspec.field(default_factory=dict)
-
-
-class MemoryViewStore:
+class MemoryViewStore(MemoryRebuilds):
     """Ports Rows, Projection and ParkedKeys. Thread-safe."""
 
     promises = Promises(is_atomic=True, commits_views_together=False)
 
     def __init__(self, owner: MemoryViewStore | None = None) -> None:
         """`owner`: the store beside which this one works, on its rows."""
-        self._lock: RLock = owner._lock if owner else RLock()
-        self.kept: dict[str, list[Kept]] = owner.kept if owner else {}
+        super().__init__(owner)
         self._attached: dict[str, Kept] = {}
         self._readings: dict[str, Reading | None] = {}
         self._parked: dict[Line, ParkedKey] = owner._parked if owner else {}
@@ -75,15 +63,10 @@ class MemoryViewStore:
             self._attached[view.name] = own
             return own.generation
 
-    def builds(self, views: Collection[str]) -> list[Build]:
-        with self._lock:
-            kept = [one for view in sorted(views) for one in self.kept.get(view, [])]
-            return [Build(one.generation, one.shape, min(one.positions.values())) for one in kept]
-
     def swap(self, generation: Generation, position: int) -> bool:
         with self._lock:
             own = self._kept(generation)
-            if own.generation.state == "live" or min(own.positions.values()) < position:
+            if own.generation.state in ("live", "dropped") or min(own.positions.values()) < position:
                 return False
             self._set_state(own, "live")
             return True
@@ -204,7 +187,7 @@ class MemoryViewStore:
             return bool(lines)
 
     def _own(self, view: AnyView) -> Kept | None:
-        own = [one for one in self.kept.get(view.name, []) if one.shape == shape_of(view)]
+        own = [one for one in self.kept.get(view.name, []) if one.shape == shape_of(view) and one.generation.state != "dropped"]
         return min(own, key=lambda one: (OWN_STATES.index(one.generation.state), -one.generation.number), default=None)
 
     def _kept(self, generation: Generation) -> Kept:

@@ -69,29 +69,29 @@ def record_of(view: AnyView, slices: int) -> bytes:
 def make(client: Any, prefix: str, view: AnyView, slices: int) -> Generation:
     """The generation of the view's shape, made if there is none (see readmodels/stores/sql/generations.py)."""
     for _ in range(RACES_MAX):
-        known = _known(client, prefix, view.name)
-        _drop_unneeded(client, prefix, known)
-        live = next((one for one, _ in known if one.state == "live"), None)
-        own = _best([one for one, record in known if record[1] == shape_of(view)])
+        there = known(client, prefix, view.name)
+        _drop_unneeded(client, prefix, there)
+        live = next((one for one, _ in there if one.state == "live"), None)
+        own = _best([one for one, record in there if record[1] == shape_of(view)])
         if own is not None and own.state != "retired":
             return own
         state: GenerationState = "building" if live else "live"
-        number = own.number if own else max((one.number for one, _ in known), default=0) + 1
+        number = own.number if own else max((one.number for one, _ in there), default=0) + 1
         generation = Generation(view.name, number, own.slices if own else slices, state)
-        if _enter(client, prefix, generation, record_of(view, generation.slices), [one for one, _ in known]):
+        if enter(client, prefix, generation, record_of(view, generation.slices), [one for one, _ in there]):
             return generation
     raise Unavailable(Neighbour.REDIS, "others keep giving a view another shape", detail=view.name)
 
 
 def of_shape(client: Any, prefix: str, view: AnyView) -> Generation | None:
     """The generation of the view's shape to work on. Makes nothing."""
-    return _best([one for one, record in _known(client, prefix, view.name) if record[1] == shape_of(view)])
+    return _best([one for one, record in known(client, prefix, view.name) if record[1] == shape_of(view)])
 
 
 def builds(client: Any, prefix: str, view: str) -> list[Build]:
     """By number, with the lowest checkpoint of each."""
     found = []
-    for generation, record in _known(client, prefix, view):
+    for generation, record in known(client, prefix, view):
         if generation.state != "dropped":
             stored = client.hgetall(generation_keys(prefix, view, generation.number, 0)[0])
             position = min(int(stored.get(b"%d" % slice, 0)) for slice in range(generation.slices))
@@ -101,7 +101,7 @@ def builds(client: Any, prefix: str, view: str) -> list[Build]:
 
 def swap(client: Any, prefix: str, generation: Generation, position: int) -> bool:
     """Let it answer, and retire the one that did."""
-    standing = {one.number: one for one, _ in _known(client, prefix, generation.view)}
+    standing = {one.number: one for one, _ in known(client, prefix, generation.view)}
     mine = standing.get(generation.number)
     at = generation_keys(prefix, generation.view, generation.number, 0)[0]
     stored = client.hgetall(at)
@@ -110,7 +110,7 @@ def swap(client: Any, prefix: str, generation: Generation, position: int) -> boo
     if min(int(stored.get(b"%d" % slice, 0)) for slice in range(generation.slices)) < position:
         return False
     live = msgspec.structs.replace(mine, state="live")
-    return _enter(client, prefix, live, None, list(standing.values()))
+    return enter(client, prefix, live, None, list(standing.values()))
 
 
 def use(client: Any, prefix: str, member: str, needed: Sequence[Generation], term_seconds: float) -> None:
@@ -122,7 +122,7 @@ def use(client: Any, prefix: str, member: str, needed: Sequence[Generation], ter
 
 def is_lost(client: Any, prefix: str, view: AnyView) -> bool:
     """Whether the server knows nothing at all of the view: it was flushed, or this is its first time."""
-    return not _known(client, prefix, view.name)
+    return not known(client, prefix, view.name)
 
 
 def _best(own: Sequence[Generation]) -> Generation | None:
@@ -130,10 +130,10 @@ def _best(own: Sequence[Generation]) -> Generation | None:
     return ranked[-1] if ranked else None
 
 
-def _enter(client: Any, prefix: str, generation: Generation, record: bytes | None, known: Sequence[Generation]) -> bool:
+def enter(client: Any, prefix: str, generation: Generation, record: bytes | None, known: Sequence[Generation]) -> bool:
     """Give a generation its state, retire the one that was in it, and note every other's. False when what is known has changed;
     `record`: of one that may have to be made."""
-    gone = [one for one in known if one.state == generation.state]
+    gone = [one for one in known if one.state == generation.state and generation.state != "dropped"]
     states: dict[int, str] = {one.number: "retired" if one in gone else one.state for one in known}
     states[generation.number] = generation.state
     keys = (generations_key(prefix, generation.view), states_key(prefix, generation.view))
@@ -149,6 +149,8 @@ def _enter(client: Any, prefix: str, generation: Generation, record: bytes | Non
 def _drop_unneeded(client: Any, prefix: str, known: Sequence[tuple[Generation, Record]]) -> None:
     """Drop the retired ones that were retired, and last used, long enough ago."""
     for generation, record in known:
+        if generation.state == "dropped":
+            drop(client, prefix, generation, record)  # somebody may still have folded it for a moment
         if generation.state != "retired":
             continue
         users = client.hgetall(users_key(prefix, generation.view)).items()
@@ -157,11 +159,16 @@ def _drop_unneeded(client: Any, prefix: str, known: Sequence[tuple[Generation, R
             use(client, prefix, RETIRED, [generation], 0.0)
         elif max(mine.values()) < client.time()[0] - RETIRED_SECONDS_MIN:
             client.hset(states_key(prefix, generation.view), generation.number, "dropped")
-            client.unlink(*generation_keys(prefix, generation.view, generation.number, record[2]))
+            drop(client, prefix, generation, record)
             client.hdel(users_key(prefix, generation.view), *mine)
 
 
-def _known(client: Any, prefix: str, view: str) -> list[tuple[Generation, Record]]:
+def drop(client: Any, prefix: str, generation: Generation, record: Record) -> None:
+    """What it holds."""
+    client.unlink(*generation_keys(prefix, generation.view, generation.number, record[2]))
+
+
+def known(client: Any, prefix: str, view: str) -> list[tuple[Generation, Record]]:
     """All builds of a view, by ascending number. Where no state was noted by anybody, the newest is live."""
     records = {int(number): _decoded(record) for number, record in client.hgetall(generations_key(prefix, view)).items()}
     states = {int(number): state.decode() for number, state in client.hgetall(states_key(prefix, view)).items()}

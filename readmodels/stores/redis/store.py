@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-from twofold.kernel.builds import Build
+from twofold.kernel.builds import Build, Rebuild
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key, slice_for
 from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.schema.shape import reading_of
-from twofold.readmodels.stores.redis import lines
+from twofold.readmodels.stores.redis import lines, rebuilds
 from twofold.readmodels.stores.redis.errors import in_our_words
 from twofold.readmodels.stores.redis.generations import Keyspace, builds, is_lost, make, of_shape, swap, use
 from twofold.readmodels.stores.redis.orders import members_of, range_of
@@ -29,8 +29,6 @@ Stored = tuple[int, str, list[str]]
 """Position, the row as JSON, its members (see orders.py). Redis's MessagePack knows text, not bytes."""
 
 _STORED = msgspec.msgpack.Decoder(tuple[int, str, Any])
-
-
 SLICES_DEFAULT = 4
 
 
@@ -81,6 +79,18 @@ class RedisViewStore:
     def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None:
         with in_our_words():
             use(self._client, self._prefix, member, generations, term_seconds)
+
+    def rebuild(self, view: AnyView, throttle: float, begun_at: float, again: int | None = None) -> Rebuild | None:
+        with in_our_words():
+            return rebuilds.rebuild(self._client, self._prefix, view, throttle, begun_at, again)
+
+    def rebuilt(self, views: Collection[str]) -> list[Rebuild]:
+        with in_our_words():
+            return [one for view in sorted(views) if (one := rebuilds.rebuilt(self._client, self._prefix, view))]
+
+    def note_rebuild(self, rebuild: Rebuild) -> bool:
+        with in_our_words():
+            return rebuilds.note_rebuild(self._client, self._prefix, rebuild)
 
     def positions(self, *views: str) -> dict[SliceId, int]:
         found: dict[SliceId, int] = {}

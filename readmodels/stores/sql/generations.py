@@ -34,8 +34,8 @@ def make(session: Session, view: AnyView, slices: int, dialect: Dialect, is_join
     """The generation of the view's shape, made if there is none; and whether it was. In a transaction that may write.
 
     An inline one is being built until it is made once more, `is_joining`: it is live then, and true is returned."""
+    alone(session, dialect)
     if dialect.name == "postgresql":
-        session.rows("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
         # Rows may be lost in a crash and folded anew; tables that a process believes to be there may not.
         session.run("SET LOCAL synchronous_commit = on")
     for statement in create_platform(dialect):
@@ -50,17 +50,35 @@ def make(session: Session, view: AnyView, slices: int, dialect: Dialect, is_join
     live = next((one for one, _ in mine if one.state == "live"), None)
     if own is not None and (own.state != "retired" or view.sync != "inline"):
         if own.state == "retired":
-            own = _set_state(session, own, "building" if live else "live", dialect)
-            _retire(session, [one for one, _ in mine if one.state == "building" and one.number != own.number], dialect)
+            own = set_state(session, own, "building" if live else "live", dialect)
+            retire(session, [one for one, _ in mine if one.state == "building" and one.number != own.number], dialect)
         if own.state == "building" and is_joining:
-            _retire(session, [live] if live else [], dialect)
-            return _set_state(session, own, "live", dialect), True
+            retire(session, [live] if live else [], dialect)
+            return set_state(session, own, "live", dialect), True
         return own, False
     state: GenerationState = "building" if (not is_joining if view.sync == "inline" else live) else "live"
     generation = Generation(view.name, max((one.number for one, _ in known), default=0) + 1, slices, state)
-    _retire(session, [one for one, _ in mine if one.state == state], dialect)
-    _make(session, view, generation, dialect)
+    retire(session, [one for one, _ in mine if one.state == state], dialect)
+    make_rows(session, view, generation, dialect)
     return generation, True
+
+
+def alone(session: Session, dialect: Dialect) -> None:
+    """Until the transaction ends nobody else changes which generations there are."""
+    if dialect.name == "postgresql":
+        session.rows("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
+
+
+def clear(session: Session, generation: Generation, dialect: Dialect) -> None:
+    """Drop it, but for an empty table: somebody may be folding it, who finds no checkpoint then, and writes nothing. Checkpoints
+    go first, as he locks them first, too."""
+    mark = "%s" if dialect.name == "postgresql" else "?"
+    for table in ("checkpoints", "parked_keys", "parked_positions", "generation_users"):
+        sql = f"DELETE FROM {qualified(table, dialect)} WHERE view = {mark} AND generation = {mark}"
+        session.count(sql, (generation.view, generation.number))
+    emptied = "TRUNCATE" if dialect.name == "postgresql" else "DELETE FROM"
+    session.run(f"{emptied} {qualified(row_table_name(generation), dialect)}")
+    set_state(session, generation, "dropped", dialect)
 
 
 def best(own: Sequence[Generation]) -> Generation | None:
@@ -75,7 +93,7 @@ def retire_inline(session: Session, but: Collection[str], dialect: Dialect) -> N
         return
     live = session.rows(f"SELECT view, generation, slices, shape FROM {qualified('generations', dialect)} WHERE state = 'live'")
     gone = [Generation(view, number, slices) for view, number, slices, shape in live if is_inline(shape) and view not in but]
-    _retire(session, gone, dialect)
+    retire(session, gone, dialect)
 
 
 def of_shape(session: Session, view: AnyView, dialect: Dialect) -> Generation | None:
@@ -100,15 +118,14 @@ def builds(session: Session, views: Collection[str], dialect: Dialect) -> list[B
 
 def swap(session: Session, generation: Generation, position: int, dialect: Dialect) -> bool:
     """See kernel/builds.py."""
-    if dialect.name == "postgresql":
-        session.rows("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
+    alone(session, dialect)
     standing = {one.generation.number: one for one in builds(session, [generation.view], dialect)}
     mine = standing.get(generation.number)
     if mine is None or mine.generation.state == "live" or mine.position < position:
         return False
     live = [one.generation for one in standing.values() if one.generation.state == "live" and not is_inline(one.shape)]
-    _retire(session, live, dialect)
-    _set_state(session, mine.generation, "live", dialect)
+    retire(session, live, dialect)
+    set_state(session, mine.generation, "live", dialect)
     return True
 
 
@@ -154,20 +171,19 @@ def has_marks(session: Session, dialect: Dialect) -> bool:
 
 
 def _drop_unneeded(session: Session, known: Sequence[tuple[Generation, str]], dialect: Dialect) -> None:
-    """Drop the retired ones that were retired, and last used, long enough ago."""
+    """Drop the retired ones that were retired, and last used, long enough ago, and what is left of others."""
     mark = "%s" if dialect.name == "postgresql" else "?"
     users = qualified("generation_users", dialect)
     sql = f"SELECT max(until) < {_now(dialect)} - {mark} FROM {users} WHERE view = {mark} AND generation = {mark}"
+    for generation in [one for one, _ in known if one.state == "dropped"]:
+        session.run(drop_rows(generation, dialect))
     for generation in [one for one, _ in known if one.state == "retired"]:
         [(is_over,)] = session.rows(sql, (RETIRED_SECONDS_MIN, generation.view, generation.number))
         if is_over is None:  # retired by a version that did not say when
             use(session, RETIRED, [generation], 0.0, dialect)
         elif is_over:
+            clear(session, generation, dialect)
             session.run(drop_rows(generation, dialect))
-            for table in ("checkpoints", "parked_keys", "parked_positions", "generation_users"):
-                sql_of = f"DELETE FROM {qualified(table, dialect)} WHERE view = {mark} AND generation = {mark}"
-                session.count(sql_of, (generation.view, generation.number))
-            _set_state(session, generation, "dropped", dialect)
 
 
 def _mark_inline(session: Session, view: AnyView, dialect: Dialect) -> None:
@@ -184,7 +200,7 @@ def _mark_inline(session: Session, view: AnyView, dialect: Dialect) -> None:
             session.count(sql, (f"{shape}|{INLINE}", view.name, generation.number))
 
 
-def _make(session: Session, view: AnyView, generation: Generation, dialect: Dialect) -> None:
+def make_rows(session: Session, view: AnyView, generation: Generation, dialect: Dialect) -> None:
     mark = "%s" if dialect.name == "postgresql" else "?"
     for statement in create_rows(view, generation, dialect):
         session.run(statement)
@@ -199,13 +215,13 @@ def _make(session: Session, view: AnyView, generation: Generation, dialect: Dial
     )
 
 
-def _retire(session: Session, gone: Sequence[Generation], dialect: Dialect) -> None:
+def retire(session: Session, gone: Sequence[Generation], dialect: Dialect) -> None:
     for generation in gone:
-        _set_state(session, generation, "retired", dialect)
+        set_state(session, generation, "retired", dialect)
     use(session, RETIRED, gone, 0.0, dialect)
 
 
-def _set_state(session: Session, generation: Generation, state: GenerationState, dialect: Dialect) -> Generation:
+def set_state(session: Session, generation: Generation, state: GenerationState, dialect: Dialect) -> Generation:
     mark = "%s" if dialect.name == "postgresql" else "?"
     sql = f"UPDATE {qualified('generations', dialect)} SET state = {mark} WHERE view = {mark} AND generation = {mark}"
     session.count(sql, (state, generation.view, generation.number))

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from twofold.database.session import EngineSession, Session, in_our_words
 from twofold.database.sqlite import writer
-from twofold.kernel.builds import Build
+from twofold.kernel.builds import Build, Rebuild
 from twofold.kernel.errors import Neighbour
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
@@ -26,6 +26,7 @@ from twofold.readmodels.schema.shape import Reading, reading_of
 from twofold.readmodels.stores.sql.checkpoints import Checkpoints, ParkedLineTable
 from twofold.readmodels.stores.sql.find import find
 from twofold.readmodels.stores.sql.generations import builds, make, not_made, of_shape, swap, use
+from twofold.readmodels.stores.sql.rebuilds import note_rebuild, rebuild, rebuilt
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
 
 Answer = TypeVar("Answer")
@@ -81,6 +82,17 @@ class SqlViewStore:
     def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None:
         with self._transaction() as session:
             use(session, member, generations, term_seconds, self._engine.dialect)
+
+    def rebuild(self, view: AnyView, throttle: float, begun_at: float, again: int | None = None) -> Rebuild | None:
+        with self._transaction() as session:
+            return rebuild(session, view, throttle, begun_at, again, self._engine.dialect)
+
+    def rebuilt(self, views: Collection[str]) -> list[Rebuild]:
+        return self._read(lambda session: rebuilt(session, views, self._engine.dialect))
+
+    def note_rebuild(self, rebuild: Rebuild) -> bool:
+        with self._transaction() as session:
+            return note_rebuild(session, rebuild, self._engine.dialect)
 
     def positions(self, *views: str) -> dict[SliceId, int]:
         generations = [self._tables[view].generation for view in views] or self._generations(None)

@@ -1,4 +1,4 @@
-"""The tables of the read side. Their names are on disk: `{view}__g{generation}` and the four platform tables, for ever.
+"""The tables of the read side. Their names are on disk: `{view}__g{generation}` and the platform tables, for ever.
 
 On PostgreSQL they live in the schema `read`, so that views may share a database with the log.
 """
@@ -90,6 +90,7 @@ def create_platform(dialect: Dialect) -> list[str]:
         Column("until", Double, nullable=False),
         **hot,
     )
+    Table("rebuilds", metadata, Column("view", _text(dialect), primary_key=True), Column("record", Text, nullable=False))
     schema = [str(CreateSchema(SCHEMA, if_not_exists=True).compile(dialect=dialect))] if metadata.schema else []
     return schema + [_ddl(CreateTable(table, if_not_exists=True), dialect) for table in metadata.sorted_tables]
 

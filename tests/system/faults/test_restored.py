@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.rooms import wait_until
 from tests.guards.instance import Instance, running
 
 SECONDS_MAX = 30.0
@@ -68,3 +69,7 @@ def test_views_of_a_restored_log_are_diverged_and_answer_no_token(tmp_path: Path
         assert 'twofold_view_state{state="diverged",view="counters"} 1.0' in instance.get("/metrics")
         doctor = instance.run("twofold doctor", COLUMNS="300", TWOFOLD_DOMAIN="examples.counter")
         assert doctor.returncode == 1 and "twofold rebuild counters" in doctor.stdout
+        assert instance.run("twofold rebuild counters").returncode == 0
+        wait_until("the gateway answers from the new rows", lambda: state(instance) == "live", SECONDS_MAX)
+        assert row(instance, new["command_id"]) == (200, {"counter_id": "a", "count": 1 + 5 + 6 + 7 + 8 + 9})
+        assert instance.run("twofold doctor", TWOFOLD_DOMAIN="examples.counter").returncode == 0

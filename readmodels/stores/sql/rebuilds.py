@@ -1,0 +1,69 @@
+"""Rows made anew beside the live ones of the same shape: beginning it, and what is noted of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+from sqlalchemy import Dialect
+
+from twofold.database.session import Session
+from twofold.kernel.builds import Rebuild, rebuild_as_it_stands
+from twofold.kernel.rows import Generation
+from twofold.kernel.view import AnyView
+from twofold.readmodels.schema.shape import shape_of
+from twofold.readmodels.stores.sql.generations import alone, builds, clear, generations, make_rows, retire, set_state
+from twofold.readmodels.stores.sql.tables import qualified
+
+
+def rebuild(
+    session: Session, view: AnyView, throttle: float, begun_at: float, again: int | None, dialect: Dialect
+) -> Rebuild | None:
+    """See kernel/builds.py."""
+    alone(session, dialect)
+    standing = builds(session, [view.name], dialect)
+    live = next((one for one in standing if one.generation.state == "live" and one.shape == shape_of(view)), None)
+    if live is None or any(one.generation.state == "building" for one in standing):
+        return None
+    begun_from = 0
+    if again is None:
+        number = max(one.number for one, _ in generations(session, view.name, dialect)) + 1
+        make_rows(session, view, Generation(view.name, number, live.generation.slices, "building"), dialect)
+    else:
+        number = again
+        mine = next((one for one in standing if one.generation.number == again and one.shape == live.shape), None)
+        if mine is None or mine.generation.state != "retired":
+            return None
+        begun_from = mine.position
+        set_state(session, mine.generation, "building", dialect)
+    begun = Rebuild(view.name, number, live.generation.number, "building", throttle, begun_at, begun_from)
+    _write(session, begun, dialect)
+    return begun
+
+
+def rebuilt(session: Session, views: Collection[str], dialect: Dialect) -> list[Rebuild]:
+    records = session.rows(f"SELECT view, record FROM {qualified('rebuilds', dialect)} ORDER BY view")
+    noted = {view: msgspec.json.decode(record, type=Rebuild) for view, record in records}
+    standing = builds(session, views, dialect)
+    found = [rebuild_as_it_stands(noted.get(view), [one for one in standing if one.generation.view == view]) for view in views]
+    return sorted((one for one in found if one is not None), key=lambda one: one.view)
+
+
+def note_rebuild(session: Session, rebuild: Rebuild, dialect: Dialect) -> bool:
+    """See kernel/builds.py."""
+    alone(session, dialect)
+    last = next(iter(rebuilt(session, [rebuild.view], dialect)), None)
+    if last is None or last.generation != rebuild.generation or (last.is_over and last.state != rebuild.state):
+        return False
+    if rebuild.state in ("cancelled", "failed") and not last.is_over:
+        [mine] = [one for one, _ in generations(session, rebuild.view, dialect) if one.number == rebuild.generation]
+        retire(session, [mine], dialect) if rebuild.is_going_back else clear(session, mine, dialect)
+    _write(session, rebuild, dialect)
+    return True
+
+
+def _write(session: Session, rebuild: Rebuild, dialect: Dialect) -> None:
+    mark = "%s" if dialect.name == "postgresql" else "?"
+    sql = f"INSERT INTO {qualified('rebuilds', dialect)} (view, record) VALUES ({mark}, {mark})"
+    record = msgspec.json.encode(rebuild, enc_hook=str).decode()
+    session.count(f"{sql} ON CONFLICT (view) DO UPDATE SET record = excluded.record", (rebuild.view, record))

@@ -1,0 +1,93 @@
+"""Rows made anew beside the live ones of the same shape, on every store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from tests.contract.viewstores import (
+    EVERYTHING,
+    KINDS,
+    Everything,
+    Place,
+    place,
+    put,
+    rows_url,  # noqa: F401
+)
+from twofold.kernel.ports import ViewStore
+from twofold.kernel.rows import Generation
+
+
+@pytest.fixture(params=KINDS)
+def where(request: pytest.FixtureRequest) -> Iterator[Place]:
+    with place(request.param, request) as opened:
+        yield opened
+
+
+def states(store: ViewStore) -> dict[int, str]:
+    return {build.generation.number: build.generation.state for build in store.builds(["everything"])}
+
+
+def attached(where: Place, number: int) -> tuple[ViewStore, Generation]:
+    store = where.open().beside()
+    [build] = [one for one in store.builds(["everything"]) if one.generation.number == number]
+    return store, store.attach(EVERYTHING, build)
+
+
+def made(where: Place) -> ViewStore:
+    """With one live generation, which stands at 9."""
+    store = where.open().beside()
+    put(store, store.make(EVERYTHING, 2), {key: Everything(key, 9) for key in ("a", "b")}, 9)
+    return store
+
+
+def test_a_rebuild_is_built_beside_swapped_in_and_can_be_taken_back(where: Place) -> None:
+    store = made(where)
+    begun = store.rebuild(EVERYTHING, 50.0, 1_000.0)
+    assert begun is not None and (begun.generation, begun.before, begun.state, begun.throttle) == (2, 1, "building", 50.0)
+    assert store.rebuild(EVERYTHING, 0.0, 0.0) is None, "one at a time"
+    assert states(store) == {1: "live", 2: "building"}
+    assert store.attach(EVERYTHING).number == 1, "whoever starts meanwhile works on the live one"
+    building, generation = attached(where, 2)
+    assert set(building.positions("everything").values()) == {0}
+    put(building, generation, {"a": Everything("a", 9)}, 9)
+    assert [found.row is None for found in store.get("everything", ["a", "b"])] == [False, False]
+    assert building.swap(generation, 9)
+    assert states(store) == {1: "retired", 2: "live"}
+    [swapped] = store.rebuilt(["everything"])
+    assert swapped.state == "swapped", "seen by the builds, if nobody was left to note it"
+    assert store.note_rebuild(swapped)
+    assert not store.note_rebuild(msgspec.structs.replace(swapped, state="cancelled")), "it is over"
+    assert states(store) == {1: "retired", 2: "live"}
+
+    back = store.rebuild(EVERYTHING, 0.0, 2_000.0, again=1)
+    assert back is not None and (back.generation, back.before, back.begun_from) == (1, 2, 9)
+    assert states(store) == {1: "building", 2: "live"}
+    [build] = [one for one in store.builds(["everything"]) if one.generation.number == 1]
+    assert store.swap(build.generation, 9)
+    assert states(store) == {1: "live", 2: "retired"}
+
+
+def test_what_a_cancelled_or_failed_rebuild_has_made_is_dropped(where: Place) -> None:
+    store = made(where)
+    for number, end in ((2, "cancelled"), (3, "failed")):
+        begun = store.rebuild(EVERYTHING, 0.0, 0.0)
+        assert begun is not None and begun.generation == number
+        building, generation = attached(where, number)
+        put(building, generation, {"a": Everything("a", 9)}, 9)
+        ended = msgspec.structs.replace(begun, state=end, differences=[{"key": "a"}])
+        assert store.note_rebuild(ended)
+        assert store.rebuilt(["everything"]) == [ended]
+        assert states(store) == {1: "live"}
+        assert not building.swap(generation, 9)
+    assert store.make(EVERYTHING, 2).number == 1
+    assert store.rebuild(EVERYTHING, 0.0, 0.0, again=3) is None
+
+
+def test_there_is_nothing_to_take_back_before_a_rebuild(where: Place) -> None:
+    store = made(where)
+    assert store.rebuilt(["everything"]) == []
+    assert store.rebuild(EVERYTHING, 0.0, 0.0, again=7) is None
+    assert states(store) == {1: "live"}
