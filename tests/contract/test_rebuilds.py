@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import msgspec
@@ -84,6 +85,16 @@ def test_what_a_cancelled_or_failed_rebuild_has_made_is_dropped(where: Place) ->
         assert not building.swap(generation, 9)
     assert store.make(EVERYTHING, 2).number == 1
     assert store.rebuild(EVERYTHING, 0.0, 0.0, again=3) is None
+
+
+def test_a_rebuild_of_a_shape_that_is_left_is_dropped(where: Place) -> None:
+    """Half made and retired, it would be what the version before answers from."""
+    store = made(where)
+    assert store.rebuild(EVERYTHING, 0.0, 0.0) is not None
+    following = store.beside().make(dataclasses.replace(EVERYTHING, revision=2), 2)
+    assert states(store) == {1: "live", following.number: "building"}
+    [ended] = store.rebuilt(["everything"])
+    assert ended.state == "cancelled"
 
 
 def test_there_is_nothing_to_take_back_before_a_rebuild(where: Place) -> None:

@@ -50,6 +50,10 @@ class MemoryViewStore(MemoryRebuilds):
                 generation = Generation(view.name, number, slices, "retired")
                 own = Kept(view, generation, shape_of(view), dict.fromkeys(generation.slice_ids(), 0), {})
                 kept.append(own)
+            lives = [one.shape for one in kept if one.generation.state == "live"]
+            for half in kept if own.generation.state == "retired" else []:
+                if half.generation.state == "building" and half.shape in lives:
+                    half.generation = msgspec.structs.replace(half.generation, state="dropped")
             if own.generation.state == "retired":
                 self._set_state(own, "building" if live else "live")
             return self.attach(view)

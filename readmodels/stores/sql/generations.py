@@ -51,14 +51,14 @@ def make(session: Session, view: AnyView, slices: int, dialect: Dialect, is_join
     if own is not None and (own.state != "retired" or view.sync != "inline"):
         if own.state == "retired":
             own = set_state(session, own, "building" if live else "live", dialect)
-            retire(session, [one for one, _ in mine if one.state == "building" and one.number != own.number], dialect)
+            _leave(session, [one for one in mine if one[0].number != own.number], live, "building", dialect)
         if own.state == "building" and is_joining:
             retire(session, [live] if live else [], dialect)
             return set_state(session, own, "live", dialect), True
         return own, False
     state: GenerationState = "building" if (not is_joining if view.sync == "inline" else live) else "live"
     generation = Generation(view.name, max((one.number for one, _ in known), default=0) + 1, slices, state)
-    retire(session, [one for one, _ in mine if one.state == state], dialect)
+    _leave(session, mine, live, state, dialect)
     make_rows(session, view, generation, dialect)
     return generation, True
 
@@ -213,6 +213,21 @@ def make_rows(session: Session, view: AnyView, generation: Generation, dialect: 
         f"INSERT INTO {qualified('checkpoints', dialect)} (view, generation, slice, position) VALUES ({mark}, {mark}, {mark}, 0)",
         [tuple(slice_id) for slice_id in generation.slice_ids()],
     )
+
+
+def _leave(
+    session: Session,
+    mine: Sequence[tuple[Generation, str]],
+    live: Generation | None,
+    state: GenerationState,
+    dialect: Dialect,
+) -> None:
+    """Retire those in this state; but half the rows of a rebuild are of no use to the version that asked for it."""
+    for one, shape in [one for one in mine if one[0].state == state]:
+        if live is not None and one.number > live.number and (live, shape) in mine:
+            clear(session, one, dialect)
+        else:
+            retire(session, [one], dialect)
 
 
 def retire(session: Session, gone: Sequence[Generation], dialect: Dialect) -> None:
