@@ -15,7 +15,7 @@ from twofold.gateway.http.answers import encode
 from twofold.gateway.http.headers import require_own_pages
 from twofold.gateway.http.operation import AWAY, COUNT, JSON, OBJECT, TEXT, Operation, Parameter, Reply, Route
 from twofold.gateway.http.problem import Problem
-from twofold.gateway.http.request import Params
+from twofold.gateway.http.request import COMMAND_BYTES_MAX, Params, read_body
 from twofold.gateway.http.threads import Threads
 from twofold.kernel.builds import Builds, Rebuild
 from twofold.kernel.domain import Domain
@@ -50,7 +50,7 @@ class RebuildEndpoints:
 
     async def post(self, request: web.Request) -> web.Response:
         view = self._view(request)
-        body = await request.read()
+        body = await read_body(request, COMMAND_BYTES_MAX)
         try:
             wish = msgspec.json.decode(body, type=Wish) if body else Wish()
         except msgspec.DecodeError as error:
@@ -162,7 +162,7 @@ BEGIN = Operation(
     parameters=(VIEW,),
     body={JSON: {"type": "object", "properties": {"throttle": {"type": "number", "exclusiveMinimum": 0}}}},
     replies={202: Reply("Begun.", BEGUN)},
-    problems=("cross-site", *OF_VIEW),
+    problems=("cross-site", "too-slow", "too-large", *OF_VIEW),
 )
 SHOW = Operation(
     name="showRebuild",
