@@ -12,7 +12,9 @@ from aiohttp import web
 
 from twofold.gateway.http.operation import COUNT, NUMBER_MAX, TEXT, TEXT_CHARS_MAX, Parameter
 from twofold.gateway.http.problem import Problem
+from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Malformed
+from twofold.kernel.view import AnyView
 
 STREAM_CHARS_MAX = 500
 LIMIT_MAX = 1_000
@@ -38,6 +40,14 @@ def storable(name: str, text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
 
 def path_text(request: web.Request, parameter: Parameter) -> str:
     return storable(parameter.name, request.match_info[parameter.name], parameter.schema.get("maxLength", TEXT_CHARS_MAX))
+
+
+def view_of(request: web.Request, domain: Domain) -> AnyView:
+    """The view that the path names. Raises Problem unknown-view."""
+    view = domain.views.get(request.match_info["view"])
+    if view is None:
+        raise Problem("unknown-view", f"those there are: {', '.join(domain.views)}")
+    return view
 
 
 class Params:

@@ -8,9 +8,9 @@ from typing import Any
 from aiohttp import web
 
 from twofold.gateway.http.answers import encode
+from twofold.gateway.http.headers import require_own_pages
 from twofold.gateway.http.operation import AWAY, JSON, TEXT, Operation, Parameter, Reply, Route
-from twofold.gateway.http.problem import Problem
-from twofold.gateway.http.request import Params
+from twofold.gateway.http.request import Params, view_of
 from twofold.gateway.http.threads import Threads
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
@@ -44,7 +44,7 @@ AUDIT = Operation(
     description="The whole log is read for each call, and the rows of these keys are folded in memory.",
     parameters=(VIEW, AFTER, KEYS),
     replies={200: Reply("What was found.", ANSWER)},
-    problems=("malformed", "unknown-view", *AWAY),
+    problems=("malformed", "cross-site", "unknown-view", *AWAY),
 )
 
 
@@ -62,9 +62,8 @@ class AuditEndpoint:
         return [Route("POST", "/views/{view}/audit", self.post, (AUDIT,))]
 
     async def post(self, request: web.Request) -> web.Response:
-        view = self._domain.views.get(request.match_info["view"])
-        if view is None:
-            raise Problem("unknown-view", f"there is no such view; those are: {', '.join(self._domain.views)}")
+        require_own_pages(request.headers)
+        view = view_of(request, self._domain)
         params = Params(request, AFTER, KEYS)
         after, limit = params.text(AFTER) or "", params.number(KEYS, KEYS_MAX)
         found = await self._threads.run(lambda: audit(self._history, self._rows, view, self._codec, after, limit))

@@ -15,7 +15,7 @@ from twofold.gateway.http.answers import encode
 from twofold.gateway.http.headers import require_own_pages
 from twofold.gateway.http.operation import AWAY, COUNT, JSON, OBJECT, TEXT, Operation, Parameter, Reply, Route
 from twofold.gateway.http.problem import Problem
-from twofold.gateway.http.request import COMMAND_BYTES_MAX, Params, read_body
+from twofold.gateway.http.request import COMMAND_BYTES_MAX, Params, read_body, view_of
 from twofold.gateway.http.threads import Threads
 from twofold.kernel.builds import Builds, Rebuild
 from twofold.kernel.domain import Domain
@@ -91,9 +91,7 @@ class RebuildEndpoints:
         if request.method != "GET":
             require_own_pages(request.headers)
         Params(request, VIEW)
-        view = self._domain.views.get(request.match_info["view"])
-        if view is None:
-            raise Problem("unknown-view", f"there is no such view; those are: {', '.join(self._domain.views)}")
+        view = view_of(request, self._domain)
         if view.sync == "inline":
             why = "it is folded with the log itself: give it another `revision`, and `twofold migrate` makes its rows anew"
             raise Problem("cannot-rebuild", why)

@@ -28,7 +28,7 @@ from twofold.gateway.http.headers import (
 )
 from twofold.gateway.http.operation import AWAY, EVENT_STREAM, JSON, TEXT, Operation, Parameter, Reply, Route
 from twofold.gateway.http.problem import Problem, problem_of
-from twofold.gateway.http.request import LIMIT, ROW_KEY, Params, path_text
+from twofold.gateway.http.request import LIMIT, ROW_KEY, Params, path_text, view_of
 from twofold.gateway.queries.consistency import ConsistentReads, ViewReading
 from twofold.gateway.queries.lag import LagReports
 from twofold.gateway.queries.live import LiveAnswers
@@ -72,7 +72,7 @@ class ViewEndpoints:
         ]
 
     async def get_row(self, request: web.Request) -> web.StreamResponse:
-        view = self._view(request)
+        view = view_of(request, self._domain)
         Params(request)
         key = path_text(request, ROW_KEY)
         if wants_events(request.method, request.headers):
@@ -80,7 +80,7 @@ class ViewEndpoints:
         return await self._observed(view, lambda: self._row(request, view, key))
 
     async def get_page(self, request: web.Request) -> web.StreamResponse:
-        view = self._view(request)
+        view = view_of(request, self._domain)
         query = query_of(request, view, self._indexes[view.name])
         if wants_events(request.method, request.headers):
             return await self._live.page(request, view, query)
@@ -130,12 +130,6 @@ class ViewEndpoints:
         if preferences.applied():
             headers["Preference-Applied"] = preferences.applied()
         return headers
-
-    def _view(self, request: web.Request) -> AnyView:
-        view = self._domain.views.get(request.match_info["view"])
-        if view is None:
-            raise Problem("unknown-view", f"there is no such view; those are: {', '.join(self._domain.views)}")
-        return view
 
     async def _observed(self, view: AnyView, answer: Callable[[], Awaitable[web.Response]]) -> web.Response:
         started, status = time.perf_counter(), 500
