@@ -170,7 +170,8 @@ class Deployment(ABC):
         """Messages that wait, by lane; "dead" for the dead letters where there are any."""
 
     def _stores_of(self, views: Collection[AnyView], choose: Choose | None = None) -> RoutedViewStore:
-        """Stores of its own: what answers need not be what is folded."""
+        """Stores of its own: what answers need not be what is folded. The log is opened first: it says whose rows these are."""
+        _ = self.events
         of = {view.name: self._store_of(view) for view in views}
         besides = {id(store): store.beside() for store in of.values()}
         stores = RoutedViewStore({view: besides[id(store)] for view, store in of.items()}, views, choose)

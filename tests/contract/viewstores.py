@@ -134,6 +134,7 @@ class SqlPlace(Place):
 
     def plant_building(self, view: AnyView, number: int) -> None:
         self._run(f"INSERT INTO {{}}generations SELECT view, {number}, slices, shape, 'building' FROM {{}}generations")
+        self._run(f'CREATE TABLE {{}}"{view.name}__g{number}" AS SELECT * FROM {{}}"{view.name}__g1" WHERE 1 = 0')
 
     def break_rows(self, view: AnyView) -> None:
         self._run(f'DROP TABLE {{}}"{view.name}__g1"')
