@@ -40,8 +40,8 @@ class ParkedLineFold:
         taken = line[:limit]
         if not taken:
             return refused(state, key, "the line is empty")
-        if is_discarding and (reason := self._is_no_poison(view, state, key, taken[0])):
-            return refused(state, key, reason)
+        if is_discarding and (held_up := self._held_up(view, state, key, taken[0])):
+            return refused(state, key, str(held_up))
         rows: dict[str, Row | None] = {}
         recorded_at = []
         for seen in self._log.at(taken[is_discarding:], limit):
@@ -56,17 +56,17 @@ class ParkedLineFold:
         is_done = len(line) <= limit
         return Drain(state.id, state.position, key, line[0], rows, taken[-1], is_done, recorded_at=tuple(recorded_at))
 
-    def _is_no_poison(self, view: AnyView, state: SliceState, key: str, position: int) -> str:
-        """Why the first event of a line is not to be dropped: it only waits for a key that is parked itself. "" for poison: a
-        discard that is asked for twice must not take along what comes after it."""
+    def _held_up(self, view: AnyView, state: SliceState, key: str, position: int) -> KeyIsParked | None:
+        """What the first event of a line waits for, when it is no poison itself: a discard that is asked for twice must not take
+        along what comes after it."""
         for seen in self._log.at([position], 1):
             try:
                 _concerned(parts_of(view, seen), key, state)
             except KeyIsParked as parked:
-                return str(parked)
+                return parked
             except Exception:
                 break
-        return ""
+        return None
 
     def _fold(
         self, view: AnyView, state: SliceState, key: str, encode: Encode, seen: Seen, rows: Mapping[str, Row | None]
