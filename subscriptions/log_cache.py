@@ -136,10 +136,11 @@ class LogCache:
         excess = 0
         while len(self._recent) - excess > len(page) and self._is_too_much(len(self._recent) - excess):
             self._recent_bytes -= self._recent[excess].size
-            self._begin_mark = self._recent[excess].mark
             excess += 1
-        del self._recent[:excess]
-        self._begin += excess
+        if excess:
+            self._begin_mark = self._recent[excess - 1].mark
+            del self._recent[:excess]
+            self._begin += excess
         return page
 
     def _is_too_much(self, count: int) -> bool:
