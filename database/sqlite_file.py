@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from twofold.database.errors import as_ours
 from twofold.database.sqlite import BUSY_SECONDS, FileLock, make_writer, open_reader
-from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
+from twofold.kernel.errors import BUGS, Misconfigured, Neighbour, Unavailable
 
 GROUP_JOBS_MAX = 128
 WAITING_JOBS_MAX = 10_000
@@ -166,7 +166,7 @@ class SqliteFile:
     def _commit(self, group: list[_Waiting]) -> None:
         """One transaction; only when it is durable, or can no longer become so, does anybody hear of it."""
         group = [waiting for waiting in group if waiting.future.set_running_or_notify_cancel()]
-        failures: dict[int, Exception] = {}
+        failures: dict[int, BaseException] = {}
         results: dict[int, Any] = {}
         try:
             self._writer.execute("BEGIN IMMEDIATE")
@@ -174,7 +174,7 @@ class SqliteFile:
                 self._writer.execute("SAVEPOINT job")
                 try:
                     results[number] = waiting.run(self._writer)
-                except Exception as error:
+                except BUGS as error:
                     # On a full disk or an I/O error SQLite rolls back by itself, neighbours and all.
                     if not self._writer.in_transaction:
                         raise
@@ -182,7 +182,7 @@ class SqliteFile:
                     self._writer.execute("ROLLBACK TO job")
                 self._writer.execute("RELEASE job")
             self._writer.execute("COMMIT")
-        except Exception as error:
+        except BUGS as error:
             failures = dict.fromkeys(range(len(group)), error)
             with suppress(sqlite3.Error):
                 self._writer.rollback()
@@ -205,7 +205,7 @@ class SqliteFile:
         self._wal_bytes_max = size + WAL_BYTES_MAX if busy else WAL_BYTES_MAX
 
 
-def _explained(error: Exception) -> Exception:
+def _explained(error: BaseException) -> BaseException:
     ours = as_ours(error, Neighbour.LOG)
     if ours is None:
         return error

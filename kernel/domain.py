@@ -26,9 +26,10 @@ Named = TypeVar("Named", AnyDecider, AnyView)
 @dataclass(frozen=True, slots=True)
 class Domain:
     """The checked content of a domain module, indexed by wire name. `name` is what the log knows it by: the module's name, unless
-    the module exports a NAME (because it was called otherwise when its log began)."""
+    the module exports a NAME (because it was called otherwise when its log began). `module` is where it is imported from."""
 
     name: str
+    module: str
     deciders: tuple[AnyDecider, ...]
     views: Mapping[str, AnyView]
     commands: Mapping[str, type[Command]]
@@ -100,6 +101,7 @@ def domain_of(module: ModuleType) -> Domain:
                 )
     return Domain(
         name=name,
+        module=where,
         deciders=deciders,
         views={view.name: view for view in views},
         commands=commands,

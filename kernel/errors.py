@@ -17,6 +17,9 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
+BUGS = (Exception, SystemExit, GeneratorExit)
+"""What may come out of a domain's code and is that code's fault alone: also what would end the thread that called it."""
+
 
 class Error(Exception):
     """One of the five."""

@@ -2,7 +2,7 @@
 
 A thread of Python's cannot be ended, and one that spins in C code, a regular expression say, does not even let others run. So the
 interpreter's own timer, which needs no lock, is set to end the process, and a thread that still runs sets it anew every moment,
-as long as no batch is overdue. What it ends, it first writes to standard error: where every thread was.
+as long as no command is overdue. What it ends, it first writes to standard error: where every thread was.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from threading import Event, Thread
 
 import structlog
 
-BATCH_SECONDS_MAX = 30.0
+from twofold.workers.trial import DECIDE_SECONDS_MAX
+
 LOOK_SECONDS = 1.0
 
 
 @contextmanager
-def ending_endless(deciding_seconds: Callable[[], float], seconds_max: float = BATCH_SECONDS_MAX) -> Iterator[None]:
+def ending_endless(deciding_seconds: Callable[[], float], seconds_max: float = DECIDE_SECONDS_MAX) -> Iterator[None]:
     """During the block, end the process with status 1 when deciding takes longer, or no thread of Python has run for so long."""
     stop = Event()
 

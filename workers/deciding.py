@@ -14,7 +14,7 @@ from twofold.kernel.codec import Codec, encode_event
 from twofold.kernel.decider import AnyDecider
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
-from twofold.kernel.errors import Malformed, NotKnown, Rejected
+from twofold.kernel.errors import BUGS, Malformed, NotKnown, Rejected
 from twofold.kernel.log import Decision, LastEvent, Meta, NewEvent, Recorded
 from twofold.kernel.members import name_of
 from twofold.workers.states import Folded
@@ -55,7 +55,7 @@ class UnitOfWork:
             return _parked(envelope, self._version(envelope.stream), codes.NOT_KNOWN, ", ".join(unknown.names))
         except Rejected as no:
             return Decision(envelope, "rejected", self._version(envelope.stream), (), no.code, no.details)
-        except Exception:
+        except BUGS:
             return _parked(envelope, self._version(envelope.stream), codes.BUG, traceback.format_exc(chain=True))
         self.folded[envelope.stream] = after
         return Decision(envelope, "succeeded" if new else "ignored", after.version, new)

@@ -23,7 +23,7 @@ from twofold.kernel import codes
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
-from twofold.kernel.errors import Conflict, Neighbour, NotKnown, Unavailable
+from twofold.kernel.errors import BUGS, Conflict, Neighbour, NotKnown, Unavailable
 from twofold.kernel.log import Decision, LastEvent
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.portion import Portion
@@ -65,7 +65,7 @@ class Executor:
         self._log = structlog.get_logger(room="workers")
 
     def deciding_seconds(self) -> float:
-        """How long the batch that takes longest has been under decision, the look-ups before it and the append after it apart."""
+        """How long the command that takes longest has been under decision; look-ups and appends do not count."""
         return time.monotonic() - min(self._deciding_since.copy().values(), default=time.monotonic())
 
     def execute(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
@@ -76,7 +76,7 @@ class Executor:
 
     def execute_carefully(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         """The same for commands of which one may have ended a process before: they are decided in another."""
-        return self._decide_known(envelopes, Trial(self._domain.name))
+        return self._decide_known(envelopes, Trial(self._domain.module))
 
     def _decide_known(self, envelopes: Sequence[Envelope], trial: Trial | None) -> list[Outcome]:
         """Raises NotKnown when all is done that can be done here: what is not known, and what follows on its stream, is left."""
@@ -107,7 +107,7 @@ class Executor:
             return self._decide_again_on_conflict(envelopes, trial, left)
         except (Unavailable, Conflict):
             raise
-        except Exception:
+        except BUGS:
             if len(envelopes) > 1:
                 return [outcome for envelope in envelopes for outcome in self._decide_isolated([envelope], trial, left)]
             self._log.exception("cannot append, so parked", command_id=envelopes[0].command_id, type=envelopes[0].type)
@@ -128,7 +128,7 @@ class Executor:
         decided = self._events.outcomes({envelope.command_id for envelope in envelopes})
         fresh, reused = _sort_out(self._codec, envelopes, decided)
         if any(outcome.code == codes.KILLED for outcome in decided.values()):
-            trial = trial or Trial(self._domain.name)  # somebody wants it tried again
+            trial = trial or Trial(self._domain.module)  # somebody wants it tried again
         known = self._known(fresh) if trial is None else {}
         recorded = self._events.read({e.stream: known[e.stream].last if e.stream in known else None for e in fresh})
         work = UnitOfWork(self._domain, self._codec, known, recorded)
@@ -164,11 +164,14 @@ class Executor:
         return kept
 
     def _decide_here(self, work: UnitOfWork, envelopes: Sequence[Envelope]) -> list[Decision]:
-        self._deciding_since[get_ident()] = time.monotonic()
+        thread, decisions = get_ident(), []
         try:
-            return [work.decide(envelope) for envelope in envelopes]
+            for envelope in envelopes:
+                self._deciding_since[thread] = time.monotonic()
+                decisions.append(work.decide(envelope))
+            return decisions
         finally:
-            del self._deciding_since[get_ident()]
+            self._deciding_since.pop(thread, None)
 
     def _known(self, envelopes: Sequence[Envelope]) -> dict[str, Folded]:
         return {stream: folded for stream in {e.stream for e in envelopes} if (folded := self._states.get(stream))}

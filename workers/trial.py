@@ -35,13 +35,14 @@ from twofold.kernel.log import Decision, Recorded
 from twofold.workers.deciding import UnitOfWork
 
 TRIES_MAX = 3
-DECIDE_SECONDS_MAX = 5.0
-"""How long one command may take: a decider computes, it waits for nobody."""
+DECIDE_SECONDS_MAX = 15.0
+"""How long one command may take, in a worker and here: a decider computes, it waits for nobody."""
 START_SECONDS_MAX = 30.0
 MARGIN_SECONDS = 5.0
 """The process ends itself in time, and says where it was; if it cannot even do that, it is killed."""
 LAST_WORDS_BYTES_MAX = 4_000
 READY = b"ready"
+NOT_STARTED = "no process to try commands in"
 OUT_OF_MEMORY_FIRST = "1000"
 
 Streams = Mapping[str, Sequence[Recorded]]
@@ -71,7 +72,10 @@ class Trial:
         while len(decisions) < len(envelopes):
             left = list(envelopes[len(decisions) :])
             question = Question(self._domain, sys.path, self._seconds_max, _grown(recorded, decisions), left)
-            made, death = _ask(question)
+            try:
+                made, death = _ask(question)
+            except OSError as error:  # no memory for a process, no room for its last words: nobody's command is at fault
+                raise Unavailable(Neighbour.LANES, NOT_STARTED, detail=str(error)) from error
             if made:
                 decisions += made
                 deaths = []
@@ -103,7 +107,7 @@ def _ask(question: Question) -> tuple[list[Decision], str]:
                 process.stdin.flush()
             lines = _Lines(process.stdout)
             if lines.next(START_SECONDS_MAX) != READY:
-                raise Unavailable(Neighbour.LANES, "no process to try commands in", detail=_last_words(words))
+                raise Unavailable(Neighbour.LANES, NOT_STARTED, detail=_last_words(words))
             began = time.monotonic()
             while len(made) < len(question.envelopes) and (line := lines.next(question.seconds_max + MARGIN_SECONDS)):
                 made.append(msgspec.json.decode(line, type=Decision))

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from twofold.kernel.errors import BUGS
 from twofold.kernel.ids import slice_of
 from twofold.kernel.ports import Projection
 from twofold.kernel.rows import Advance, Row
@@ -37,7 +38,7 @@ class Touch(msgspec.Struct, frozen=True, gc=False):
 
     seen: Seen
     part: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class FoldedRow(msgspec.Struct):
@@ -77,7 +78,7 @@ def touched(
             continue
         try:
             parts = parts_of(view, seen)
-        except Exception as error:
+        except BUGS as error:
             line = stream_key(seen.stream)
             count += len(found)
             for slice, touches in found.items():
@@ -222,7 +223,7 @@ def _fold(view: AnyView, key: str, row: Row | None, touches: Sequence[Touch], en
             following = evolve(value, touch.seen.event, full)
             if encode is not None and following is not None:
                 encode(key, following)
-        except Exception as error:
+        except BUGS as error:
             return FoldedRow(None if value is None else Row(key, value, position), index, error_text(error))
         value, position = following, about.position
     return FoldedRow(None if value is None else Row(key, value, position))

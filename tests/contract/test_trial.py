@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import tempfile
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -83,3 +86,46 @@ def test_a_process_that_cannot_start_parks_nothing() -> None:
     """It is not the commands' fault."""
     with pytest.raises(Unavailable, match="no process to try commands in"):
         Trial("no.such.domain").decide([strike("a", 1)], {})
+
+
+def test_nothing_is_parked_for_want_of_room_to_start_a_process_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is out of memory or of disk is waited for, as any other neighbour is."""
+    events = MemoryLog()
+    executor = Executor(DOMAIN, Codec(DOMAIN), events, LocalBell(), LocalOutcomes())
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(Unavailable, match="no process to try commands in"):
+        executor.execute_carefully([strike("a", 1), strike("a", 2)])
+    assert events.parked() == [] and events.head()[0] == 0
+
+
+def test_a_domain_that_was_renamed_is_tried_where_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the log knows it by is no module any more."""
+    monkeypatch.setattr(anvils, "NAME", "smithy", raising=False)
+    renamed = domain_of(anvils)
+    assert renamed.name == "smithy"
+    executor = Executor(renamed, Codec(renamed), MemoryLog(), LocalBell(), LocalOutcomes())
+    assert [outcome.status for outcome in executor.execute_carefully([strike("a", 1)])] == ["succeeded"]
+
+
+def test_a_decider_that_leaves_is_a_bug_of_its_command_alone() -> None:
+    """What would end the thread that decides is raised in it as anything else is."""
+    events = MemoryLog()
+    executor = Executor(DOMAIN, Codec(DOMAIN), events, LocalBell(), LocalOutcomes())
+    outcomes = executor.execute([strike("a", 1), strike("a", 2, "leave"), strike("a", 3)])
+    assert [outcome.status for outcome in outcomes] == ["succeeded", "parked", "succeeded"]
+    assert "the anvil is gone" in events.parked()[0].error
+
+
+def test_a_long_batch_of_commands_each_of_which_ends_is_not_endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the deadline would end a worker for being busy, twice, and have the same decided a third time."""
+    executor = Executor(DOMAIN, Codec(DOMAIN), MemoryLog(), LocalBell(), LocalOutcomes())
+    seen: list[float] = []
+
+    def slow(count: int, command: anvils.Strike) -> list[anvils.Struck]:
+        seen.append(executor.deciding_seconds())
+        time.sleep(1.0)
+        return anvils.decide(count, command)
+
+    monkeypatch.setitem(DOMAIN.decider_of, "Strike", dataclasses.replace(anvils.ANVIL, decide=slow))
+    executor.execute([strike("a", 1), strike("a", 2)])
+    assert len(seen) == 2 and max(seen) < 1.0

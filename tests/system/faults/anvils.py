@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from twofold.kernel.view import About, View
 
 EXIT_STATUS = 7
 
-How = Literal["tap", "kill", "exit", "abort", "never"]
+How = Literal["tap", "kill", "exit", "abort", "never", "leave"]
 
 
 class Strike(Command, frozen=True):
@@ -38,6 +39,8 @@ def decide(count: int, command: Strike) -> list[Struck]:
         os.kill(os.getpid(), signal.SIGKILL)
     if command.how == "exit":
         os._exit(EXIT_STATUS)
+    if command.how == "leave":
+        sys.exit("the anvil is gone")
     if command.how == "abort":
         os.abort()
     while command.how == "never":
