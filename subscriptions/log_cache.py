@@ -19,7 +19,6 @@ from typing import NamedTuple
 import msgspec
 
 from twofold.kernel.codec import Codec
-from twofold.kernel.errors import NotKnown
 from twofold.kernel.ids import mark_of
 from twofold.kernel.log import Recorded
 from twofold.kernel.messages import Event
@@ -174,8 +173,6 @@ class LogCache:
         if recorded.type in self._listened:
             try:
                 event = self._codec.event(recorded)
-            except NotKnown:  # not poison: who knows it folds it, so nobody parks it
-                raise
             except Exception as error:
                 failed = error
         about = About(recorded.position, recorded.stream, recorded.version, recorded.recorded_at)

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from twofold.kernel.errors import BUGS
+from twofold.kernel.errors import BUGS, NotKnown
 from twofold.kernel.ids import slice_of
 from twofold.kernel.ports import Projection
 from twofold.kernel.rows import Advance, Row
@@ -66,16 +66,20 @@ def touched(
     view: AnyView, page: Iterable[Seen], slices: int, parked: Mapping[int, Set[str]], touches_max: int = TOUCHES_MAX
 ) -> tuple[dict[int, Touches], int]:
     """For each slice in `parked` (slice to its parked keys), what the page touches there, by key, in log order; and up to which
-    position, which is that of the event with which they are too many."""
+    position: that of the event with which they are too many, or of the one before an event that only another version can read.
+    0: not even the first one."""
     found: dict[int, Touches] = {slice: {} for slice in parked}
     blocked = {slice: {key for key in keys if is_stream_key(key)} for slice, keys in parked.items()}
     through = count = 0
     for seen in page:
         if count >= touches_max:
             break
-        through = seen.position
         if seen.type not in view.listened:
+            through = seen.position
             continue
+        if isinstance(seen.error, NotKnown):
+            break
+        through = seen.position
         try:
             parts = parts_of(view, seen)
         except BUGS as error:
@@ -122,7 +126,7 @@ class PageFold:
 
     def advances(self, group: Sequence[SliceState], page: Sequence[Seen], is_checked: bool = False) -> list[Advance]:
         """One advance for each slice of a group, all of which stand where the page begins, to where it ends, or as far as a step
-        of its view goes.
+        of its view goes. None for one whose next event only another version of the domain can read.
 
         `is_checked` parks rows that no store could hold; otherwise they are folded, and the store refuses them.
         """
@@ -149,6 +153,8 @@ class PageFold:
         if missing:
             stored = self._store.load(view.name, missing)
             cache.put({key: stored.get(key) for key in missing})
+        if not through:
+            return []
         last = page[through - page[0].position]
         return [self._of_slice(view, state, last, touches[state.id.slice], is_checked) for state in mine]
 

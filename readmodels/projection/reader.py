@@ -10,7 +10,7 @@ and looked at again every VERIFY_SECONDS; its rows may show what never was, so t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from threading import Lock
 
 import structlog
@@ -50,6 +50,9 @@ class SliceReader:
         self._states: dict[SliceId, SliceState] = {}
         self._diverged: set[SliceId] = set()
         self._told: frozenset[str] = frozenset()
+        self._held_up: set[SliceId] = set()
+        """Their next event is of a later version. Let be, and looked at again as those that are diverged."""
+        self._told_held_up: set[str] = set()
         self._drained_at = 0.0
         self._paces: Mapping[tuple[str, int], Pace] = {}
         self._is_short = False
@@ -76,6 +79,7 @@ class SliceReader:
 
     def verify(self) -> None:
         self._diverged.clear()
+        self._held_up.clear()
         self._leave_diverged(list(self._states.values()))
         if not self._states:
             return
@@ -83,7 +87,7 @@ class SliceReader:
         self._forget([slice_id for slice_id, state in self._states.items() if positions.get(slice_id) != state.position])
 
     def checkpoints(self) -> Mapping[SliceId, int]:
-        standing = {slice_id: state.position for slice_id, state in self._states.items()}
+        standing = {slice_id: state.position for slice_id, state in self._states.items() if slice_id not in self._held_up}
         if self._paces:
             now, paces = self._seconds(), self._paces
             return {one: at for one, at in standing.items() if one[:2] not in paces or paces[one[:2]].is_due(at, now)}
@@ -94,6 +98,7 @@ class SliceReader:
         self._leave_diverged([self._states[slice_id] for slice_id in keys if slice_id in self._states])
         group = [self._states[slice_id] for slice_id in keys if slice_id in self._states]
         advances = self._folds.advances(group, page) if group else []
+        self._hold_up({state.id for state in group} - {advance.slice for advance in advances}, page)
         self._is_short = self._is_short or any(advance.position < page[-1].position for advance in advances)
         if not advances or self._commit(advances) is None:
             return
@@ -142,6 +147,14 @@ class SliceReader:
         for view in sorted(diverged - self._told):
             structlog.get_logger().error("diverged from the log", view=view, fix=f"twofold rebuild {view}")
         self._told |= diverged
+
+    def _hold_up(self, slices: Set[SliceId], page: Sequence[Seen]) -> None:
+        """Processes of the version that wrote the next event know it, and have rows of their own for these views."""
+        self._held_up |= slices
+        views = {slice_id.view for slice_id in slices}
+        for view in sorted(views - self._told_held_up):
+            structlog.get_logger().warning("waits at an event of a later version", view=view, position=page[0].position)
+        self._told_held_up |= views
 
     def _event_by_event(self, state: SliceState, page: Sequence[Seen]) -> None:
         """Find out what the store refuses although folding found nothing wrong with it.

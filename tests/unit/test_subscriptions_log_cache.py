@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import cast
 
-import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 import twofold.subscriptions.log_cache
 from tests.contract.projections import Bugs, Log, Noise, Said, domain
-from twofold.kernel.errors import Unavailable
 from twofold.kernel.log import Page
 from twofold.kernel.ports import LogPages
 from twofold.subscriptions.log_cache import LogCache
@@ -156,13 +154,3 @@ def full_cache(log: Log) -> LogCache:
     cache = cache_of(log)
     cache.after(0, 100)
     return cache
-
-
-def test_an_event_of_a_later_version_is_waited_for_and_not_taken_for_poison() -> None:
-    """A projector of the version before parked every key that it touched, while the new version was being deployed."""
-    log = full_log(2)
-    log.events[1] = msgspec.structs.replace(log.events[1], meta=msgspec.structs.replace(log.events[1].meta, schema_version=2))
-    cache = cache_of(log)
-    assert [seen.position for seen in cache.after(0, 1)] == [1]
-    with pytest.raises(Unavailable, match="Said/2"):
-        cache.after(1, 1)
