@@ -1,8 +1,10 @@
 """What the rows of a view should be: a fresh fold of the log, kept deliberately simple, to compare with.
 
-fold to where the rows stand ──> compare key by key ──> agrees, or differs
-          ^                                         └─> has moved on since
-          └───────────────── fold on ────────────────────────┘            a few times, then it is left open
+rows and where they stand, in one snapshot ──> fold to just there ──> agree, or differ
+          ^                                └─> stand behind the fold
+          └──────── again, a few times ────────────────┘               then they are left open
+
+So a row that moves on all the time can be compared, too.
 """
 
 from __future__ import annotations
@@ -15,15 +17,19 @@ from zlib import crc32
 import msgspec
 
 from twofold.kernel.codec import Codec
+from twofold.kernel.errors import Unavailable
 from twofold.kernel.ports import LogPages, Rows
 from twofold.kernel.rows import Found, Query, Row
 from twofold.kernel.view import About, AnyView
+from twofold.readmodels.schema.columns import refuse_key
 from twofold.readmodels.schema.query import CheckedQuery
 
 PAGE_EVENTS = 1_000
 PAGE_ROWS = 500
 LOOKS_MAX, LOOK_SECONDS = 50, 0.1
-"""How often, and how soon, a key that moves on is looked at again."""
+"""How often, and how soon, keys are looked at again whose slice stands behind the fold."""
+SNAPSHOT_KEYS = 100
+"""So many are read together."""
 KEYS_MAX = 20_000
 """So many rows are held in memory at a time."""
 VERIFIED_KEYS_MAX = 2_000
@@ -59,23 +65,34 @@ class FreshFold:
         self._wanted = wanted
         self.rows: dict[str, msgspec.Struct] = {}
         self.broken: set[str] = set()
-        """Keys left as they were before the first event that could not be folded into them."""
+        """Keys of which an event could not be folded, or waits behind one of its stream whose keys nobody could name."""
+        self._broken_streams: set[str] = set()
         self.through = 0
 
-    def fold(self, until: int | None = None) -> None:
-        """Go on, up to and with this position (None: to the head when it gets there)."""
-        while until is None or self.through < until:
-            limit = PAGE_EVENTS if until is None else min(PAGE_EVENTS, until - self.through)
-            page = self._events.page(self.through, limit)
+    def fold(self, until: int) -> None:
+        """Go on, up to and with this position, or to the head if that comes first."""
+        while self.through < until:
+            page = self._events.page(self.through, min(PAGE_EVENTS, until - self.through))
             if page.through == self.through:
                 break
             self.through = page.through
             for recorded in page.events:
                 if recorded.type not in self._view.listened:
                     continue
-                event = self._codec.event(recorded)
                 about = About(recorded.position, recorded.stream, recorded.version, recorded.recorded_at)
-                for key, part in self._view.parts(event, about).items():
+                try:
+                    event = self._codec.event(recorded)
+                    parts = self._view.parts(event, about)
+                    for key in parts:
+                        refuse_key(key)
+                except Unavailable:
+                    raise
+                except Exception:
+                    self._broken_streams.add(recorded.stream)
+                    continue
+                if recorded.stream in self._broken_streams:
+                    self.broken |= parts.keys()
+                for key, part in parts.items():
                     if key not in self.broken and self._wanted(key):
                         self._evolve(event, msgspec.structs.replace(about, key=key, part=part))
 
@@ -89,13 +106,6 @@ class FreshFold:
             self.rows.pop(about.key, None)
         else:
             self.rows[about.key] = row
-
-
-def refold(events: LogPages, view: AnyView, codec: Codec, until: int | None = None) -> dict[str, msgspec.Struct]:
-    """Every row of the view by key, after all events up to position `until` (default: the head when it gets there)."""
-    fresh = FreshFold(events, view, codec)
-    fresh.fold(until)
-    return fresh.rows
 
 
 def audit(events: LogPages, rows: Rows, view: AnyView, codec: Codec, after: str = "", limit: int = KEYS_MAX) -> Audit:
@@ -121,12 +131,18 @@ def _compared(rows: Rows, view: AnyView, fresh: FreshFold, stored: Sequence[str]
     fresh.fold(min(rows.positions(view.name).values()))
     left = {*stored, *fresh.rows}
     checked, differences = len(left), dict[str, Difference]()
-    for _ in range(LOOKS_MAX):
-        left = {key for key in left if not _is_settled(key, rows, view, fresh, differences)}
+    for look in range(LOOKS_MAX):
+        if look:
+            time.sleep(LOOK_SECONDS)
+        keys = sorted(left)
+        for begin in range(0, len(keys), SNAPSHOT_KEYS):
+            some = keys[begin : begin + SNAPSHOT_KEYS]
+            together = zip(some, rows.get(view.name, some), strict=True)
+            for key, found in sorted(together, key=lambda pair: pair[1].position):
+                if _is_settled(key, found, fresh, differences):
+                    left.remove(key)
         if not left:
             break
-        time.sleep(LOOK_SECONDS)
-        fresh.fold(max(rows.positions(view.name).values()))
     told = [differences[key] for key in sorted(differences)]
     return Audit(checked, told[:DIFFERENCES_MAX], len(left), last)
 
@@ -143,20 +159,14 @@ def keys_of(rows: Rows, view: AnyView, after: str = "") -> Iterator[str]:
             return
 
 
-def _is_settled(key: str, rows: Rows, view: AnyView, fresh: FreshFold, differences: dict[str, Difference]) -> bool:
-    """Whether the row can be compared now: neither it nor the fold has seen an event of its key that the other has not."""
-    [found] = rows.get(view.name, [key])
+def _is_settled(key: str, found: Found, fresh: FreshFold, differences: dict[str, Difference]) -> bool:
+    """Whether the row can be compared now: its slice does not stand behind the fold, which goes on to where it stands."""
     if key in fresh.broken or found.parked is not None or found.has_parked_streams:
         return True  # told as parked already
-    if found.position < fresh.through or (found.row is not None and found.row.position > fresh.through):
+    fresh.fold(found.position)
+    if fresh.through != found.position:
         return False
-    if found.row is None and found.position > fresh.through and key in fresh.rows:
-        return False  # deleted since, perhaps
-    _compare(key, found, fresh, differences)
-    return True
-
-
-def _compare(key: str, found: Found, fresh: FreshFold, differences: dict[str, Difference]) -> None:
     expected, stored = fresh.rows.get(key), None if found.row is None else found.row.value
-    if expected != stored:
+    if key not in fresh.broken and expected != stored:
         differences[key] = Difference(key, expected, stored)
+    return True

@@ -20,6 +20,7 @@ from twofold.kernel.messages import Event
 from twofold.kernel.ports import LogPages, ViewStore
 from twofold.kernel.rows import Generation, Progress
 from twofold.kernel.view import About, AnyView, SliceId, View
+from twofold.readmodels.projection.audit import FreshFold
 from twofold.readmodels.projection.projector import Projector
 
 BEGIN = datetime(2010, 12, 1, tzinfo=UTC)
@@ -127,6 +128,14 @@ class QuietBell:
         if on_ring:
             self.rings.append(on_ring)
         return lambda: None
+
+
+def refold(events: LogPages, view: AnyView, codec: Codec) -> dict[str, msgspec.Struct]:
+    """Every row of the view by key, after all events."""
+    fresh = FreshFold(events, view, codec)
+    while (page := events.page(fresh.through, 1_000)).events:
+        fresh.fold(page.through)
+    return fresh.rows
 
 
 def projector(log: Log, store: ViewStore, views: Sequence[AnyView], codec: Codec, page_events: int = 10) -> Projector:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import pytest
 
@@ -16,8 +17,8 @@ from tests.contract.viewstores import (
 )
 from twofold.kernel.codec import Codec
 from twofold.kernel.ids import slice_of
-from twofold.kernel.ports import ViewStore
-from twofold.kernel.rows import Advance, Generation, Row
+from twofold.kernel.ports import Rows, ViewStore
+from twofold.kernel.rows import Advance, Found, Generation, Row
 from twofold.kernel.view import AnyView
 from twofold.readmodels.projection.audit import Audit, Difference, audit, keys_of
 
@@ -32,7 +33,8 @@ class Folded:
         self.log = Log()
         self.codec: Codec
         self.view: AnyView
-        self.codec, self.view, _ = domain(Bugs(), "redis" if kind == "redis" else "sql")
+        self.bugs = Bugs()
+        self.codec, self.view, _ = domain(self.bugs, "redis" if kind == "redis" else "sql")
         self.store: ViewStore = where.open()
         self.generation: Generation = self.store.make(self.view, SLICES)
         self.projector = projector(self.log, self.store, [self.view], self.codec)
@@ -42,10 +44,10 @@ class Folded:
     def audit(self, after: str = "", limit: int = 1_000) -> Audit:
         return audit(self.log, self.store, self.view, self.codec, after, limit)
 
-    def tamper(self, key: str, row: Heard | None) -> None:
+    def tamper(self, key: str, row: Heard | None, at: int = 40) -> None:
         slice_id = self.generation.slice_ids()[slice_of(key, SLICES)]
-        rows = {key: None if row is None else Row(key, row, 40)}
-        assert self.store.commit([Advance(slice_id, 40, 40, rows)]) == {slice_id}
+        rows = {key: None if row is None else Row(key, row, at)}
+        assert self.store.commit([Advance(slice_id, at, at, rows)]) == {slice_id}
 
 
 @pytest.fixture(params=KINDS)
@@ -100,3 +102,43 @@ def test_rows_that_move_on_meanwhile_are_no_differences(folded: Folded) -> None:
         finally:
             stop.set()
             talking.join()
+
+
+@pytest.mark.parametrize("bug", ["words", "nameless"])
+def test_what_cannot_be_folded_does_not_end_an_audit(folded: Folded, bug: str) -> None:
+    """One event whose keys could not be named, and no rebuild of its view came to an end, nor one of any other view."""
+    getattr(folded.bugs, bug).add("poison")
+    folded.log.append(Said((NAMES[1],), "poison"), "talk-2")
+    folded.log.append(Said((NAMES[1], NAMES[2]), "after"), "talk-2")
+    folded.log.append(Said((NAMES[3],), "other"))
+    with running(folded.projector, folded.generation.slice_ids()):
+        until(reached(folded.store, folded.generation, 43), "all slices at the head")
+        assert folded.audit() == Audit(12, [])
+        for parked in folded.store.parked():
+            assert folded.store.discard("heard", parked.key)
+        until(lambda: not folded.store.parked(), "the lines are worked off")
+    folded.tamper("n03", Heard("n03", ("nonsense",), 1), 43)
+    assert [one.key for one in folded.audit().differences] == ["n03"], "and what is known to be wrong is still found"
+
+
+class MovingOn:
+    """Rows that have always moved on by the time somebody looks at them."""
+
+    def __init__(self, folded: Folded) -> None:
+        self._folded = folded
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._folded.store, name)
+
+    def get(self, view: str, keys: Sequence[str]) -> list[Found]:
+        position = self._folded.log.append(Said(NAMES[:3], "more"))
+        until(reached(self._folded.store, self._folded.generation, position), "it is folded")
+        return self._folded.store.get(view, keys)
+
+
+def test_a_row_that_moves_on_all_the_time_is_compared(folded: Folded) -> None:
+    """A day's sales change with every order: a rebuild waited for a moment without one, and so did who had asked for it."""
+    with running(folded.projector, folded.generation.slice_ids()):
+        until(reached(folded.store, folded.generation, 40), "all slices at the head")
+        moving = cast(Rows, MovingOn(folded))
+        assert audit(folded.log, moving, folded.view, folded.codec) == Audit(12, [])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.projections import Bugs, Heard, Log, Noise, Said, domain, projector, reached, running, until, words
+from tests.contract.projections import Bugs, Heard, Log, Noise, Said, domain, projector, reached, refold, running, until, words
 from tests.contract.viewstores import (
     KINDS,
     Place,
@@ -20,7 +20,6 @@ from twofold.kernel.codec import Codec
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ports import ViewStore
 from twofold.kernel.view import AnyView, View
-from twofold.readmodels.projection.audit import refold
 
 NAMES = ("ann", "bob", "cid", "dan", "eve")
 SLICES = 3

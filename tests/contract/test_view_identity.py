@@ -10,7 +10,7 @@ import pytest
 
 import twofold.readmodels.stores.sql
 from tests.contract.eventstores import PostgresPlace, envelope, place
-from tests.contract.projections import Bugs, Said, domain, projector, reached, running, until
+from tests.contract.projections import Bugs, Said, domain, projector, reached, refold, running, until
 from twofold.kernel.codec import Codec, encode_event
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.ids import new_command_id
@@ -20,7 +20,6 @@ from twofold.kernel.rows import Query
 from twofold.kernel.view import AnyView
 from twofold.readmodels.inline.projection import PostgresInlineProjection
 from twofold.readmodels.inline.store import InlineViewStore
-from twofold.readmodels.projection.audit import refold
 from twofold.readmodels.stores.sql import SqlViewStore
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import twofold.readmodels.stores.sql
 from tests.contract.eventstores import Place, PostgresPlace, SqlitePlace, envelope, place
-from tests.contract.projections import Bugs, Heard, Said, domain
+from tests.contract.projections import Bugs, Heard, Said, domain, refold
 from twofold.kernel.codec import Codec, encode_event
 from twofold.kernel.errors import Conflict, Misconfigured, Unavailable
 from twofold.kernel.ids import new_command_id
@@ -22,7 +22,6 @@ from twofold.kernel.rows import Found, Generation, Query, Row
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.inline.projection import PostgresInlineProjection, SqlInlineProjection, SqliteInlineProjection
 from twofold.readmodels.inline.store import InlineViewStore
-from twofold.readmodels.projection.audit import refold
 
 WORDS = ("one", "two", "three", "four")
 
