@@ -53,7 +53,7 @@ class Rebuild(msgspec.Struct, frozen=True):
     @property
     def is_going_back(self) -> bool:
         """Whether what it builds answered before: then it is kept, whatever becomes of it."""
-        return self.generation < self.before
+        return self.generation < self.before or self.begun_from > 0
 
 
 def rebuild_as_it_stands(noted: Rebuild | None, builds: Sequence[Build]) -> Rebuild | None:
@@ -83,7 +83,7 @@ class Builds(Protocol):
 
     def swap(self, generation: Generation, position: int) -> bool:
         """Let this generation answer from now on, and retire the one that did, in one transaction. False when one of its slices
-        has not reached `position`, or it is neither being built nor retired any more: nothing was changed."""
+        has not reached `position`, or it is not being built (any more): nothing was changed."""
 
     def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None:
         """Say that a process needs these for as long, by the store's clock: they are not dropped meanwhile, and a while after."""

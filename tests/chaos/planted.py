@@ -65,14 +65,14 @@ def checkpoint_before_rows() -> None:
     """Bug: the checkpoint is committed first, the rows in a transaction of their own."""
     from twofold.kernel.rows import Advance
     from twofold.kernel.view import SliceId
-    from twofold.readmodels.stores.sql.store import SqlViewStore
+    from twofold.readmodels.stores.sql.store import SqlViewStore, write_rows
 
     def torn(self: SqlViewStore, advances: Sequence[Advance]) -> set[SliceId]:
         with self._transaction() as session:
             moved = self._checkpoints.move(session, advances)
         time.sleep(TORN_SECONDS)
         with self._transaction() as session:
-            self._write_rows(session, [advance for advance in advances if advance.slice in moved])
+            write_rows(session, [advance for advance in advances if advance.slice in moved], self._tables_of(advances))
         return moved
 
     _replace(SqlViewStore, "commit", torn)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
+import psycopg
 import pytest
 
+from tests.chaos.rooms import wait_until
 from tests.contract.viewstores import (
     EVERYTHING,
     KINDS,
@@ -16,9 +19,13 @@ from tests.contract.viewstores import (
     place,
     put,
     rows_url,  # noqa: F401
+    slice_with,
 )
+from tests.servers.postgres import libpq
 from twofold.kernel.ports import ViewStore
-from twofold.kernel.rows import Generation
+from twofold.kernel.rows import Advance, Generation, Row
+
+SECONDS_MAX = 15.0
 
 
 @pytest.fixture(params=KINDS)
@@ -69,6 +76,12 @@ def test_a_rebuild_is_built_beside_swapped_in_and_can_be_taken_back(where: Place
     [build] = [one for one in store.builds(["everything"]) if one.generation.number == 1]
     assert store.swap(build.generation, 9)
     assert states(store) == {1: "live", 2: "retired"}
+    assert not building.swap(generation, 9), "whoever verified it and was stopped meanwhile comes too late"
+    assert states(store) == {1: "live", 2: "retired"}
+    forth = store.rebuild(EVERYTHING, 0.0, 3_000.0, again=2)
+    assert forth is not None and store.note_rebuild(msgspec.structs.replace(forth, state="cancelled"))
+    assert not building.swap(generation, 9), "called off is called off"
+    assert states(store) == {1: "live", 2: "retired"}
 
 
 def test_what_a_cancelled_or_failed_rebuild_has_made_is_dropped(where: Place) -> None:
@@ -95,6 +108,32 @@ def test_a_rebuild_of_a_shape_that_is_left_is_dropped(where: Place) -> None:
     assert states(store) == {1: "live", following.number: "building"}
     [ended] = store.rebuilt(["everything"])
     assert ended.state == "cancelled"
+
+
+def test_a_commit_under_way_touches_no_rows_but_its_own_generations(request: pytest.FixtureRequest) -> None:
+    """A projection is given another generation when a second rebuild begins: the rows of the step before were written into
+    it, and then its events were folded onto them once more."""
+    with place("postgres", request) as where:
+        _touches_no_other_rows(where, libpq(request.getfixturevalue("rows_url")))
+
+
+def _touches_no_other_rows(where: Place, url: str) -> None:
+    store = made(where)
+    [first] = store.builds(["everything"])
+    assert store.rebuild(EVERYTHING, 0.0, 0.0) is not None
+    [_, second] = store.builds(["everything"])
+    slice_id = slice_with(first.generation, "a")
+    with psycopg.connect(url) as holding, ThreadPoolExecutor(1) as thread:
+        holding.execute("SELECT 1 FROM read.checkpoints FOR UPDATE")
+        moved = thread.submit(store.commit, [Advance(slice_id, 9, 10, {"a": Row("a", Everything("a", 10), 10)})])
+        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        wait_until("the commit waits", lambda: holding.execute(waits).fetchone() is not None, SECONDS_MAX)
+        store.attach(EVERYTHING, second)
+        holding.rollback()
+        assert moved.result(SECONDS_MAX) == {slice_id}
+    assert store.load("everything", ["a"]) == {}
+    store.attach(EVERYTHING, first)
+    assert store.load("everything", ["a"])["a"].position == 10
 
 
 def test_there_is_nothing_to_take_back_before_a_rebuild(where: Place) -> None:

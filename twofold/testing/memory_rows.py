@@ -70,7 +70,7 @@ class MemoryViewStore(MemoryRebuilds):
     def swap(self, generation: Generation, position: int) -> bool:
         with self._lock:
             own = self._kept(generation)
-            if own.generation.state in ("live", "dropped") or min(own.positions.values()) < position:
+            if own.generation.state != "building" or min(own.positions.values()) < position:
                 return False
             self._set_state(own, "live")
             return True

@@ -109,7 +109,7 @@ def swap(client: Any, prefix: str, generation: Generation, position: int) -> boo
     mine = standing.get(generation.number)
     at = generation_keys(prefix, generation.view, generation.number, 0)[0]
     stored = client.hgetall(at)
-    if mine is None or mine.state not in ("building", "retired"):
+    if mine is None or mine.state != "building":
         return False
     if min(int(stored.get(b"%d" % slice, 0)) for slice in range(generation.slices)) < position:
         return False

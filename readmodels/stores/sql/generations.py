@@ -121,7 +121,7 @@ def swap(session: Session, generation: Generation, position: int, dialect: Diale
     alone(session, dialect)
     standing = {one.generation.number: one for one in builds(session, [generation.view], dialect)}
     mine = standing.get(generation.number)
-    if mine is None or mine.generation.state == "live" or mine.position < position:
+    if mine is None or mine.generation.state != "building" or mine.position < position:
         return False
     live = [one.generation for one in standing.values() if one.generation.state == "live" and not is_inline(one.shape)]
     retire(session, live, dialect)

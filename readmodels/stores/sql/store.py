@@ -6,7 +6,7 @@ the parked lines of exactly those. A gateway's question is one statement, and so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from typing import TypeVar
@@ -30,6 +30,7 @@ from twofold.readmodels.stores.sql.rebuilds import note_rebuild, rebuild, rebuil
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
 
 Answer = TypeVar("Answer")
+_Tables = Mapping[tuple[str, int], RowTable]
 
 
 class SqlViewStore:
@@ -46,7 +47,8 @@ class SqlViewStore:
         self._writer: Connection | None = None
         self._writing = Lock()
         self._tables: dict[str, RowTable] = {}
-        self._readings: dict[str, Reading | None] = {}
+        self._readings: dict[tuple[str, int], Reading] = {}
+        """By view and generation; of those of another shape than the view's."""
         self._checkpoints = Checkpoints(engine.dialect)
         self._lines = ParkedLineTable(engine.dialect)
         if owner is None:
@@ -59,7 +61,6 @@ class SqlViewStore:
         with self._transaction() as session:
             generation, _ = make(session, view, slices, self._engine.dialect)
         self._tables[view.name] = row_table(view, generation, self._engine.dialect)
-        self._readings[view.name] = None
         return generation
 
     def attach(self, view: AnyView, build: Build | None = None) -> Generation:
@@ -68,8 +69,9 @@ class SqlViewStore:
         if generation is None:
             raise not_made(view)
         reading = reading_of(view, build.shape) if build else None
+        if reading:
+            self._readings[view.name, generation.number] = reading
         self._tables[view.name] = row_table(reading.stored if reading else view, generation, dialect)
-        self._readings[view.name] = reading
         return generation
 
     def builds(self, views: Collection[str]) -> list[Build]:
@@ -105,35 +107,37 @@ class SqlViewStore:
         return self._read(lambda session: self._tables[view].load(session, keys)) if keys else {}
 
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
-        left = [advance for advance in advances if self._is_known(advance.slice)]
+        tables = self._tables_of(advances)
+        left = [advance for advance in advances if advance.slice[:2] in tables]
         while left:
             try:
                 with self._transaction() as session:
-                    return self._apply(session, left)
+                    return self._apply(session, left, tables)
             except _StaleLines as stale:
                 left = [advance for advance in left if advance.slice not in stale.slices]
         return set()
 
     def drain(self, drain: Drain) -> bool:
-        if not self._is_known(drain.slice):
+        tables = self._tables_of([drain])
+        if not tables:
             return False
         with self._transaction() as session:
             is_standing = self._checkpoints.lock(session, drain.slice) == drain.expected
             if not is_standing or self._lines.stale(session, {drain.slice: {drain.key: drain.first}}):
                 return False
-            self._write_rows(session, [drain])
+            write_rows(session, [drain], tables)
             self._lines.drain(session, drain)
             return True
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
-        table, reading = self._tables[view], self._readings[view]
+        table, reading = self._attached(view)
         wanted = {queryable_key(key) for key in keys}
         found = self._read(lambda session: table.get(session, wanted))
         answers = [found[queryable_key(key)] for key in keys]
         return [reading.found(one) for one in answers] if reading else answers
 
     def find(self, view: str, query: Query) -> RowPage:
-        table, reading = self._tables[view], self._readings[view]
+        table, reading = self._attached(view)
         if reading:
             reading.require(query)
         question = checked_query(table.view, table.columns, query)
@@ -159,35 +163,40 @@ class SqlViewStore:
         """Give up all connections, as disposing of the engine does."""
         self._engine.dispose()
 
-    def _apply(self, session: Session, advances: Sequence[Advance]) -> set[SliceId]:
+    def _apply(self, session: Session, advances: Sequence[Advance], tables: _Tables) -> set[SliceId]:
         moved = self._checkpoints.move(session, advances)
         applied = [advance for advance in advances if advance.slice in moved]
         stale = self._lines.stale(session, {advance.slice: advance.lines for advance in applied})
         if stale:
             raise _StaleLines(stale)
-        self._write_rows(session, applied)
+        write_rows(session, applied, tables)
         for advance in applied:
             if advance.waiting:
                 self._lines.extend(session, advance)
         return moved
 
-    def _write_rows(self, session: Session, acts: Sequence[Advance | Drain]) -> None:
-        for view, table in list(self._tables.items()):
-            rows = [item for act in acts if act.slice.view == view for item in sorted(act.rows.items())]
-            table.write(session, [row for _, row in rows if row is not None])
-            table.delete(session, [key for key, row in rows if row is None])
-
     def _generations(self, view: str | None) -> list[Generation]:
         tables = self._tables.values() if view is None else [self._tables[view]]
         return [table.generation for table in tables]
+
+    def _attached(self, view: str) -> tuple[RowTable, Reading | None]:
+        """How it is read goes with the table: another may be attached at any moment."""
+        table = self._tables[view]
+        return table, self._readings.get((view, table.generation.number))
 
     def _request(self, view: str, key: str, request: str) -> bool:
         with self._transaction() as session:
             return self._lines.request(session, self._tables[view].generation, queryable_key(key), request)
 
-    def _is_known(self, slice_id: SliceId) -> bool:
-        table = self._tables.get(slice_id.view)
-        return table is not None and table.generation.number == slice_id.generation
+    def _tables_of(self, acts: Sequence[Advance | Drain]) -> _Tables:
+        """By view and generation, the tables of those that are attached now; they may be others before a commit is done."""
+        tables = list(self._tables.values())
+        asked = {act.slice[:2] for act in acts}
+        return {
+            (one.generation.view, one.generation.number): one
+            for one in tables
+            if (one.generation.view, one.generation.number) in asked
+        }
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
@@ -223,6 +232,13 @@ class SqlViewStore:
     def _ask(self, ask: Callable[[Session], Answer]) -> Answer:
         with self._reading.connect() as connection:
             return ask(EngineSession(connection))
+
+
+def write_rows(session: Session, acts: Sequence[Advance | Drain], tables: _Tables) -> None:
+    for name, table in tables.items():
+        rows = [item for act in acts if act.slice[:2] == name for item in sorted(act.rows.items())]
+        table.write(session, [row for _, row in rows if row is not None])
+        table.delete(session, [key for key, row in rows if row is None])
 
 
 class _StaleLines(Exception):
