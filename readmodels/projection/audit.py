@@ -17,7 +17,7 @@ from zlib import crc32
 import msgspec
 
 from twofold.kernel.codec import Codec
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import BUGS, Unavailable
 from twofold.kernel.ports import LogPages, Rows
 from twofold.kernel.rows import Found, Query, Row
 from twofold.kernel.view import About, AnyView
@@ -87,7 +87,7 @@ class FreshFold:
                         refuse_key(key)
                 except Unavailable:
                     raise
-                except Exception:
+                except BUGS:
                     self._broken_streams.add(recorded.stream)
                     continue
                 if recorded.stream in self._broken_streams:
@@ -99,7 +99,7 @@ class FreshFold:
     def _evolve(self, event: object, about: About) -> None:
         try:
             row = self._view.evolve(self.rows.get(about.key), event, about)
-        except Exception:
+        except BUGS:
             self.broken.add(about.key)
             return
         if row is None:
