@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.embedded import Embedded
-from tests.chaos.rooms import ROOT
+from tests.chaos.rooms import ROOT, wait_until
 from tests.oracle import differences, expected
 from tests.system.replaying import call, head_of, replay, replay_command, served, tables, wait_caught_up
 from twofold.shop.online_retail import SAMPLE
@@ -86,7 +86,7 @@ def test_a_stopped_replay_says_how_to_go_on(embedded: int) -> None:
     """Ctrl-C ends it at once, without a traceback; starting it again completes it."""
     command = replay_command(SAMPLE, embedded, "--limit", "100", "--rate", "20")
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        time.sleep(1.5)
+        wait_until("the first order is there", lambda: head_of(embedded) > 0, 30.0)
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=10)
     assert running.returncode == 130

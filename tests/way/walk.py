@@ -31,7 +31,7 @@ COMMANDS = 9
 QUIET_SECONDS = 0.4
 AFTER_NANOSECONDS = 100_000_000
 """How long after its answer a command is still being put away: acknowledged, told."""
-WAIT_SECONDS = 10
+WAIT_SECONDS = 30
 
 
 class Visit(NamedTuple):
