@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
+from twofold.kernel.members import inline_views_name
+
 BUGS = (Exception, SystemExit, GeneratorExit)
 """What may come out of a domain's code and is that code's fault alone: also what would end the thread that called it."""
 
@@ -96,17 +98,17 @@ class Unavailable(Error):
         )
 
 
-def other_inline_views() -> Unavailable:
-    """For an append by a process that would leave an inline view out, or fold one that is not folded any more."""
-    return Unavailable(Neighbour.LOG, "a newer inline view exists", detail="processes of the version that knows it go on")
-
-
 class NotKnown(Unavailable):
-    """Commands or events with these names in them (kernel/members.py) are not known here; who knows them may go on."""
+    """What has these names (kernel/members.py) is not known here; who knows it may go on."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], reason: str = "a message is not known here") -> None:
         self.names = frozenset(names)
-        super().__init__(Neighbour.WORKERS, "a message is not known here", detail=", ".join(sorted(self.names)))
+        super().__init__(Neighbour.WORKERS, reason, detail=", ".join(sorted(self.names)))
+
+
+def other_inline_views(number: int) -> NotKnown:
+    """For an append by a process that would leave an inline view out, or fold one that is not folded any more."""
+    return NotKnown([inline_views_name(number)], "a newer inline view exists")
 
 
 class Misconfigured(Error):

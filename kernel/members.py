@@ -1,8 +1,8 @@
 """A living process, as the others of its deployment see it: what it is, and what it knows.
 
 What a member knows is a set of names: of every command of its domain, `PlaceOrder`, of every field that may be sent with
-one, `PlaceOrder.lines.sku`, and of every event in every version, `OrderPlaced/2`. Whoever knows all the names in a command and in
-the events of its stream can decide it.
+one, `PlaceOrder.lines.sku`, of every event in every version, `OrderPlaced/2`, and of the set of inline views it folds. Whoever
+knows all the names in a command and in the events of its stream can decide it; whoever folds what the log asks for can append.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ def event_names_of(events: Mapping[str, type[Event]]) -> frozenset[str]:
 
 def event_name(event_type: str, schema_version: int) -> str:
     return f"{event_type}/{schema_version}"
+
+
+def inline_views_name(number: int) -> str:
+    """Of a set of inline views, by its number (kernel/rows.py)."""
+    return f"inline views {number}"
 
 
 def name_of(command_type: str, pointer: str) -> str:

@@ -22,7 +22,7 @@ import structlog
 from twofold import VERSION
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Unavailable
-from twofold.kernel.members import Member, event_names_of, names_of
+from twofold.kernel.members import Member, event_names_of, inline_views_name, names_of
 from twofold.kernel.ports import Leases
 
 RENEWALS_PER_TERM = 4
@@ -30,10 +30,13 @@ LOOKS_PER_TERM = 20
 """How often it is looked whether the term has ended; a renewal may hang for far longer than that."""
 
 
-def new_member(room: str, domain: Domain) -> Member:
-    """This process. Its name no other has: host, process id, and a random part for hosts that share a name."""
+def new_member(room: str, domain: Domain, inline_views: int = 0) -> Member:
+    """This process, which folds these inline views. Its name no other has: host, process id, and a random part for hosts that
+    share a name."""
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-    knows = names_of(domain.commands) | event_names_of(domain.events) if room == "workers" else frozenset()
+    knows: frozenset[str] = frozenset()
+    if room == "workers":
+        knows = names_of(domain.commands) | event_names_of(domain.events) | {inline_views_name(inline_views)}
     return Member(room, name, VERSION, knows)
 
 

@@ -154,7 +154,7 @@ def _working(deployment: Deployment, metrics: Metrics) -> Iterator[Executor]:
     )
     broker = deployment.lane_broker
     execute, carefully = (observe_execute(act, metrics) for act in (executor.execute, executor.execute_carefully))
-    aside = SteppingAside(deployment.leases, deployment.working_lanes, deployment.settings.unknown_seconds)
+    aside = SteppingAside(deployment.leases, deployment.working_lanes, deployment.settings.unknown_seconds, broker.away_seconds)
     metrics.not_known_seconds.set_function(aside.waiting_seconds)
     twofold.bus.dispatch.broker.declare_execute(broker, execute, carefully, aside.meet)
     stop = Event()
@@ -198,8 +198,9 @@ def _member(
     on_held: Callable[[frozenset[str]], None] = lambda held: None,
 ) -> Iterator[None]:
     """Count this process among the living of its room, and keep its share of the room's resources."""
-    member, term_seconds = new_member(room, deployment.domain), deployment.settings.lease_seconds
-    keeper = LeaseKeeper(deployment.leases, member, resources, term_seconds, on_held)
+    inline = deployment.inline if room == "workers" else None
+    member = new_member(room, deployment.domain, inline.number if inline else 0)
+    keeper = LeaseKeeper(deployment.leases, member, resources, deployment.settings.lease_seconds, on_held)
     keeper.start()
     settle()
     try:

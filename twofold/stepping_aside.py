@@ -1,11 +1,12 @@
-"""What a worker does with a lane that holds a command it does not know: it waits, or gives the lane to one that knows it.
+"""What a worker does with a lane that it cannot go on with: it waits, or gives the lane to one that can.
 
     met ── some living worker knows it ──> the lane is not wanted for a while, and goes to others
      └──── nobody does ──> the lane waits in place, and after a bound says so loudly, until a worker comes that knows it
 
 During a rolling deploy both versions are right: nothing is settled, nothing parked, and the order of the lane is kept. Who only
 waits does not let go of the lane either: every change of hands counts on the broker, and would in the end bury what waits.
-Only an operator may say that nobody will ever know a command (TWOFOLD_PARK_UNKNOWN).
+Only an operator may say that nobody will ever know a command (TWOFOLD_PARK_UNKNOWN). It is the same with a set of inline views
+that the log wants folded. And who is cut from the lanes, but not from the leases, wants none until he is there again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from twofold.kernel.ports import Leases
 
 ASIDE_SECONDS = 10.0
 """How long a lane that was given away is not wanted, unless who knows its commands goes before."""
+AWAY_SECONDS_MAX = 5.0
+"""How long the lanes may be out of reach before none is wanted."""
 MET_SECONDS = 10.0
 """A lane that has not met an unknown command for so long, several times the pause between two tries, is through with it."""
 
@@ -32,11 +35,18 @@ class _Met(NamedTuple):
 
 
 class SteppingAside:
-    """`lanes` are all that are worked on now. `meet` and `waiting_seconds` may be called from any thread, `wanted` from the
-    keeper's alone."""
+    """`lanes` are all that are worked on now, `away_seconds` how long they have been out of reach. `meet` and `waiting_seconds`
+    may be called from any thread, `wanted` from the keeper's alone."""
 
-    def __init__(self, leases: Leases, lanes: Callable[[], Sequence[str]], alarm_seconds: float) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        lanes: Callable[[], Sequence[str]],
+        alarm_seconds: float,
+        away_seconds: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._leases, self._lanes, self._alarm_seconds = leases, lanes, alarm_seconds
+        self._away_seconds = away_seconds
         self._lock = Lock()
         self._met: dict[str, _Met] = {}
         self._aside: dict[str, tuple[frozenset[str], float]] = {}
@@ -74,6 +84,8 @@ class SteppingAside:
                 self._met = {lane: one for lane, one in self._met.items() if lane not in aside}
         self._aside = aside
         self._said = {lane: said for lane, said in self._said.items() if lane in met}
+        if self._away_seconds() > AWAY_SECONDS_MAX:
+            return []
         return [lane for lane in self._lanes() if lane not in aside]
 
     def _say(self, lane: str, names: frozenset[str], stage: int, text: str) -> None:

@@ -63,6 +63,10 @@ class LaneBroker(dramatiq.Broker):
         if self._consumer is not None:
             self._consumer.wake()
 
+    def away_seconds(self) -> float:
+        """How long the lanes have been out of reach; 0 when they are not. From any thread."""
+        return self._consumer.away_seconds() if self._consumer is not None else 0.0
+
     def declare_queue(self, queue_name: str) -> None:
         if queue_name not in self.queues:
             self.emit_before("declare_queue", queue_name)
@@ -83,8 +87,8 @@ class LaneBroker(dramatiq.Broker):
 
 
 class LaneConsumer(Consumer):
-    """Merges what waits into deliveries, settles what was committed, follows the leases. Everything but `ack`, `nack` and `wake`
-    happens in Dramatiq's consumer thread.
+    """Merges what waits into deliveries, settles what was committed, follows the leases. Everything but `ack`, `nack`, `wake`
+    and `away_seconds` happens in Dramatiq's consumer thread.
 
     At most `deliveries_max` in flight: one for each worker thread, since what waits longer merges better."""
 
@@ -134,6 +138,9 @@ class LaneConsumer(Consumer):
 
     def wake(self) -> None:
         self._transport.wake()
+
+    def away_seconds(self) -> float:
+        return self._transport.away_seconds()
 
     def close(self) -> None:
         self._settle_finished()

@@ -201,8 +201,8 @@ def _is_offered(state: _Lane) -> bool:
 
 
 class Transport(ABC):
-    """Brings messages into `lanes` and settles them. Called by the consumer's thread alone, except `wake`. Never raises for
-    a neighbour that is away: it reconnects by itself, and meanwhile brings nothing."""
+    """Brings messages into `lanes` and settles them. Called by the consumer's thread alone, if nothing else is said. Never raises
+    for a neighbour that is away: it reconnects by itself, and meanwhile brings nothing."""
 
     def __init__(self, lanes: Lanes) -> None:
         self.lanes = lanes
@@ -231,6 +231,10 @@ class Transport(ABC):
     @abstractmethod
     def wake(self) -> None:
         """End a `receive` that waits. From any thread."""
+
+    def away_seconds(self) -> float:
+        """How long nothing could be consumed; 0 when all is well. From any thread."""
+        return 0.0
 
     @abstractmethod
     def shut(self) -> None:

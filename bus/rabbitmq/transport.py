@@ -65,6 +65,7 @@ class RabbitTransport(Transport):
         self._woken = threading.Event()
         self._backoff = Backoff(RECONNECT_SECONDS_MIN, RECONNECT_SECONDS_MAX)
         self._connect_at = 0.0
+        self._away_since: float | None = time.monotonic()
         self._is_cancelled = False
 
     @property
@@ -121,6 +122,10 @@ class RabbitTransport(Transport):
             except CONNECTION_ERRORS:
                 return  # it was lost this moment, and the thread that would be woken has noticed or will
 
+    def away_seconds(self) -> float:
+        since = self._away_since
+        return 0.0 if since is None else time.monotonic() - since
+
     def shut(self) -> None:
         leaving = dict(self._channels)
         for lane in leaving:
@@ -147,6 +152,7 @@ class RabbitTransport(Transport):
         control: BlockingChannel = self._connection.channel()
         declare(control, self._prefix, self._epochs)
         control.close()
+        self._away_since = None
         self._backoff.succeeded()
 
     def _on_message(self, lane: int, channel: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -170,6 +176,7 @@ class RabbitTransport(Transport):
         """Give up the connection and everything on it, at once and without closing: the broker sees it end and returns all."""
         connection, self._connection = self._connection, None
         self._is_cancelled = False
+        self._away_since = self._away_since or time.monotonic()
         for lane in list(self._channels):
             del self._channels[lane]
             self.lanes.close(lane)

@@ -117,7 +117,7 @@ def _refusal(connection: PSYCOPG, known: int) -> Unavailable | Conflict:
     needed = connection.execute(sql.INLINE_VIEWS).fetchone()
     if needed is None:
         return Unavailable(Neighbour.LOG, "its head has lost its row")
-    return Conflict(GAP) if needed[0] == known else other_inline_views()
+    return Conflict(GAP) if needed[0] == known else other_inline_views(needed[0])
 
 
 def _arrays(plan: PlannedAppend) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def _append_job(
         locked = inline.lock(writer, plan.events) if inline else None
         start, last_at, inline_views = writer.execute(sql.TAKE_HEAD).fetchone()
         if events and inline_views != known:
-            raise other_inline_views()
+            raise other_inline_views(inline_views)
         at = max(last_at, time.time_ns() // 1000)
         if inline:
             inline.write(writer, locked, plan.recorded(start, moment(at)))

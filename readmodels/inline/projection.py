@@ -59,8 +59,9 @@ class SqlInlineProjection:
                 raise not_made(view)
             self._tables[view.name] = row_table(view, generation, self._dialect, head=HEAD)
         self.number = self._number()
-        if session.rows(f"SELECT inline_views FROM {HEAD}")[0][0] != self.number:
-            raise other_inline_views()
+        needed = session.rows(f"SELECT inline_views FROM {HEAD}")[0][0]
+        if needed != self.number:
+            raise other_inline_views(needed)
 
     def build(self, connection: Any, events: LogPages) -> bool:
         """Make the views' tables, and fold one page more of the log into those that are not live yet, in this transaction, which

@@ -114,11 +114,20 @@ class Served:
     def urls(self) -> list[str]:
         return [room.url for room in self.gateways]
 
-    def room(self, room: str, number: int, module: Sequence[str] | None = None, database_port: int | None = None) -> Room:
-        """One process of this system, not started; with a way of its own to the database, when its port is given."""
+    def room(
+        self,
+        room: str,
+        number: int,
+        module: Sequence[str] | None = None,
+        database_port: int | None = None,
+        broker_port: int | None = None,
+    ) -> Room:
+        """One process of this system, not started; with a way of its own to database or broker, when its port is given."""
         environment = self._environment(room)
         if database_port is not None:
             environment["TWOFOLD_DATABASE_URL"] = by_way_of(self.database_url, database_port)
+        if broker_port is not None:
+            environment["TWOFOLD_BROKER_URL"] = by_way_of(self.backends.rabbitmq.url, broker_port)
         port = free_port() if room == "gateway" else None
         if port is not None:
             environment["TWOFOLD_PORT"] = str(port)

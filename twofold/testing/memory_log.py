@@ -141,7 +141,7 @@ class MemoryLog:
         """What is to be kept, once nothing can go wrong any more; inline rows are written by then."""
         locked = inline.lock(self, plan.events) if inline else None
         if plan.events and self.inline_views != (inline.number if inline else 0):
-            raise other_inline_views()
+            raise other_inline_views(self.inline_views)
         self._refuse_conflicts(plan)
         start, last_at = self.head()
         now = self._clock.now() if self._clock else datetime.now(UTC)

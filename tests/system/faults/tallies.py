@@ -1,8 +1,10 @@
-"""A domain in two versions, side by side: TALLIES_VERSION=2 has a command more, and a field more that need not be sent."""
+"""A domain in three versions, side by side: TALLIES_VERSION=2 has a command more, and a field more that need not be sent;
+TALLIES_VERSION=3 is the first with an inline view more."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,7 +13,7 @@ from twofold.kernel.decider import Decider
 from twofold.kernel.messages import Command, Event
 from twofold.kernel.view import About, View
 
-IS_LATER = os.environ.get("TALLIES_VERSION") == "2"
+VERSION = os.environ.get("TALLIES_VERSION", "1")
 
 
 class Add(Command, frozen=True):
@@ -48,9 +50,9 @@ def show(row: TallyRow | None, event: Moved, about: About) -> TallyRow:
     return TallyRow(event.tally, event.total)
 
 
-COMMANDS: tuple[type[Command], ...] = (AddLater, Clear) if IS_LATER else (Add,)
+COMMANDS: tuple[type[Command], ...] = (AddLater, Clear) if VERSION == "2" else (Add,)
 TALLY = Decider("tally", "tally", COMMANDS, (Moved,), 0, decide, lambda total, event: event.total)
 TALLIES = View("tallies", "tally", TallyRow, (Moved,), lambda event, about: (event.tally,), show)
 
 DECIDERS = (TALLY,)
-VIEWS = (TALLIES,)
+VIEWS = (TALLIES, replace(TALLIES, name="tallies_now", sync="inline")) if VERSION == "3" else (TALLIES,)

@@ -70,6 +70,47 @@ def test_a_worker_cut_from_its_database_alone_gives_its_lanes_to_one_that_is_not
                 cut.stop()
 
 
+def test_a_worker_cut_from_the_broker_alone_gives_its_lanes_to_one_that_is_not(backends: Backends, tmp_path: Path) -> None:
+    """It is alive, as far as the database can see, and would keep its share of the lanes, which nobody works on."""
+    with Served(backends, tmp_path, Plan(COUNTER, gateways=1, workers=1, projectors=1)) as served:
+        (gateway,) = served.gateways
+        with Proxy("127.0.0.1", backends.rabbitmq.port) as proxy:
+            cut = served.room("workers", 1, broker_port=proxy.port)
+            cut.start()
+            try:
+                wait_until("both hold lanes", lambda: len(holders(served)) == 2, SECONDS_MAX, served.tails)
+                proxy.refuse(True)
+                proxy.cut_all()
+                ids = [post(gateway, "Count", counter_id=counter) for counter in of_each_lane() for _ in range(3)]
+                wait_until("all decided", lambda: are_decided(served, ids), SECONDS_MAX, lambda: served.tails() + cut.tail())
+                assert cut.is_alive() and len(holders(served)) == 1
+                proxy.refuse(False)
+                wait_until("both hold lanes again", lambda: len(holders(served)) == 2, SECONDS_MAX, cut.tail)
+                ids = [post(gateway, "Count", counter_id=counter) for counter in of_each_lane()]
+                wait_until("all decided", lambda: are_decided(served, ids), SECONDS_MAX, cut.tail)
+            finally:
+                cut.stop()
+
+
+def test_a_worker_that_does_not_know_an_inline_view_gives_its_lanes_to_one_that_does(backends: Backends, tmp_path: Path) -> None:
+    """A rolling deploy: the view is made, and the worker of before may append nothing any more, but holds half of the lanes."""
+    with Served(backends, tmp_path, Plan(TALLIES, gateways=1, workers=1, projectors=1)) as served:
+        (gateway,) = served.gateways
+        migrate, later = served.command("migrate"), served.room("workers", 1)
+        for one in (migrate, later):
+            one.environment["TALLIES_VERSION"] = "3"
+        migrate.start()
+        migrate.wait_done(SECONDS_MAX)
+        later.start()
+        try:
+            wait_until("both hold lanes", lambda: len(holders(served)) == 2, SECONDS_MAX, served.tails)
+            ids = [post(gateway, "Add", tally=tally) for tally in of_each_lane("tally") for _ in range(3)]
+            wait_until("all decided", lambda: are_decided(served, ids), SECONDS_MAX, lambda: served.tails() + later.tail())
+            assert served.stores.select("SELECT DISTINCT status FROM inbox") == [("succeeded",)]
+        finally:
+            later.stop()
+
+
 def holders(served: Served) -> list[str]:
     """The workers that are alive and hold lanes."""
     rows = served.stores.select(
