@@ -48,10 +48,10 @@ class ConsistentReads:
         board: OutcomeBoard,
         progress: ProgressBoard,
         threads: Mapping[str, Threads],
-        is_diverged: Callable[[str], bool],
+        is_diverged: Callable[[str], Awaitable[bool]],
     ) -> None:
         """`threads` by the view they are for: reads of a store that hangs must not keep those of another from running.
-        `is_diverged` says of a view whether it was seen to stand beside its log: then its checkpoints count for nothing."""
+        `is_diverged` says of a view whether it stands beside its log: then its checkpoints count for nothing."""
         self._rows = rows
         self._lines = lines
         self._is_diverged = is_diverged
@@ -116,7 +116,7 @@ class ConsistentReads:
             await self._progress.reached(view.name, number, required, min(TICK_SECONDS, deadline - loop.time()))
         while True:
             answer = await read()
-            if self._is_diverged(view.name):
+            if await self._is_diverged(view.name):
                 return ViewReading(answer, required, False, "diverged")
             if answer.position >= required:
                 return ViewReading(answer, required, True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from aiohttp import web
@@ -24,6 +25,8 @@ from twofold.kernel.view import SliceId
 from twofold.monitoring.lag import Lag, read_lag
 
 FRESH_SECONDS = 0.5
+DOUBT_SECONDS = 1.0
+"""A reading older than this says nothing of the log there is now: a failover takes longer. And how long one is waited for."""
 
 
 class Report(NamedTuple):
@@ -117,9 +120,14 @@ class LagReports:
             return 0.0
         return self._last.lag.views[view].lag_seconds
 
-    def is_diverged(self, view: str) -> bool:
-        """Whether the view stood beside its log at the last reading; as `seconds`, it sees to the next one."""
-        if self._last is None or self._is_old(self._last):
+    async def is_diverged(self, view: str) -> bool:
+        """Whether the view stood beside its log at the last reading; as `seconds`, it sees to the next one. Where nobody has
+        asked for a while the log may have been replaced since, and the next one is waited for, if there can be one."""
+        if self._last is None or self._is_old(self._last, DOUBT_SECONDS):
+            with suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(DOUBT_SECONDS):
+                    await self.current()
+        elif self._is_old(self._last):
             self.refresh()
         return self._last is not None and self._last.lag.views[view].state == "diverged"
 
@@ -143,8 +151,8 @@ class LagReports:
             for name, view in self._domain.views.items()
         ]
 
-    def _is_old(self, report: Report) -> bool:
-        return asyncio.get_running_loop().time() - report.read_at > FRESH_SECONDS
+    def _is_old(self, report: Report, seconds: float = FRESH_SECONDS) -> bool:
+        return asyncio.get_running_loop().time() - report.read_at > seconds
 
     async def _read(self) -> Report:
         read_at = asyncio.get_running_loop().time()

@@ -2,6 +2,7 @@
 
 own is live ──────────────────────────> own
 own is being built, and behind ───────> the live one, as far as the view's row can be made of what it holds
+own is retired, half built ───────────> the live one, if it can be read
 own is retired, still folded ─────────> own
 own is retired, folded by nobody now ─> the live one, if it can be read
 """
@@ -22,6 +23,8 @@ class Answering:
     def __init__(self) -> None:
         self._stood: dict[str, Build] = {}
         """By view, the retired generation that answered last, as it stood then."""
+        self._caught_up: set[tuple[str, int]] = set()
+        """Generations (view, number) that were seen no further back than the live one."""
 
     def choose(self, view: AnyView, builds: Sequence[Build]) -> Build | None:
         """Of all builds of a view. None: there is none of its shape, or none at all."""
@@ -30,12 +33,15 @@ class Answering:
         }
         own = mine["live"] or mine["building"] or mine["retired"]
         live = next((one for one in builds if one.generation.state == "live" and not is_inline(one.shape)), None)
-        if own is None or live is None or own == live:
+        if own is None or live is None:
+            return own
+        if own.position >= live.position:
+            self._caught_up.add((view.name, own.generation.number))
             return own
         if own.generation.state == "building":
-            return own if own.position >= live.position else live
+            return live
         stood, self._stood[view.name] = self._stood.get(view.name), own
-        is_left = own.position < live.position and own == stood
+        is_left = own == stood or (view.name, own.generation.number) not in self._caught_up
         return live if is_left and can_read(view, live.shape) else own
 
 

@@ -110,6 +110,26 @@ def test_a_rebuild_of_a_shape_that_is_left_is_dropped(where: Place) -> None:
     assert ended.state == "cancelled"
 
 
+def test_what_was_taken_back_is_not_gone_back_to(where: Place) -> None:
+    """The next version is deployed, and the one before again: it found the rows that had been found wrong, as the newest ones of
+    its shape, and folded those on."""
+    store = made(where)
+    assert store.rebuild(EVERYTHING, 0.0, 0.0) is not None
+    wrong, generation = attached(where, 2)
+    put(wrong, generation, {"a": Everything("a", 0)}, 9)
+    assert wrong.swap(generation, 9)
+    assert store.rebuild(EVERYTHING, 0.0, 0.0, again=1) is not None
+    assert store.swap(store.builds(["everything"])[0].generation, 9)
+    following = store.beside().make(dataclasses.replace(EVERYTHING, revision=2), 2)
+    assert states(store) == {1: "live", following.number: "building"}
+    assert [found.row is None for found in wrong.get("everything", ["a"])] == [False], "who reads it still goes on for a moment"
+    put(after := store.beside(), after.make(dataclasses.replace(EVERYTHING, revision=2), 2), {}, 9)
+    assert after.swap(following, 9)
+    back = where.open().beside()
+    assert back.make(EVERYTHING, 2).number == 1
+    assert back.get("everything", ["a"])[0].row == Row("a", Everything("a", 9), 9)
+
+
 def test_a_commit_under_way_touches_no_rows_but_its_own_generations(request: pytest.FixtureRequest) -> None:
     """A projection is given another generation when a second rebuild begins: the rows of the step before were written into
     it, and then its events were folded onto them once more."""

@@ -51,9 +51,9 @@ class MemoryViewStore(MemoryRebuilds):
                 own = Kept(view, generation, shape_of(view), dict.fromkeys(generation.slice_ids(), 0), {})
                 kept.append(own)
             lives = [one.shape for one in kept if one.generation.state == "live"]
-            for half in kept if own.generation.state == "retired" else []:
-                if half.generation.state == "building" and half.shape in lives:
-                    half.generation = msgspec.structs.replace(half.generation, state="dropped")
+            for one in kept if own.generation.state == "retired" else []:
+                if one.generation.state != "live" and one.shape in lives:
+                    one.generation = msgspec.structs.replace(one.generation, state="dropped")
             if own.generation.state == "retired":
                 self._set_state(own, "building" if live else "live")
             return self.attach(view)

@@ -79,10 +79,11 @@ def make(client: Any, prefix: str, view: AnyView, slices: int) -> Generation:
         number = own.number if own else max((one.number for one, _ in there), default=0) + 1
         generation = Generation(view.name, number, own.slices if own else slices, state)
         if enter(client, prefix, generation, record_of(view, generation.slices), [one for one, _ in there]):
-            for half, record in there:
-                if live and half.state == "building" and half.number > live.number and (live, record) in there:
-                    client.hset(states_key(prefix, view.name), half.number, "dropped")
-                    drop(client, prefix, half, record)  # a rebuild of the shape that is left
+            for one, record in there:
+                if live and one.number != live.number and (live, record) in there:  # of a rebuild of the shape that is left
+                    client.hset(states_key(prefix, view.name), one.number, "dropped")
+                    if one.state == "building":
+                        drop(client, prefix, one, record)
             return generation
     raise Unavailable(Neighbour.REDIS, "others keep giving a view another shape", detail=view.name)
 

@@ -17,7 +17,8 @@ from twofold.kernel.builds import RETIRED_SECONDS_MIN, Build
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.rows import Generation, GenerationState
 from twofold.kernel.view import AnyView
-from twofold.readmodels.schema.shape import INLINE, is_inline, is_marked, shape_of
+from twofold.readmodels.schema.shape import is_inline, shape_of
+from twofold.readmodels.stores.sql.earlier import bring_up
 from twofold.readmodels.stores.sql.tables import create_platform, create_rows, drop_rows, qualified, row_table_name
 
 ADVISORY_LOCK = 0x74776F666F6C6472
@@ -40,9 +41,7 @@ def make(session: Session, view: AnyView, slices: int, dialect: Dialect, is_join
         session.run("SET LOCAL synchronous_commit = on")
     for statement in create_platform(dialect):
         session.run(statement)
-    if not has_marks(session, dialect):
-        session.run(f"ALTER TABLE {qualified('checkpoints', dialect)} ADD COLUMN mark text")
-    _mark_inline(session, view, dialect)
+    bring_up(session, generations(session, view.name, dialect), dialect)
     known = generations(session, view.name, dialect)
     _drop_unneeded(session, known, dialect)
     mine = [(one, shape) for one, shape in known if is_inline(shape) == (view.sync == "inline") and one.state != "dropped"]
@@ -70,15 +69,19 @@ def alone(session: Session, dialect: Dialect) -> None:
 
 
 def clear(session: Session, generation: Generation, dialect: Dialect) -> None:
-    """Drop it, but for an empty table: somebody may be folding it, who finds no checkpoint then, and writes nothing. Checkpoints
-    go first, as he locks them first, too."""
+    """Drop it, but for an empty table: somebody may be folding it, who finds no checkpoint then, and writes nothing."""
+    _forget(session, generation, dialect)
+    emptied = "TRUNCATE" if dialect.name == "postgresql" else "DELETE FROM"
+    session.run(f"{emptied} {qualified(row_table_name(generation), dialect)}")
+    set_state(session, generation, "dropped", dialect)
+
+
+def _forget(session: Session, generation: Generation, dialect: Dialect) -> None:
+    """Checkpoints go first, as who folds it locks them first, too."""
     mark = "%s" if dialect.name == "postgresql" else "?"
     for table in ("checkpoints", "parked_keys", "parked_positions", "generation_users"):
         sql = f"DELETE FROM {qualified(table, dialect)} WHERE view = {mark} AND generation = {mark}"
         session.count(sql, (generation.view, generation.number))
-    emptied = "TRUNCATE" if dialect.name == "postgresql" else "DELETE FROM"
-    session.run(f"{emptied} {qualified(row_table_name(generation), dialect)}")
-    set_state(session, generation, "dropped", dialect)
 
 
 def best(own: Sequence[Generation]) -> Generation | None:
@@ -161,21 +164,13 @@ def is_missing(session: Session, dialect: Dialect) -> bool:
     return not session.rows("SELECT 1 FROM sqlite_schema WHERE name = 'parked_positions'")
 
 
-def has_marks(session: Session, dialect: Dialect) -> bool:
-    """Whether checkpoints have the column that release 0.1.0 did not make: what they stand on."""
-    if dialect.name == "postgresql":
-        table = qualified("checkpoints", dialect)
-        sql = "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'mark' AND NOT attisdropped"
-        return bool(session.rows(sql, (table,)))
-    return bool(session.rows("SELECT 1 FROM pragma_table_info('checkpoints') WHERE name = 'mark'"))
-
-
 def _drop_unneeded(session: Session, known: Sequence[tuple[Generation, str]], dialect: Dialect) -> None:
     """Drop the retired ones that were retired, and last used, long enough ago, and what is left of others."""
     mark = "%s" if dialect.name == "postgresql" else "?"
     users = qualified("generation_users", dialect)
     sql = f"SELECT max(until) < {_now(dialect)} - {mark} FROM {users} WHERE view = {mark} AND generation = {mark}"
     for generation in [one for one, _ in known if one.state == "dropped"]:
+        _forget(session, generation, dialect)
         session.run(drop_rows(generation, dialect))
     for generation in [one for one, _ in known if one.state == "retired"]:
         [(is_over,)] = session.rows(sql, (RETIRED_SECONDS_MIN, generation.view, generation.number))
@@ -184,20 +179,6 @@ def _drop_unneeded(session: Session, known: Sequence[tuple[Generation, str]], di
         elif is_over:
             clear(session, generation, dialect)
             session.run(drop_rows(generation, dialect))
-
-
-def _mark_inline(session: Session, view: AnyView, dialect: Dialect) -> None:
-    """Say of a generation made before 0.2 that it was folded inline, which its shape did not tell: there are rows, and its
-    checkpoint has never moved. Taken for an asynchronous one, it would be folded twice."""
-    mark = "%s" if dialect.name == "postgresql" else "?"
-    for generation, shape in generations(session, view.name, dialect):
-        if generation.state != "live" or generation.slices > 1 or is_marked(shape):
-            continue
-        at = f"SELECT 1 FROM {qualified('checkpoints', dialect)} WHERE view = {mark} AND generation = {mark} AND position > 0"
-        rows = f"SELECT 1 FROM {qualified(row_table_name(generation), dialect)} LIMIT 1"
-        if not session.rows(at, (view.name, generation.number)) and session.rows(rows):
-            sql = f"UPDATE {qualified('generations', dialect)} SET shape = {mark} WHERE view = {mark} AND generation = {mark}"
-            session.count(sql, (f"{shape}|{INLINE}", view.name, generation.number))
 
 
 def make_rows(session: Session, view: AnyView, generation: Generation, dialect: Dialect) -> None:
@@ -222,11 +203,15 @@ def _leave(
     state: GenerationState,
     dialect: Dialect,
 ) -> None:
-    """Retire those in this state; but half the rows of a rebuild are of no use to the version that asked for it."""
-    for one, shape in [one for one in mine if one[0].state == state]:
-        if live is not None and one.number > live.number and (live, shape) in mine:
+    """Retire those in this state. What rebuilds of the live shape have half made, or taken the place of, is dropped: a version
+    that is gone back to finds the rows that answered last. Somebody may have read the latter until now; they go next time."""
+    for one, shape in mine:
+        is_of_live = live is not None and one.number != live.number and (live, shape) in mine
+        if is_of_live and one.state == "building":
             clear(session, one, dialect)
-        else:
+        elif is_of_live:
+            set_state(session, one, "dropped", dialect)
+        elif one.state == state:
             retire(session, [one], dialect)
 
 

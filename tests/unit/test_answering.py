@@ -1,0 +1,53 @@
+"""Which of a view's generations a process answers from, look after look."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import msgspec
+
+from tests.contract.viewstores import EVERYTHING, Everything
+from twofold.kernel.builds import Build
+from twofold.kernel.rows import Generation
+from twofold.readmodels.schema.shape import shape_of
+from twofold.readmodels.stores.answering import Answering
+
+
+class Widened(Everything, frozen=True):
+    mood: str = "calm"
+
+
+class Demanding(Everything, frozen=True, kw_only=True):
+    owner: str
+
+
+NEXT = dataclasses.replace(EVERYTHING, row=Widened)
+
+
+def build(view: Any, number: int, state: Any, position: int) -> Build:
+    return Build(Generation("everything", number, 2, state), shape_of(view), position)
+
+
+def test_a_version_that_was_given_up_half_way_does_not_answer_from_half_its_rows() -> None:
+    """Another one was migrated to while it was being built: its gateways said 404 for whatever had not been folded yet."""
+    live, chooser = build(EVERYTHING, 1, "live", 5_000), Answering()
+    assert chooser.choose(NEXT, [live, build(NEXT, 2, "building", 1_000)]) == live
+    for position in (1_200, 1_400, 1_400):
+        assert chooser.choose(NEXT, [live, build(NEXT, 2, "retired", position)]) == live
+    caught_up = build(NEXT, 2, "retired", 5_000)
+    assert chooser.choose(NEXT, [live, caught_up]) == caught_up
+    further, busy = build(EVERYTHING, 1, "live", 5_002), build(NEXT, 2, "retired", 5_001)
+    assert chooser.choose(NEXT, [further, busy]) == busy, "a moment behind, and folded"
+    assert chooser.choose(NEXT, [further, busy]) == further, "folded by nobody any more"
+
+
+def test_rows_that_were_live_answer_on_while_they_are_folded() -> None:
+    chooser, demanded = Answering(), dataclasses.replace(EVERYTHING, row=Demanding)
+    own = build(EVERYTHING, 1, "live", 10)
+    assert chooser.choose(EVERYTHING, [own]) == own
+    retired, live = build(EVERYTHING, 1, "retired", 11), build(NEXT, 2, "live", 12)
+    assert chooser.choose(EVERYTHING, [retired, live]) == retired
+    unreadable = build(demanded, 2, "live", 12)
+    assert Answering().choose(demanded, [build(EVERYTHING, 1, "live", 12), build(demanded, 2, "retired", 3)]).position == 3
+    assert Answering().choose(EVERYTHING, [msgspec.structs.replace(retired, position=3), unreadable]) == unreadable
