@@ -22,8 +22,9 @@ from types import FrameType
 from tests.chaos.checker import Violation, shown
 from tests.chaos.embedded import Embedded
 from tests.chaos.mid_replay import compare_with_the_file, run_mid_replay, sample_wishes
+from tests.chaos.own import OWN
 from tests.chaos.read_your_writes import at_full_load
-from tests.chaos.rounds import Round, run_round
+from tests.chaos.rounds import Round, rounds_of
 from tests.chaos.scenarios import SCENARIOS, Scenario
 from tests.chaos.served import Backends, Plan, Served, private_backends
 from tests.servers import Servers
@@ -32,7 +33,7 @@ MINUTES_MAX = 150.0
 """After that no further round begins."""
 READ_YOUR_WRITES_PAIRS = 10_000
 EMBEDDED, READ_YOUR_WRITES = "kill-embedded", "read-your-writes"
-NAMES = [*(scenario.name for scenario in SCENARIOS), EMBEDDED, READ_YOUR_WRITES]
+NAMES = [*(scenario.name for scenario in SCENARIOS), *OWN, EMBEDDED, READ_YOUR_WRITES]
 
 
 def main() -> int:
@@ -70,22 +71,29 @@ def _all_rounds(servers: Servers, folder: Path, arguments: argparse.Namespace) -
             if scenario.name in wanted:
                 random = Random(f"{arguments.seed}:{scenario.name}")
                 yield from _served_rounds(backends, folder, scenario, arguments.rounds, random)
+        for name in OWN:
+            if name in wanted:
+                random = Random(f"{arguments.seed}:{name}")
+                yield from _own_rounds(servers, backends, folder, name, arguments.rounds, random)
         if READ_YOUR_WRITES in wanted:
             yield _read_your_writes(backends, folder, Random(f"{arguments.seed}:{READ_YOUR_WRITES}"))
 
 
 def _served_rounds(backends: Backends, folder: Path, scenario: Scenario, count: int, random: Random) -> Iterator[Round]:
     with Served(backends, folder) as served:
-        for number in range(count):
-            try:
-                one = run_round(served, scenario, f"{scenario.name}-{number}", random)
-            except (RuntimeError, AssertionError) as error:
-                traceback.print_exc()
-                yield _failed(scenario.name, error, served.tails())
-                return
-            if number == count - 1:
-                one.violations += served.checker.check_all_rows()
-            yield one
+        try:
+            yield from rounds_of(served, scenario, count, random)
+        except (RuntimeError, AssertionError) as error:
+            traceback.print_exc()
+            yield _failed(scenario.name, error, served.tails())
+
+
+def _own_rounds(servers: Servers, backends: Backends, folder: Path, name: str, count: int, random: Random) -> Iterator[Round]:
+    try:
+        yield from OWN[name](servers, backends, folder, count, random)
+    except (RuntimeError, AssertionError) as error:
+        traceback.print_exc()
+        yield _failed(name, error, "")
 
 
 def _embedded_rounds(folder: Path, count: int, random: Random) -> Iterator[Round]:

@@ -1,6 +1,6 @@
 """Twofold with one thing changed: `python -m tests.chaos.planted WHAT[,WHAT…] gateway|workers|readmodels|up …`.
 
-Four are bugs that the checker has to catch; the others make faults likelier and must do no harm. Each replaces one method
+Five are bugs that the checker has to catch; the others make faults likelier and must do no harm. Each replaces one method
 of one class in this process, before the room starts.
 """
 
@@ -119,11 +119,28 @@ def slow_execution() -> None:
     _replace(Executor, "execute", slow)
 
 
+def keep_leases() -> None:
+    """Bug: who cannot renew its leases goes on as if it held them."""
+    from twofold.lease_keeper import LeaseKeeper
+
+    def no_watch(self: LeaseKeeper) -> None:
+        return
+
+    def held_for_ever(self: LeaseKeeper, renewed: frozenset[str] | None, until: float) -> None:
+        if renewed is not None and renewed != self._held:
+            self._on_held(renewed)
+            self._held = renewed
+
+    _replace(LeaseKeeper, "_watch", no_watch)
+    _replace(LeaseKeeper, "_hold", held_for_ever)
+
+
 PLANTED: dict[str, Callable[[], None]] = {
     "ack-before-commit": ack_before_commit,
     "stale-tag": stale_tag,
     "checkpoint-before-rows": checkpoint_before_rows,
     "skipping-tailer": skipping_tailer,
+    "keep-leases": keep_leases,
     "publish-twice": publish_twice,
     "slow-execution": slow_execution,
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -65,10 +66,11 @@ def run_round(
     with gateways_of(scenario, served) as urls, Standstills(served) as standstills:
         did, fault_at = asyncio.run(_load_and_hurt(served, scenario, Load(urls, record, name, random), random))
         load_seconds = time.monotonic() - start
-        violations, settle_seconds = _settle(served, record, settle_seconds_max)
+        violations, settle_seconds = settle(served, record, settle_seconds_max)
     violations += served.checker.check(record)
     violations += [Violation("every process lives", room.name) for room in served.rooms if not room.is_alive()]
     lanes = _lane_standstill(served, record, fault_at)
+    violations += lanes_go_on(lanes, scenario.standstill_seconds_max)
     return Round(
         scenario=scenario.name,
         did=did,
@@ -79,6 +81,15 @@ def run_round(
         recovery_seconds=standstills.longest_seconds if scenario.hurts == "slices" else lanes,
         violations=violations,
     )
+
+
+def rounds_of(served: Served, scenario: Scenario, count: int, random: Random) -> Iterator[Round]:
+    """So many rounds of one system, one after the other; in the last one every row is compared."""
+    for number in range(count):
+        one = run_round(served, scenario, f"{scenario.name}-{number}", random)
+        if number == count - 1:
+            one.violations += served.checker.check_all_rows()
+        yield one
 
 
 async def _load_and_hurt(served: Served, scenario: Scenario, load: Load, random: Random) -> tuple[str, datetime]:
@@ -98,7 +109,7 @@ async def _load_and_hurt(served: Served, scenario: Scenario, load: Load, random:
     return did, fault_at
 
 
-def _settle(served: Served, record: Record, seconds_max: float) -> tuple[list[Violation], float]:
+def settle(served: Served, record: Record, seconds_max: float) -> tuple[list[Violation], float]:
     """Wait until all is done; or, after `seconds_max`, until the log has stood still long enough to say that nothing comes."""
     start = moved_at = time.monotonic()
     head = -1
@@ -109,6 +120,13 @@ def _settle(served: Served, record: Record, seconds_max: float) -> tuple[list[Vi
             return [Violation("the system comes to rest", f"not within {now - start:.0f} s")], now - start
         time.sleep(SAMPLE_SECONDS)
     return [], time.monotonic() - start
+
+
+def lanes_go_on(standstill_seconds: float, seconds_max: float | None) -> list[Violation]:
+    """Whoever cannot work on a lane lets those go on with it who can."""
+    if seconds_max is None or standstill_seconds <= seconds_max:
+        return []
+    return [Violation("lanes go to who can work on them", f"one stood still for {standstill_seconds:.1f} s")]
 
 
 def _lane_standstill(served: Served, record: Record, fault_at: datetime) -> float:

@@ -11,6 +11,7 @@ from random import Random
 import redis
 
 from tests.chaos.client import BULK_TELLERS, SINGLE_STREAMS
+from tests.chaos.cut_worker import LANES_GO_ON_SECONDS_MAX, cut_worker
 from tests.chaos.rooms import Room, wait_until
 from tests.chaos.served import TWICE, Served
 from tests.servers import Server
@@ -46,6 +47,8 @@ class Scenario:
     single_streams: int = SINGLE_STREAMS
     bulk_tellers: int = BULK_TELLERS
     pause_seconds: float = 0.0
+    standstill_seconds_max: float | None = None
+    """A lane that stands still for longer is a broken law; None: what is not well may last as long as the fault."""
 
 
 def kill_gateway(served: Served, random: Random) -> str:
@@ -69,16 +72,16 @@ def stop_projector(served: Served, random: Random) -> str:
 
 
 def restart_rabbitmq(served: Served, random: Random) -> str:
-    return _restart(served.backends.rabbitmq, random)
+    return restart(served.backends.rabbitmq, random)
 
 
 def restart_postgresql(served: Served, random: Random) -> str:
-    return _restart(served.backends.postgres, random)
+    return restart(served.backends.postgres, random)
 
 
 def lose_redis(served: Served, random: Random) -> str:
     """Killed; and every second time it comes back empty."""
-    did = _restart(served.backends.redis, random)
+    did = restart(served.backends.redis, random)
     if random.random() < 0.5:
         return did
     redis.Redis.from_url(served.backends.redis.url).flushall()
@@ -136,6 +139,7 @@ SCENARIOS = (
     Scenario("deliver-twice", deliver_twice),
     Scenario("stop-worker", stop_worker),
     Scenario("stop-projector", stop_projector, "slices"),
+    Scenario("cut-worker", cut_worker, standstill_seconds_max=LANES_GO_ON_SECONDS_MAX),
     Scenario("resize-lanes", resize_lanes, single_streams=60, bulk_tellers=2, pause_seconds=0.02),
 )
 
@@ -174,7 +178,8 @@ def _pause(room: Room, random: Random) -> str:
     return f"{room.name} stopped for {seconds:.1f} s and continued"
 
 
-def _restart(server: Server, random: Random) -> str:
+def restart(server: Server, random: Random) -> str:
+    """Stopped or killed, and back within a second or so; what was done."""
     how = "killed" if random.random() < 0.5 else "stopped"
     start = time.monotonic()
     (server.kill if how == "killed" else server.stop)()

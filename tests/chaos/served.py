@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
 import psycopg
@@ -77,7 +78,7 @@ class Served:
     stores: ServedStores
     checker: Checker
 
-    def __enter__(self) -> Served:
+    def __enter__(self) -> Self:
         with ExitStack() as opening:
             self._open(opening)
             self._closing = opening.pop_all()

@@ -63,15 +63,16 @@ class Servers:
             yield server
 
     @contextmanager
+    def private_pgbouncer(self, url: str, ignored: str = "") -> Iterator[PgBouncer]:
+        """A pooler in transaction mode in front of this server, which ignores these parameters of a connection."""
+        with self._private(lambda folder: PgBouncer(folder, urlsplit(url).port or 5432, ignored)) as server:
+            yield server
+
+    @contextmanager
     def pgbouncer(self, url: str, ignored: str = "") -> Iterator[str]:
-        """The way to this database through a pooler in transaction mode, which ignores these parameters of a connection."""
-        server = PgBouncer(self._new_folder(PgBouncer.name), urlsplit(url).port or 5432, ignored)
-        try:
-            server.start()
+        """The way to this database through such a pooler."""
+        with self.private_pgbouncer(url, ignored) as server:
             yield server.url.rpartition("/")[0] + "/" + url.rpartition("/")[2]
-        finally:
-            server.stop()
-            shutil.rmtree(server.folder, ignore_errors=True)
 
     @contextmanager
     def standby(self, primary: Postgres) -> Iterator[Standby]:

@@ -14,9 +14,11 @@ import pytest
 from tests.chaos.checker import shown
 from tests.chaos.embedded import Embedded
 from tests.chaos.mid_replay import run_mid_replay, sample_wishes
+from tests.chaos.own import OWN
 from tests.chaos.rounds import run_round
 from tests.chaos.scenarios import SCENARIOS, Scenario
 from tests.chaos.served import Backends, Served
+from tests.servers import Servers
 
 SEED = 20_101_201
 EMBEDDED_INVOICES = 150
@@ -36,6 +38,14 @@ def test_no_fault_loses_doubles_or_reorders_anything(served: Served, scenario: S
     print(one)
     assert not one.violations, "\n".join([str(one), *shown(one.violations), served.tails()])
     assert one.accepted > 0
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_no_fault_of_a_system_of_its_own_does_either(servers: Servers, backends: Backends, tmp_path: Path, name: str) -> None:
+    for one in OWN[name](servers, backends, tmp_path, 1, Random(f"{SEED}:{name}")):
+        print(one)
+        assert not one.violations, "\n".join([str(one), *shown(one.violations)])
+        assert one.accepted > 0
 
 
 def test_after_all_faults_every_row_of_every_view_equals_a_fresh_fold(served: Served) -> None:

@@ -14,6 +14,7 @@ from random import Random
 
 import pytest
 
+from tests.chaos.cut_worker import cut_for
 from tests.chaos.planted import SLOW_SECONDS
 from tests.chaos.rooms import Room
 from tests.chaos.rounds import run_round
@@ -21,6 +22,7 @@ from tests.chaos.scenarios import Scenario
 from tests.chaos.served import Backends, Plan, Served
 
 SETTLE_SECONDS_MAX = 5.0
+CUT_SECONDS = 6.0
 WAIT_SECONDS_MAX = 10.0
 TICK_SECONDS = 0.005
 ROUNDS_MAX = 3
@@ -31,6 +33,7 @@ lane. When the third is under way, its tags stand for messages behind it on the 
 SETTLED_SECONDS = 0.05 + 0.2 * SLOW_SECONDS
 """Enough to settle what is committed, too little to execute what came after it."""
 LOST = "every command answered 202 has exactly one outcome"
+KEPT = "lanes go to who can work on them"
 WRONG_ROWS = "views equal a fresh fold"
 
 
@@ -96,6 +99,15 @@ def test_planted_bugs_are_caught(backends: Backends, tmp_path: Path, workers: st
             if broken >= {LOST, WRONG_ROWS}:
                 return
         pytest.fail(f"only these were caught: {broken}\n{served.tails()}")
+
+
+def test_a_worker_that_keeps_its_lanes_though_it_is_cut_off_is_caught(backends: Backends, tmp_path: Path) -> None:
+    keeper = ("tests.chaos.planted", "keep-leases")
+    hurt = Scenario("keep", lambda served, _: cut_for(served, CUT_SECONDS, keeper), standstill_seconds_max=CUT_SECONDS - 1.0)
+    with planted(backends, tmp_path, "", "") as served:
+        one = run_round(served, hurt, "keep", Random(1))
+        print(one)
+        assert [violation.law for violation in one.violations] == [KEPT], served.tails()
 
 
 def test_the_honest_system_passes_the_same(backends: Backends, tmp_path: Path) -> None:

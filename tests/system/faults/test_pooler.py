@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from tests.chaos.served import Backends, Plan, Served, by_way_of
+from tests.chaos.pooler import BehindPooler
+from tests.chaos.served import Backends, Plan
 from tests.servers import Servers
 from tests.system.faults.test_killers import ANVILS, DOMAIN, Smithy
 
@@ -13,35 +13,21 @@ BATCHES, STRIKES = 12, 8
 KILLED_AFTER = 4
 
 
-class BehindPooler(Served):
-    """Every room, and `migrate`, reach the log and the rows through it."""
-
-    pooler_port = 0
-
-    def _environment(self, room: str) -> dict[str, str]:
-        environment = super()._environment(room)
-        for name in ("TWOFOLD_DATABASE_URL", "TWOFOLD_READ_DATABASE_URL"):
-            environment[name] = by_way_of(self.database_url, self.pooler_port)
-        return environment
-
-
 def test_commands_are_decided_and_shown_through_a_pooler_also_when_a_worker_is_killed(
     servers: Servers, backends: Backends, tmp_path: Path
 ) -> None:
     """In order, once each, and read back with their own tokens; nothing is parked."""
     plan = Plan(DOMAIN, gateways=1, workers=2, projectors=1)
-    with servers.pgbouncer(backends.postgres.url) as url:
-        BehindPooler.pooler_port = urlsplit(url).port or 0
-        with BehindPooler(backends, tmp_path, plan) as served:
-            smithy = Smithy(served.gateways[0], served.workers[0])
-            last: dict[str, str] = {}
-            for batch in range(BATCHES):
-                strikes = [{"anvil": anvil, "number": batch * STRIKES + n} for n in range(STRIKES) for anvil in ANVILS]
-                last |= {str(s["anvil"]): i for s, i in zip(strikes, smithy.strike(strikes), strict=True)}
-                if batch == KILLED_AFTER:
-                    served.workers[0].kill()
-            expected = list(range(BATCHES * STRIKES))
-            for anvil, command_id in last.items():
-                assert smithy.status(command_id) == "succeeded"
-                smithy.shown(anvil, expected)
-            assert smithy.call("GET", "/parked") == {"commands": [], "keys": []}
+    with servers.private_pgbouncer(backends.postgres.url) as pooler, BehindPooler(backends, tmp_path, pooler, plan) as served:
+        smithy = Smithy(served.gateways[0], served.workers[0])
+        last: dict[str, str] = {}
+        for batch in range(BATCHES):
+            strikes = [{"anvil": anvil, "number": batch * STRIKES + n} for n in range(STRIKES) for anvil in ANVILS]
+            last |= {str(s["anvil"]): i for s, i in zip(strikes, smithy.strike(strikes), strict=True)}
+            if batch == KILLED_AFTER:
+                served.workers[0].kill()
+        expected = list(range(BATCHES * STRIKES))
+        for anvil, command_id in last.items():
+            assert smithy.status(command_id) == "succeeded"
+            smithy.shown(anvil, expected)
+        assert smithy.call("GET", "/parked") == {"commands": [], "keys": []}
