@@ -1,82 +1,59 @@
-"""A copy of the project with one bug in it, and the tests that should notice: the cheap ones first, then those of its room."""
+"""A bug planted in a copy of the project, and the tests near it: unit tests together, then file by file, fastest first."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.guards.house import ROOT, tracked_files
+from tests.mutants.copied import Copy
+from tests.mutants.near import Near
 from tests.mutants.sites import Mutant
 
-FIRST: Sequence[str] = ("tests/unit",)
-ROOM_TESTS: Mapping[str, Sequence[str]] = {
-    "kernel": ("tests/contract/test_execute.py", "tests/contract", "tests/system"),
-    "database": ("tests/contract",),
-    "shop": ("tests/system/test_replay.py",),
-    "eventstore": ("tests/contract/test_eventstore.py", "tests/contract", "tests/system"),
-    "bus": ("tests/contract", "tests/system"),
-    "monitoring": ("tests/guards/test_metrics.py", "tests/system"),
-    "subscriptions": ("tests/contract", "tests/system"),
-    "workers": ("tests/contract/test_execute.py", "tests/contract", "tests/system"),
-    "readmodels": ("tests/contract", "tests/system"),
-    "processes": ("tests/contract", "tests/system"),
-    "gateway": ("tests/system", "tests/browser"),
-    "twofold": ("tests/guards", "tests/system"),
-}
-SECONDS_MAX = 900
-TAIL_LINES = 3
+UNIT = ("tests/unit/", "examples/")
+SLOWER_MAX, SLACK_SECONDS = 5, 60
+"""A hang is told from a busy machine: five times what the tests took without the bug, and a minute."""
 
 
-class Trial:
-    """A folder that holds the copy. One bug at a time; the copy is whole again after each."""
+class Verdict(NamedTuple):
+    """`killer` is the first test that failed; None when none of the files did."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self._root = folder / "project"
-        self._environment = {**os.environ, **environment, "PYTHONPATH": str(self._root), "PYTHONDONTWRITEBYTECODE": "1"}
-        for path in tracked_files():
-            copy = self._root / path
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / path, copy)
-        for link in (ROOT / "twofold").iterdir():
-            if link.is_symlink():
-                (self._root / "twofold" / link.name).symlink_to(link.readlink())
+    mutant: Mutant
+    killer: str | None
+    files: int
 
-    def killer(self, mutant: Mutant) -> str | None:
-        """What noticed the bug: the first failed test, or a stage that did not end. None when nothing did."""
-        file = self._root / mutant.path
-        whole = file.read_text()
-        file.write_text(mutant.applied(whole))
+
+class Nearby:
+    def __init__(self, files: Sequence[Near]) -> None:
+        self._by_function: dict[str, list[Near]] = defaultdict(list)
+        for file in sorted(files, key=lambda file: file.seconds):
+            for function in file.functions:
+                self._by_function[function].append(file)
+
+    def judged(self, mutant: Mutant, copy: Copy) -> Verdict:
+        """The copy is whole again afterwards."""
+        near = self._by_function[f"{mutant.path}::{mutant.scope or '<module>'}"]
+        unit = [file for file in near if file.path.startswith(UNIT)]
+        rest = [file for file in near if not file.path.startswith(UNIT)]
+        whole = (copy.root / mutant.path).read_text()
+        copy.write(mutant.path, mutant.applied(whole))
         try:
-            for stage in (FIRST, *[(path,) for path in ROOM_TESTS[mutant.path.split("/", 1)[0]]]):
-                if (failed := self._run(stage)) is not None:
-                    return failed
-            return None
+            for stage in ([unit] if unit else []) + [[one] for one in rest]:
+                if (killer := _killer(stage, copy, is_timed=stage is not unit)) is not None:
+                    return Verdict(mutant, killer, len(near))
+            return Verdict(mutant, None, len(near))
         finally:
-            file.write_text(whole)
+            copy.write(mutant.path, whole)
 
-    def _run(self, paths: Sequence[str]) -> str | None:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *paths]
-        process = subprocess.Popen(
-            command,
-            cwd=self._root,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            said, _ = process.communicate(timeout=SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.communicate(timeout=60)
-            return f"{' '.join(paths)} does not end"
-        if process.returncode == 0:
-            return None
-        failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        return (failed or said.splitlines()[-TAIL_LINES:] or ["?"])[0]
+
+def _killer(stage: Sequence[Near], copy: Copy, is_timed: bool) -> str | None:
+    """Outside the unit tests the machine's load may fail a test: it has to fail once more, alone."""
+    paths = [file.path for file in stage]
+    seconds_max = SLACK_SECONDS + SLOWER_MAX * sum(file.seconds for file in stage)
+    failed = copy.failed(paths, seconds_max)
+    if failed is None or not is_timed or failed.endswith("does not end"):
+        return failed
+    test = failed.removeprefix("FAILED ").removeprefix("ERROR ").split(" - ", 1)[0]
+    named = test if test.startswith("tests/") and Path(copy.root, test.split("::", 1)[0]).is_file() else paths[0]
+    return copy.failed([named], seconds_max) or copy.failed(paths, seconds_max)

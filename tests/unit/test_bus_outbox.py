@@ -162,6 +162,24 @@ async def test_a_full_outbox_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     await outbox.close()
 
 
+async def test_room_is_counted_in_bytes_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few large commands fill a gateway's memory as well as many small ones; what is durable takes none of it."""
+    large = b'"' + b"x" * 998 + b'"'
+    monkeypatch.setattr(twofold.bus.outbox, "PENDING_BYTES_MAX", 2 * (len(large) + twofold.bus.outbox.ENVELOPE_BYTES))
+    published = Published()
+    outbox = await started(published)
+    for turn in range(3):
+        published.durable.clear()
+        kept = [outbox.put(envelope(f"{turn}/{n}", data=large)) for n in range(2)]
+        with pytest.raises(Unavailable) as refused:
+            await outbox.put(envelope("one too many", data=b"{}"))
+        assert refused.value.is_overload
+        published.durable.set()
+        await asyncio.gather(*kept)
+    assert len(ids(published)) == 6
+    await outbox.close()
+
+
 async def test_a_command_nobody_waits_for_any_more_is_published_all_the_same() -> None:
     published = Published()
     outbox = await started(published)

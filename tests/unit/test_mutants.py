@@ -6,17 +6,28 @@ import ast
 from random import Random
 
 from tests.guards.house import Source, room_sources
+from tests.mutants.harmless import HARMLESS
+from tests.mutants.near import files_with_tests
 from tests.mutants.sites import mutants_of
 
 SAMPLE_COUNT = 200
 TEXT = '''
+AGE_MAX = 120
+
 def first(ages: list[int]) -> int | None:
     """Not a place for a bug: 1 < 2."""
-    for age in ages:
+    for age in [old for old in ages if 0 < old <= AGE_MAX]:
         if age >= 18 and not age == 99:
             return age + 1
-    print("é", min(ages))
+    try:
+        print("é", min(ages))
+    except (OSError, ValueError):
+        raise
     return None
+
+class Kept:
+    def keep(self, age):
+        self.age = age
 '''
 
 
@@ -24,7 +35,7 @@ def test_each_bug_changes_one_thing_and_leaves_a_program() -> None:
     planted = {mutant.applied(TEXT).strip() for mutant in mutants_of(Source("bus/a.py", TEXT))}
     lines = {line.strip() for text in planted for line in text.splitlines()} - {line.strip() for line in TEXT.splitlines()}
     assert lines == {
-        "if (not (age >= 18 and not age == 99)):",
+        "if (not ((age >= 18 and not age == 99))):",
         "if ((age >= 18) or (not age == 99)):",
         "if age > 18 and not age == 99:",
         "if age >= 18 and bool(age == 99):",
@@ -34,9 +45,33 @@ def test_each_bug_changes_one_thing_and_leaves_a_program() -> None:
         "return None",
         "return (age - 1)",
         "return age + 2",
+        "for age in [old for old in ages if 0 <= old <= AGE_MAX]:",
+        "for age in [old for old in ages if 0 < old < AGE_MAX]:",
+        "for age in [old for old in ages if 1 < old <= AGE_MAX]:",
+        "for age in [old for old in ages if (not (0 < old <= AGE_MAX))]:",
         "pass",
         'print("é", max(ages))',
+        "except ((), ValueError):",
+        "except (OSError, ()):",
     } - {line.strip() for line in TEXT.splitlines()}
+
+
+def test_a_bug_knows_what_runs_it() -> None:
+    scopes = {mutant.before: mutant.scope for mutant in mutants_of(Source("bus/a.py", TEXT))}
+    assert (scopes["age + 1"], scopes["self.age = age"]) == ("first", "Kept.keep")
+    scopes = {
+        one.before: one.scope for one in mutants_of(Source("a.py", "def f(a=1):\n    def g():\n        return 2\n    return 3"))
+    }
+    assert scopes == {"1": "", "2": "f.<locals>.g", "3": "f"}
+
+
+def test_what_is_called_harmless_is_still_there() -> None:
+    places = {(one.path, one.before, one.after) for source in room_sources() for one in mutants_of(source)}
+    assert [one for one in HARMLESS if (one.path, one.before, one.after) not in places] == []
+
+
+def test_the_tests_that_run_a_room_may_notice() -> None:
+    assert {"tests/unit/test_shop_order.py", "tests/contract/test_bus.py", "examples/counter.py"} < set(files_with_tests())
 
 
 def test_a_bug_in_any_room_is_a_program() -> None:
