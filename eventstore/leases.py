@@ -12,7 +12,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
+
+import msgspec
 
 from twofold.kernel.members import Member
 
@@ -88,11 +91,15 @@ class MemoryLeases:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._members: dict[tuple[str, str], tuple[Member, tuple[str, ...], float]] = {}
+        self._since: dict[tuple[str, str], datetime] = {}
         self._leases: dict[str, dict[str, Lease]] = {}
 
     def renew(self, member: Member, resources: Sequence[str], term_seconds: float) -> dict[str, int]:
         with self._lock:
-            self._members[member.room, member.name] = (member, tuple(resources), self._seconds() + term_seconds)
+            now = datetime.now(UTC)
+            since = self._since.setdefault((member.room, member.name), now)
+            seen = msgspec.structs.replace(member, since=since, last_seen=now)
+            self._members[member.room, member.name] = (seen, tuple(resources), self._seconds() + term_seconds)
             wants: dict[Sequence[str], list[str]] = {}
             for one, wanted in self._alive():
                 if one.room == member.room:
@@ -106,13 +113,14 @@ class MemoryLeases:
     def leave(self, room: str, member: str) -> None:
         with self._lock:
             self._members.pop((room, member), None)
+            self._since.pop((room, member), None)
             leases = self._leases.get(room, {})
             leases |= {resource: Lease(None, lease.epoch) for resource, lease in leases.items() if lease.owner == member}
 
     def members(self) -> list[Member]:
         with self._lock:
             return [
-                Member(one.room, one.name, one.version, one.knows, is_standby=bool(wanted) and not self._holds(one))
+                msgspec.structs.replace(one, is_standby=bool(wanted) and not self._held_by(one), holds=self._held_by(one))
                 for one, wanted in sorted(self._alive(), key=lambda alive: (alive[0].room, alive[0].name))
             ]
 
@@ -120,5 +128,6 @@ class MemoryLeases:
         now = self._seconds()
         return [(member, wanted) for member, wanted, until in self._members.values() if until > now]
 
-    def _holds(self, member: Member) -> bool:
-        return any(lease.owner == member.name for lease in self._leases[member.room].values())
+    def _held_by(self, member: Member) -> tuple[str, ...]:
+        held = [resource for resource, lease in self._leases[member.room].items() if lease.owner == member.name]
+        return tuple(sorted(held, key=lambda resource: (len(resource), resource)))

@@ -27,9 +27,11 @@ from twofold.gateway.http.server import listen, serve
 from twofold.gateway.http.threads import BatchLoader, Threads, on_loop
 from twofold.gateway.log.endpoints import LogEndpoints
 from twofold.gateway.operations.audits import AuditEndpoint
-from twofold.gateway.operations.console import ConsoleData, Depths
+from twofold.gateway.operations.console import ConsoleData
 from twofold.gateway.operations.dead import DeadEndpoints
 from twofold.gateway.operations.health import Exposition, HealthEndpoints
+from twofold.gateway.operations.lanes import LaneEndpoints
+from twofold.gateway.operations.members import MemberEndpoint
 from twofold.gateway.operations.parked import ParkedEndpoints
 from twofold.gateway.operations.rebuilds import RebuildEndpoints
 from twofold.gateway.queries.consistency import ConsistentReads
@@ -40,8 +42,8 @@ from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.builds import Builds
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
+from twofold.kernel.lanes import LaneOperations
 from twofold.kernel.letters import DeadLetters
-from twofold.kernel.members import names_of
 from twofold.kernel.ports import Bell, Clock, CommandQueue, History, Inbox, Leases, Outcomes, ParkedCommands, ParkedKeys, Rows
 
 __all__ = ["ROUTES", "GatewayPorts", "application", "listen", "serve"]
@@ -69,12 +71,11 @@ class GatewayPorts:
     bell: Bell
     outcomes: Outcomes
     leases: Leases
-    lanes_total: int
+    lanes: LaneOperations
     bus_description: Mapping[str, Any]
     exposition: Exposition
     observe_query: ObserveQuery
     count_refusal: CountRefusal
-    depths: Depths | None = None
     describe: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -91,7 +92,6 @@ def application(ports: GatewayPorts) -> web.Application:
     of_view = {name: of_store[view.sync, view.store] for name, view in ports.domain.views.items()}
     reads = ConsistentReads(ports.rows, ports.parked_keys, board, progress, of_view, lag.is_diverged)
     live = LiveAnswers(reads, progress, streams)
-    names = names_of(ports.domain.commands)
     routes: list[Route] = []
     pages = Pages(ports.domain, lambda: routes, ports.bus_description, ports.describe)
     for part in (
@@ -104,8 +104,12 @@ def application(ports: GatewayPorts) -> web.Application:
         DeadEndpoints(ports.queue, ports.dead, threads),
         ParkedEndpoints(ports.domain, admission, ports.parked_commands, ports.parked_keys, threads),
         AuditEndpoint(ports.domain, ports.codec, ports.history, ports.rows, auditing),
-        HealthEndpoints(ports.queue, ports.history, ports.rows, ports.leases, names, ports.exposition, threads),
-        ConsoleData(admission, board, lag, progress, ports.history, ports.depths, ports.lanes_total, ports.clock, threads),
+        HealthEndpoints(
+            ports.queue, ports.history, ports.rows, ports.builds, ports.leases, ports.domain, ports.exposition, threads
+        ),
+        ConsoleData(admission, board, lag, progress, ports.history, ports.lanes, ports.clock, threads),
+        LaneEndpoints(ports.lanes, board, ports.clock, threads),
+        MemberEndpoint(ports.leases, threads),
         pages,
     ):
         routes += part.routes()

@@ -11,7 +11,7 @@ Embedded, the database has the lanes themselves (port LaneTable), and all of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -56,6 +56,20 @@ class LaneState(NamedTuple):
     def working(self) -> Epoch:
         """The epoch whose lanes workers take: everything accepted in one takes effect before anything of the next."""
         return self.newest if self.old is None or self.is_over else self.old
+
+
+class LaneOperations(Protocol):
+    """What operators ask about lanes: how many there are, what waits on them, and another number of them."""
+
+    def lane_state(self) -> LaneState:
+        """As it is now."""
+
+    def set_lanes(self, count: int) -> Iterator[LaneState]:
+        """Make it so many; what waits goes to them. Gives the state now and then until that is done; from the first one on that
+        has the number, workers finish it alone. May be repeated. Raises Misconfigured where it cannot be done while this runs."""
+
+    def depths(self) -> Mapping[str, int]:
+        """Messages that wait, by lane; "dead" for the dead letters where there are any."""
 
 
 class LaneEpochs(Protocol):

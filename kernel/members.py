@@ -8,6 +8,7 @@ knows all the names in a command and in the events of its stream can decide it; 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 import msgspec
 from msgspec import inspect
@@ -16,13 +17,27 @@ from twofold.kernel.messages import Command, Event
 
 
 class Member(msgspec.Struct, frozen=True):
-    """`name` is one no other process has. It stands by when it wants a share of what its room does, and has none."""
+    """`name` is one no other process has: its host, its process id and a random part, joined by dashes. It stands by when it
+    wants a share of what its room does, and has none. What comes last is what others see of it: no member says so of itself."""
 
     room: str
     name: str
     version: str = ""
     knows: frozenset[str] = frozenset()
     is_standby: bool = False
+    since: datetime | None = None
+    last_seen: datetime | None = None
+    holds: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        return self.name.rsplit("-", 2)[0]
+
+    @property
+    def pid(self) -> int:
+        """0 when its name does not say."""
+        pid = self.name.rsplit("-", 2)[1:2]
+        return int(pid[0]) if pid and pid[0].isdigit() else 0
 
 
 def names_of(commands: Mapping[str, type[Command]]) -> frozenset[str]:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from twofold import VERSION, logs
+from twofold import VERSION, dead, logs
 from twofold.kernel.errors import Error, Misconfigured, Unavailable
 from twofold.kernel.lanes import LANES_MAX
 from twofold.supervisor import CHILD, Supervisor, end_with_supervisor
@@ -25,10 +25,8 @@ app = typer.Typer(
 )
 parked = typer.Typer(help="Commands and view keys that wait because of a bug.", no_args_is_help=True)
 app.add_typer(parked, name="parked")
-dead = typer.Typer(help="Dead letters: messages that no worker may have again.", no_args_is_help=True)
-app.add_typer(dead, name="dead")
+app.add_typer(dead.app, name="dead")
 
-Letter = Annotated[str, typer.Argument(metavar="ID", help="As listed; or `all`, the oldest first.")]
 Processes = Annotated[int, typer.Option("--processes", "-n", min=1, max=64, help="How many, under one supervisor.")]
 
 
@@ -156,6 +154,14 @@ def lanes(count: Annotated[int | None, typer.Argument(min=1, max=LANES_MAX, meta
 
 
 @app.command()
+def members() -> None:
+    """Show every living process, and what it holds."""
+    from twofold.watch import show_members
+
+    show_members(gateway_here().call("GET", "/members"))
+
+
+@app.command()
 def doctor() -> None:
     """Check settings and neighbours, and say what to fix."""
     from twofold.doctor import examine
@@ -187,30 +193,6 @@ def parked_retry(ref: str) -> None:
 def parked_discard(ref: str) -> None:
     """Give it up for good."""
     show(gateway_here().call("POST", f"/parked/{ref}/discard"))
-
-
-@dead.command("list")
-def dead_list() -> None:
-    """Everything dead, and why."""
-    from twofold.watch import show_dead
-
-    show_dead(gateway_here().call("GET", "/dead"))
-
-
-@dead.command("replay")
-def dead_replay(letter: Letter) -> None:
-    """Put its commands into their lanes again, behind what waits there."""
-    from twofold.dead import each_letter
-
-    each_letter(gateway_here(), letter, "replay", show)
-
-
-@dead.command("discard")
-def dead_discard(letter: Letter) -> None:
-    """Give it up for good: its commands never take effect."""
-    from twofold.dead import each_letter
-
-    each_letter(gateway_here(), letter, "discard", show)
 
 
 @app.command()

@@ -1,14 +1,41 @@
-"""`twofold dead replay` and `discard`: one letter, or all of them, the oldest first."""
+"""`twofold dead`: letters that no worker may have again, listed, replayed and discarded, one of them or all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
+import typer
+
 from twofold.client import Gateway, Refused
+from twofold.terminal import gateway_here, show
 
 ALL_LETTERS = "all"
+
+app = typer.Typer(help="Dead letters: messages that no worker may have again.", no_args_is_help=True)
+
+Letter = Annotated[str, typer.Argument(metavar="ID", help="As listed; or `all`, the oldest first.")]
+
+
+@app.command("list")
+def list_all() -> None:
+    """Everything dead, and why."""
+    from twofold.watch import show_dead
+
+    show_dead(gateway_here().call("GET", "/dead"))
+
+
+@app.command("replay")
+def replay(letter: Letter) -> None:
+    """Put its commands into their lanes again, behind what waits there."""
+    each_letter(gateway_here(), letter, "replay", show)
+
+
+@app.command("discard")
+def discard(letter: Letter) -> None:
+    """Give it up for good: its commands never take effect."""
+    each_letter(gateway_here(), letter, "discard", show)
 
 
 def each_letter(gateway: Gateway, letter: str, act: str, show: Callable[[Any], None]) -> None:

@@ -21,6 +21,7 @@ from twofold.eventstore.identity import require
 from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.domain import load_domain
 from twofold.kernel.errors import Error, Misconfigured
+from twofold.resize import told
 from twofold.settings import Settings, reference, variable
 from twofold.wiring import open_deployment
 
@@ -98,8 +99,8 @@ def _members(settings: Settings) -> str:
 
 def _broker(settings: Settings) -> str:
     with open_deployment(settings) as deployment:
-        count, depths = deployment.lane_state().newest.lane_count, deployment.depths()
-    return f"reachable, {count} lanes, {sum(depths.values())} messages waiting"
+        state, depths = deployment.lane_state(), deployment.depths()
+    return f"reachable, {told(state)}, {sum(depths.values())} messages waiting"
 
 
 def _redis(settings: Settings) -> str:

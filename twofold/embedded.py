@@ -16,6 +16,7 @@ from twofold.deployment import Deployment, folder_of
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.leases import MemoryLeases
 from twofold.eventstore.sqlite import SqliteLog
+from twofold.kernel.errors import Misconfigured
 from twofold.kernel.lanes import Epoch, LaneState
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
@@ -75,8 +76,10 @@ class EmbeddedDeployment(Deployment):
         return LaneState(Epoch(0, self._lane_table.count()))
 
     def set_lanes(self, count: int) -> Iterator[LaneState]:
-        """In one transaction: the folder is ours alone, or opening it was refused."""
+        """In one transaction: the folder is ours alone, or opening it was refused; and nobody here uses the lanes."""
         if self.lane_state().newest.lane_count != count:
+            if "lane_broker" in self.__dict__:
+                raise Misconfigured(f"embedded, lanes change while nothing runs: stop `twofold up`, then `twofold lanes {count}`")
             renumber(self._lane_table, count)
         yield self.lane_state()
 

@@ -35,7 +35,7 @@ def _show(settings: Settings) -> None:
     with open_deployment(settings) as deployment:
         state, depths = deployment.lane_state(), deployment.depths()
     console = Console()
-    console.print(_told(state))
+    console.print(told(state))
     console.print("waiting: " + ", ".join(f"{lane}: {depth}" for lane, depth in depths.items()))
 
 
@@ -43,14 +43,14 @@ def _change(settings: Settings, count: int) -> None:
     """Until it is so. Raises Unavailable when it is not within SECONDS_MAX: it may be repeated, and what is open is finished."""
     console = Console()
     deadline = time.monotonic() + SECONDS_MAX
-    told = ""
+    said = ""
     with open_deployment(settings) as deployment:
         while True:
             try:
                 for state in deployment.set_lanes(count):
-                    if _told(state) != told:
-                        told = _told(state)
-                        console.print(told)
+                    if told(state) != said:
+                        said = told(state)
+                        console.print(said)
                     if time.monotonic() > deadline:
                         raise Unavailable(Neighbour.LANES, "not drained in time", detail="do workers run? they finish it alone")
                 return
@@ -61,7 +61,8 @@ def _change(settings: Settings, count: int) -> None:
                 time.sleep(PAUSE_SECONDS)
 
 
-def _told(state: LaneState) -> str:
+def told(state: LaneState) -> str:
+    """How many there are, and what is left of those before."""
     now = f"{state.newest.lane_count} lanes, epoch {state.newest.number}"
     if state.old is None:
         return now

@@ -115,12 +115,11 @@ def _gateway_ports(deployment: Deployment, metrics: Metrics) -> GatewayPorts:
         bell=deployment.bell,
         outcomes=deployment.outcomes,
         leases=deployment.leases,
-        lanes_total=epoch.lane_count,
+        lanes=deployment,
         bus_description=describe(settings.namespace, epoch, settings.is_embedded),
         exposition=metrics.exposition,
         observe_query=query_observer(metrics),
         count_refusal=refusal_counter(metrics),
-        depths=deployment.depths,
         describe={"title": f"Twofold: {deployment.domain.name.removeprefix('twofold.')}", "version": VERSION},
     )
 

@@ -15,6 +15,7 @@ from twofold.client import Gateway
 REFRESH_SECONDS = 0.5
 ERROR_CHARS = 80
 COMMANDS_SHOWN = 2
+HELD_SHOWN = 6
 
 
 def show_lag(gateway: Gateway, watch: bool) -> None:
@@ -58,6 +59,16 @@ def show_dead(dead: Any) -> None:
     console.print(table if table.row_count else "nothing is dead")
 
 
+def show_members(members: Any) -> None:
+    """Print every living process, by room."""
+    table = Table("room", "host", "pid", "version", "since", "last seen", "holds", title="members")
+    for one in members:
+        holds = "stands by" if one["standby"] else _some(one["holds"])
+        table.add_row(one["room"], one["host"], str(one["pid"]), one["version"], one["since"], one["last_seen"], holds)
+    console = Console()
+    console.print(table if table.row_count else "nobody is alive")
+
+
 def show_audit(gateway: Gateway, view: str | None) -> int:
     """Print what an audit of one view, or of all of them, finds; 1 when a row is not what it should be, else 0."""
     console = Console()
@@ -87,6 +98,11 @@ def _lag_table(lag: Any) -> Table:
         state = f"[{colour}]{view['state']}[/]"
         table.add_row(name, state, f"{view['position']:,}", f"{view['lag_events']:,}", f"{view['lag_seconds']:.3f}")
     return table
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - HELD_SHOWN
+    return ", ".join(names[:HELD_SHOWN]) + (f", and {more} more" if more > 0 else "")
 
 
 def _last_line(error: str) -> str:

@@ -36,7 +36,7 @@ RELAX = "SET LOCAL synchronous_commit = off"
 
 RENEW = """
     WITH renewed AS (
-        UPDATE members SET expires_at = clock_timestamp() + make_interval(secs => %(term)s)
+        UPDATE members SET seen_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => %(term)s)
         WHERE room = %(room)s AND member = %(member)s AND expires_at > clock_timestamp()
         RETURNING member
     )
@@ -49,7 +49,8 @@ JOIN = """
     INSERT INTO members (room, member, version, knows, wants, expires_at)
     VALUES (%s, %s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))
     ON CONFLICT (room, member) DO UPDATE SET
-        version = excluded.version, knows = excluded.knows, wants = excluded.wants, expires_at = excluded.expires_at
+        version = excluded.version, knows = excluded.knows, wants = excluded.wants,
+        seen_at = clock_timestamp(), expires_at = excluded.expires_at
 """
 EXPIRE = "DELETE FROM members WHERE room = %s AND expires_at <= clock_timestamp() RETURNING member"
 WANTS = "SELECT wants, array_agg(member) FROM members WHERE room = %s GROUP BY wants"
@@ -68,8 +69,9 @@ CHANGE = """
 LEAVE = "DELETE FROM members WHERE room = %s AND member = %s"
 FREE = "UPDATE leases SET owner = NULL WHERE room = %s AND owner = %s"
 MEMBERS = """
-    SELECT room, member, version, knows, wants <> '[]' AND NOT EXISTS (
-        SELECT FROM leases WHERE leases.room = members.room AND leases.owner = members.member
+    SELECT room, member, version, knows, wants <> '[]', since, seen_at, ARRAY(
+        SELECT resource FROM leases WHERE leases.room = members.room AND leases.owner = members.member
+        ORDER BY length(resource), resource COLLATE "C"
     )
     FROM members WHERE expires_at > clock_timestamp() ORDER BY room COLLATE "C", member COLLATE "C"
 """
@@ -125,8 +127,8 @@ class PostgresLeases:
         with borrowed(self._engine) as connection:
             found = connection.execute(MEMBERS).fetchall()
         return [
-            Member(room, name, version, frozenset(_NAMES.decode(knows)), is_standby)
-            for room, name, version, knows, is_standby in found
+            Member(room, name, version, frozenset(_NAMES.decode(knows)), wants and not holds, since, seen_at, tuple(holds))
+            for room, name, version, knows, wants, since, seen_at, holds in found
         ]
 
     def _renewed(self, connection: PSYCOPG, seen: _Seen, term_seconds: float) -> tuple[bool, bool]:

@@ -13,6 +13,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import NamedTuple
 
 from twofold.kernel.backoff import Backoff
@@ -20,6 +21,8 @@ from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.outcome import Outcome
 
+LOOKED_UP_TOGETHER, LOOKS_MAX = 100, 20
+"""How many of the oldest undecided commands the inbox is asked about at a time, and how often."""
 REMEMBERED_MAX = 50_000
 """Outcomes, and accepted commands, kept in memory: a few seconds of full load. What is forgotten is looked up."""
 WAITING_MAX = 10_000
@@ -66,6 +69,17 @@ class OutcomeBoard:
     def outcome(self, command_id: str) -> Outcome | None:
         """From memory alone."""
         return self._outcomes.get(command_id)
+
+    async def undecided(self) -> list[AcceptedCommand]:
+        """What was accepted here lately and has no outcome, the oldest first: what was forgotten is not among it. News may have
+        been lost, so the inbox is asked about the oldest first."""
+        for _ in range(LOOKS_MAX):
+            oldest = list(islice(self._accepted, LOOKED_UP_TOGETHER))
+            found = await asyncio.gather(*[self._look_up(command_id) for command_id in oldest])
+            self.hear([outcome for outcome in found if outcome is not None])
+            if not oldest or oldest[0] in self._accepted:
+                break
+        return list(self._accepted.values())
 
     def hear_news(self, outcomes: Sequence[Outcome]) -> None:
         self.heard_count += len(outcomes)

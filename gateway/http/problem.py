@@ -52,6 +52,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         ProblemType("rejected", 409, "The domain says no"),
         ProblemType("conflict", 409, "Somebody else was faster"),
         ProblemType("cannot-rebuild", 409, "The view cannot be rebuilt now"),
+        ProblemType("cannot-resize", 409, "The lanes cannot be changed now"),
         ProblemType("stream-moved", 412, "The stream is not at the expected version"),
         ProblemType("too-large", 413, "The body is too large"),
         ProblemType("unsupported-media-type", 415, "The body's media type is not accepted here"),

@@ -7,7 +7,7 @@ all of them, as far as it has heard. `peaks` are the most events each view was h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from aiohttp import web
 
@@ -19,13 +19,11 @@ from twofold.gateway.http.threads import Threads
 from twofold.gateway.queries.lag import LagReports
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.errors import Unavailable
+from twofold.kernel.lanes import LaneOperations
 from twofold.kernel.log import Recorded
 from twofold.kernel.ports import Clock, History
 
 RECENT_EVENTS = 12
-
-Depths = Callable[[], Mapping[str, int]]
-"""Messages waiting by lane, "dead" for the dead letters."""
 
 
 class ConsoleData:
@@ -36,8 +34,7 @@ class ConsoleData:
         lag: LagReports,
         progress: ProgressBoard,
         history: History,
-        depths: Depths | None,
-        lanes_total: int,
+        lanes: LaneOperations,
         clock: Clock,
         threads: Threads,
     ) -> None:
@@ -46,8 +43,7 @@ class ConsoleData:
         self._lag = lag
         self._progress = progress
         self._history = history
-        self._depths = depths
-        self._empty = {str(lane): 0 for lane in range(lanes_total)}
+        self._lanes = lanes
         self._clock = clock
         self._threads = threads
 
@@ -72,7 +68,6 @@ class ConsoleData:
     def _read(self, head: int) -> tuple[list[Recorded], Mapping[str, int] | None]:
         recent = self._history.page(max(0, head - RECENT_EVENTS), RECENT_EVENTS).events
         try:
-            depths = None if self._depths is None else {**self._empty, **self._depths()}
+            return recent, self._lanes.depths()
         except Unavailable:
-            depths = None  # the broker is away: the page says "unknown", and the rest of it still moves
-        return recent, depths
+            return recent, None  # the broker is away: the page says "unknown", and the rest of it still moves

@@ -9,8 +9,12 @@ from aiohttp import web
 
 from twofold.gateway.http.operation import AWAY, JSON, STATUS, Operation, Reply, Route
 from twofold.gateway.http.threads import Threads
+from twofold.kernel.builds import Builds
+from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.members import names_of
 from twofold.kernel.ports import CommandQueue, History, Leases, Rows
+from twofold.readmodels.stores.answering import is_awaited
 
 FRESH_SECONDS = 1.0
 PROBE_SECONDS_MAX = 2.0
@@ -32,20 +36,22 @@ METRICS = Operation(
 
 
 class HealthEndpoints:
-    """`names` are those of the commands that come in here (kernel/members.py)."""
-
     def __init__(
         self,
         queue: CommandQueue,
         history: History,
         rows: Rows,
+        builds: Builds,
         leases: Leases,
-        names: frozenset[str],
+        domain: Domain,
         exposition: Exposition,
         threads: Threads,
     ) -> None:
         self._queue = queue
-        self._names = names
+        self._views = domain.views
+        self._builds = builds
+        self._is_built = False
+        self._names = names_of(domain.commands)
         self._leases = leases
         self._is_understood = False
         self._history = history
@@ -86,6 +92,7 @@ class HealthEndpoints:
             (Neighbour.LOG, self._history.head),
             (Neighbour.ROWS, self._rows.positions),
             (Neighbour.LOG, self._require_understood),
+            (Neighbour.ROWS, self._require_built),
         )
         for neighbour, call in probes:
             try:
@@ -105,6 +112,17 @@ class HealthEndpoints:
                 reason = "no living worker knows every command" if workers else "no worker is alive"
                 raise Unavailable(Neighbour.WORKERS, reason, detail="start workers of this version before its gateways")
             self._is_understood = True
+
+    def _require_built(self) -> None:
+        """No rows that are to answer here are being built, or none were once: what is deployed later, or built anew, is the
+        affair of others. A store that is away has nothing to be waited for. Raises Unavailable."""
+        if not self._is_built:
+            builds = self._builds.builds(list(self._views))
+            for name, view in self._views.items():
+                if is_awaited(view, [build for build in builds if build.generation.view == name]):
+                    detail = f"{name}; start projectors of this version before its gateways"
+                    raise Unavailable(Neighbour.ROWS, "rows are being built", detail=detail)
+            self._is_built = True
 
 
 def _ok() -> web.Response:

@@ -28,11 +28,7 @@ class Answering:
 
     def choose(self, view: AnyView, builds: Sequence[Build]) -> Build | None:
         """Of all builds of a view. None: there is none of its shape, or none at all."""
-        mine = {state: None for state in ("retired", "building", "live")} | {
-            build.generation.state: build for build in builds if build.shape == shape_of(view)
-        }
-        own = mine["live"] or mine["building"] or mine["retired"]
-        live = next((one for one in builds if one.generation.state == "live" and not is_inline(one.shape)), None)
+        own, live = _own_and_live(view, builds)
         if own is None or live is None:
             return own
         if own.position >= live.position:
@@ -45,9 +41,23 @@ class Answering:
         return live if is_left and can_read(view, live.shape) else own
 
 
+def is_awaited(view: AnyView, builds: Sequence[Build]) -> bool:
+    """Whether the rows of its own shape are to answer, and are still being built: behind those of another that do meanwhile."""
+    own, live = _own_and_live(view, builds)
+    return own is not None and live is not None and own.generation.state == "building" and own.position < live.position
+
+
 def can_read(view: AnyView, shape: str) -> bool:
     try:
         reading_of(view, shape)
     except Unavailable:
         return False
     return True
+
+
+def _own_and_live(view: AnyView, builds: Sequence[Build]) -> tuple[Build | None, Build | None]:
+    mine = {state: None for state in ("retired", "building", "live")} | {
+        build.generation.state: build for build in builds if build.shape == shape_of(view)
+    }
+    live = next((one for one in builds if one.generation.state == "live" and not is_inline(one.shape)), None)
+    return mine["live"] or mine["building"] or mine["retired"], live

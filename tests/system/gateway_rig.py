@@ -30,6 +30,7 @@ from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain, domain_of
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.lanes import Epoch, LaneState
 from twofold.kernel.members import Member, names_of
 from twofold.kernel.ports import CommandQueue, Log, ViewStore
 from twofold.kernel.rows import Progress
@@ -121,6 +122,16 @@ class Parts:
     broker: twofold.bus.embedded.transport.EmbeddedBroker
     projector: Projector
     stop: threading.Event
+    state: LaneState = LaneState(Epoch(0, LANES))
+
+    def lane_state(self) -> LaneState:
+        return self.state
+
+    def set_lanes(self, count: int) -> Iterator[LaneState]:
+        yield self.state
+
+    def depths(self) -> dict[str, int]:
+        return {str(lane): self.dead.depths().get(lane, 0) for lane in range(LANES)}
 
     def work(self) -> None:
         """Let the workers take what waits."""
@@ -212,12 +223,11 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
             outcomes=parts.outcomes,
             leases=leases,
             clock=SystemClock(),
-            lanes_total=LANES,
+            lanes=parts,
             bus_description=BUS_DESCRIPTION,
             count_refusal=lambda neighbour, reason: refusals.append((neighbour, reason)),
             exposition=lambda: (b"twofold_log_head 1\n", "text/plain; version=0.0.4"),
             observe_query=lambda view, status, seconds: queries.append((view, status)),
-            depths=lambda: {str(lane): 0 for lane in range(LANES)},
             describe={"title": "Tallies", "version": "1"},
         )
         if working:
@@ -260,7 +270,7 @@ def unconnected(domain: Domain) -> twofold.gateway.app.GatewayPorts:
         bell=nobody,
         outcomes=nobody,
         leases=nobody,
-        lanes_total=LANES,
+        lanes=nobody,
         bus_description=BUS_DESCRIPTION,
         exposition=nobody.scrape,
         observe_query=nobody.observe,

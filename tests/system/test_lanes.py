@@ -19,6 +19,7 @@ from tests.servers.namespace import clean
 from tests.servers.postgres import libpq
 from tests.servers.server import free_port
 from twofold.bus.rabbitmq.topology import lane_depths, queues
+from twofold.client import Gateway
 from twofold.kernel.envelope import Envelope, encode_batch
 from twofold.kernel.lanes import Epoch
 
@@ -90,6 +91,30 @@ def test_what_waits_in_the_lanes_of_the_release_before_is_decided(
             workers.stop()
     assert decided == {f"waits {lane}" for lane in range(4)}
     assert lane_depths(broker_url, unique, range(4)) == {"0": 0, "1": 0, "2": 0, "3": 0, "dead": 0}
+
+
+def test_lanes_are_resized_over_http_and_doctor_and_members_show_how_far_it_is(served: dict[str, str], tmp_path: Path) -> None:
+    """The same as `twofold lanes 2`; without workers nothing is drained, and whoever looks sees it wait."""
+    port = free_port()
+    environment = served | {"TWOFOLD_PORT": str(port), "COLUMNS": "300"}
+    gateway = Gateway("127.0.0.1", port)
+    rooms = [Room(name, [name], environment, tmp_path, port if name == "gateway" else None) for name in ("gateway", "workers")]
+    assert twofold(served | {"TWOFOLD_LANES": "3"}, "migrate")[0] == 0
+    try:
+        rooms[0].start()
+        until(lambda: " gateway " in twofold(environment, "members")[1], "the gateway is alive", SECONDS_MAX)
+        shown = gateway.call("PUT", "/lanes", {"count": 2})
+        assert (shown["epoch"], shown["count"], shown["draining"]) == (1, 2, {"epoch": 0, "left": 3})
+        assert set(shown["depths"]) == {"0", "1", "2"} and shown["queue_seconds"] == {"0": 0.0, "1": 0.0}
+        assert "2 lanes, epoch 1; of epoch 0 0 of 3 lanes are drained" in twofold(environment, "doctor")[1]
+        rooms[1].start()
+        until(lambda: "draining" not in gateway.call("GET", "/lanes"), "the old lanes are drained", SECONDS_MAX)
+        holds = [[], ["256", "257"]]
+        until(lambda: [one["holds"] for one in gateway.call("GET", "/members")] == holds, "the new ones are held", SECONDS_MAX)
+        assert "256, 257" in twofold(environment, "members")[1]
+    finally:
+        for room in rooms:
+            room.stop()
 
 
 def count(number: int) -> Envelope:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import msgspec
+
 from tests.contract.viewstores import EVERYTHING, Everything
 from twofold.kernel.builds import Build
 from twofold.kernel.rows import Generation
-from twofold.readmodels.schema.shape import shape_of
-from twofold.readmodels.stores.answering import Answering
+from twofold.readmodels.schema.shape import INLINE, shape_of
+from twofold.readmodels.stores.answering import Answering, is_awaited
 
 
 class Widened(Everything, frozen=True):
@@ -50,3 +52,22 @@ def test_rows_that_were_live_answer_on_while_they_are_folded() -> None:
     assert Answering().choose(EVERYTHING, [left, live]) == live, "a process that starts now has not seen them answer"
     half, before = build(demanded, 2, "retired", 3), build(EVERYTHING, 1, "live", 12)
     assert Answering().choose(demanded, [before, half]) == half, "the live ones cannot be read"
+
+
+def test_rows_that_are_built_beside_those_of_another_version_are_waited_for_until_they_have_caught_up() -> None:
+    """A gateway is not ready before."""
+    before = build(EVERYTHING, 1, "live", 5)
+    assert is_awaited(NEXT, [before, build(NEXT, 2, "building", 4)])
+    assert not is_awaited(NEXT, [before, build(NEXT, 2, "building", 5)])
+    assert not is_awaited(NEXT, [build(EVERYTHING, 1, "retired", 9), build(NEXT, 2, "live", 4)])
+
+
+def test_nothing_is_waited_for_that_is_not_about_to_answer() -> None:
+    """A fresh installation has nothing to catch up with, a store that is away shows nothing, a rebuild has rows that answer,
+    and rows that a later version has retired are never built to their end."""
+    inline = msgspec.structs.replace(build(NEXT, 1, "live", 9), shape=f"{shape_of(NEXT)}|{INLINE}")
+    assert not is_awaited(NEXT, [])
+    assert not is_awaited(NEXT, [build(NEXT, 1, "live", 0)])
+    assert not is_awaited(NEXT, [build(NEXT, 1, "live", 9), build(NEXT, 2, "building", 0)])
+    assert not is_awaited(NEXT, [build(NEXT, 1, "retired", 0), build(EVERYTHING, 2, "live", 9)])
+    assert not is_awaited(NEXT, [inline, build(NEXT, 2, "building", 0)])
