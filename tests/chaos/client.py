@@ -54,6 +54,8 @@ class Load:
         self._until = 0.0
         self._pause_seconds = 0.0
         self._keys = 0
+        self.kept: dict[str, tuple[Step, str]] = {}
+        """What a client keeps: accepted commands with their keys, by command id, in the order of their acceptance."""
 
     @property
     def accepted_count(self) -> int:
@@ -72,7 +74,7 @@ class Load:
     ) -> None:
         """Post for so long, then see every command through to its 202, within RETRYING_SECONDS_MAX.
 
-        `pause_seconds` is how long a stream rests between two single posts.
+        `pause_seconds` is how long a teller rests between two posts.
         """
         self._pause_seconds = pause_seconds
         self._until = time.monotonic() + seconds
@@ -123,6 +125,7 @@ class Load:
 
     async def _tell_in_bulk(self, session: aiohttp.ClientSession, stories: Sequence[Story]) -> None:
         while time.monotonic() < self._until:
+            await asyncio.sleep(self._pause_seconds)
             await self._see_through(session, [Posted(next(self._random.choice(stories)), self._key()) for _ in range(BULK_ITEMS)])
 
     async def _see_through(self, session: aiohttp.ClientSession, left: Sequence[Posted]) -> None:
@@ -190,6 +193,8 @@ class Load:
     ) -> None:
         if key is not None and command_id != command_id_for("anonymous", key):
             self._record.contradictions.append(f"{key}: {command_id}")
+        if key is not None:
+            self.kept.setdefault(command_id, (command, key))
         tick = self._record.tick() if accepted is None else accepted
         self._record.accept(Sent(command_id, command.stream, gateway, sent, tick, attempts))
 

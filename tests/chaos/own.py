@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from random import Random
 
+from tests.chaos.failovers import failover_rounds, restore_rounds
 from tests.chaos.pooler import pooler_rounds
 from tests.chaos.rounds import Round
 from tests.chaos.served import Backends
@@ -20,4 +21,6 @@ Rounds = Callable[[Servers, Backends, Path, int, Random], Iterator[Round]]
 
 OWN: Mapping[str, Rounds] = {
     "pooler": pooler_rounds,
+    "failover": failover_rounds,
+    "restore": restore_rounds,
 }

@@ -1,6 +1,6 @@
 """Twofold with one thing changed: `python -m tests.chaos.planted WHAT[,WHAT…] gateway|workers|readmodels|up …`.
 
-Five are bugs that the checker has to catch; the others make faults likelier and must do no harm. Each replaces one method
+Most are bugs that the checker has to catch; the others make faults likelier and must do no harm. Each replaces one method
 of one class in this process, before the room starts.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
+from types import ModuleType
 from typing import Any
 
 SLOW_SECONDS = 0.6
@@ -92,6 +93,29 @@ def skipping_tailer() -> None:
     _replace(PostgresLogPages, "page", newest)
 
 
+def blind_lag() -> None:
+    """Bug: a view that stands on an event which is not in the log is taken for live."""
+    import msgspec
+
+    from twofold.monitoring import lag
+
+    read_lag = lag.read_lag
+
+    def blind(*arguments: Any) -> lag.Lag:
+        found = read_lag(*arguments)
+        views = {name: msgspec.structs.replace(view, state="live") for name, view in found.views.items()}
+        return lag.Lag(found.head, views)
+
+    _replace(lag, "read_lag", blind)
+
+
+def folds_on() -> None:
+    """Bug: a projector goes on from its position, whatever event it stands on."""
+    from twofold.readmodels.projection.reader import SliceReader
+
+    _replace(SliceReader, "_leave_diverged", lambda *_: None)
+
+
 def publish_twice() -> None:
     """Hostile, not a bug: every batch of commands is published a second time once it is confirmed."""
     from twofold.bus.rabbitmq.publisher import RabbitPublisher
@@ -141,16 +165,18 @@ PLANTED: dict[str, Callable[[], None]] = {
     "checkpoint-before-rows": checkpoint_before_rows,
     "skipping-tailer": skipping_tailer,
     "keep-leases": keep_leases,
+    "blind-lag": blind_lag,
+    "folds-on": folds_on,
     "publish-twice": publish_twice,
     "slow-execution": slow_execution,
 }
 
 
-def _replace(cls: type, name: str, method: Any) -> None:
-    """A method that is not there can no longer be replaced: the plant would be no plant."""
-    if name not in vars(cls):
-        raise AttributeError(f"{cls.__name__} has no {name} of its own any more")
-    setattr(cls, name, method)
+def _replace(owner: type | ModuleType, name: str, method: Any) -> None:
+    """A method, or a function, that is not there can no longer be replaced: the plant would be no plant."""
+    if name not in vars(owner):
+        raise AttributeError(f"{owner.__name__} has no {name} of its own any more")
+    setattr(owner, name, method)
 
 
 def main() -> None:

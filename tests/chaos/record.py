@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -41,3 +42,8 @@ class Record:
 
     def accept(self, sent: Sent) -> None:
         self.accepted.setdefault(sent.command_id, sent)
+
+    def forget(self, command_ids: Iterable[str]) -> None:
+        """Nobody waits for these any more; what is asked again counts from then on."""
+        for command_id in command_ids:
+            self.accepted.pop(command_id, None)

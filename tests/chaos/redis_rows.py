@@ -45,11 +45,12 @@ class RedisRows:
         return {key: msgspec.json.decode(msgspec.msgpack.decode(record)[1], type=view.row) for key, record in stored.items()}
 
     def _live(self, view: str) -> tuple[int, int]:
-        """Number and slices of the live generation, the newest; zeros when there is none."""
+        """Number and slices of the live generation, the newest where none is said to be; zeros when there is none."""
         generations = {int(number): record for number, record in self._client.hgetall(self._key(view, "generations")).items()}
         if not generations:
             return 0, 0
-        number = max(generations)
+        states = self._client.hgetall(self._key(view, "states")).items()
+        number = next((int(number) for number, state in states if state == b"live"), max(generations))
         return number, msgspec.msgpack.decode(generations[number])[0]
 
     def _key(self, view: str, part: str) -> str:

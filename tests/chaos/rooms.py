@@ -88,6 +88,12 @@ class Room:
         if self._process.returncode != 0:
             raise RuntimeError(f"{self.name} failed\n{self.tail()}")
 
+    @property
+    def exit_status(self) -> int | None:
+        """Of a process that has ended."""
+        assert self._process is not None
+        return self._process.poll()
+
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

@@ -64,12 +64,12 @@ def run_round(
     record = Record()
     start = time.monotonic()
     with gateways_of(scenario, served) as urls, Standstills(served) as standstills:
-        did, fault_at = asyncio.run(_load_and_hurt(served, scenario, Load(urls, record, name, random), random))
+        did, fault_at = asyncio.run(load_and_hurt(served, scenario, Load(urls, record, name, random), random))
         load_seconds = time.monotonic() - start
         violations, settle_seconds = settle(served, record, settle_seconds_max)
     violations += served.checker.check(record)
     violations += [Violation("every process lives", room.name) for room in served.rooms if not room.is_alive()]
-    lanes = _lane_standstill(served, record, fault_at)
+    lanes = lane_standstill(served, record, fault_at)
     violations += lanes_go_on(lanes, scenario.standstill_seconds_max)
     return Round(
         scenario=scenario.name,
@@ -92,7 +92,7 @@ def rounds_of(served: Served, scenario: Scenario, count: int, random: Random) ->
         yield one
 
 
-async def _load_and_hurt(served: Served, scenario: Scenario, load: Load, random: Random) -> tuple[str, datetime]:
+async def load_and_hurt(served: Served, scenario: Scenario, load: Load, random: Random) -> tuple[str, datetime]:
     """What was done, and when it began."""
     shape = (scenario.single_streams, scenario.bulk_tellers, scenario.pause_seconds)
     loading = asyncio.create_task(load.run(LOAD_SECONDS_MAX, *shape))
@@ -129,7 +129,7 @@ def lanes_go_on(standstill_seconds: float, seconds_max: float | None) -> list[Vi
     return [Violation("lanes go to who can work on them", f"one stood still for {standstill_seconds:.1f} s")]
 
 
-def _lane_standstill(served: Served, record: Record, fault_at: datetime) -> float:
+def lane_standstill(served: Served, record: Record, fault_at: datetime) -> float:
     """Seconds between two outcomes of one lane, from the fault on: the longest, over all lanes. By the inbox's own times."""
     decided: dict[int, list[datetime]] = defaultdict(list)
     for one in served.stores.inbox(record.accepted).values():

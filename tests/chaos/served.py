@@ -31,6 +31,7 @@ LANES = SLICES = 4
 MEMBERS_SECONDS_MAX = 60.0
 MIGRATE_SECONDS_MAX = 60.0
 PLAIN = ("twofold",)
+ROWS_URL = "TWOFOLD_READ_DATABASE_URL"
 TWICE = ("tests.chaos.planted", "publish-twice")
 
 
@@ -135,7 +136,8 @@ class Served:
         return Room(f"{room}-{number}", [room], environment, self.folder, port, module or self.plan.modules.get(room, PLAIN))
 
     def new_stores(self) -> ServedStores:
-        return ServedStores(libpq(self.database_url), self.backends.redis.url, load_domain(self.plan.domain), self.name)
+        log, rows = libpq(self.database_url), libpq(self._environment("")[ROWS_URL])
+        return ServedStores(log, rows, self.backends.redis.url, load_domain(self.plan.domain), self.name)
 
     def tails(self) -> str:
         return "\n".join(f"--- {room.name}\n{room.tail()}" for room in self.rooms)
@@ -149,7 +151,7 @@ class Served:
         return {
             "TWOFOLD_DOMAIN": self.plan.domain,
             "TWOFOLD_DATABASE_URL": database,
-            "TWOFOLD_READ_DATABASE_URL": self.database_url,
+            ROWS_URL: self.database_url,
             "TWOFOLD_BROKER_URL": broker,
             "TWOFOLD_REDIS_URL": self.backends.redis.url,
             "TWOFOLD_SLICES": str(SLICES),

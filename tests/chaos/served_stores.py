@@ -20,13 +20,11 @@ TRY_AGAIN_SECONDS = 0.25
 """How long a restarted server is waited for, all together: longer than any of a scenario's takes."""
 
 
-class ServedStores:
-    """Port Stores of the chaos checker. `postgres` is a libpq URL; views that ask for Redis are read there."""
+class Database:
+    """One connection, opened when it is needed."""
 
-    def __init__(self, postgres: str, redis_url: str, domain: Domain, namespace: str) -> None:
-        self._url = postgres
-        self._redis = RedisRows(redis.Redis.from_url(redis_url), namespace)
-        self._in_redis = {name: view for name, view in domain.views.items() if view.store == "redis"}
+    def __init__(self, url: str) -> None:
+        self._url = url
         self._connection: psycopg.Connection[Any] | None = None
 
     def close(self) -> None:
@@ -41,12 +39,30 @@ class ServedStores:
                     self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3)
                 return self._connection.execute(sql, parameters).fetchall()
             except psycopg.OperationalError:
-                if self._connection is not None:
-                    self._connection.close()
+                self.close()
                 if attempt == TRIES_MAX - 1:
                     raise
                 time.sleep(TRY_AGAIN_SECONDS)
         raise AssertionError("unreachable")
+
+
+class ServedStores:
+    """Port Stores of the chaos checker. `postgres` and `rows` are libpq URLs, of the log and of the rows; views that ask for
+    Redis are read there."""
+
+    def __init__(self, postgres: str, rows: str, redis_url: str, domain: Domain, namespace: str) -> None:
+        self._log = Database(postgres)
+        self._rows = Database(rows)
+        self._redis = RedisRows(redis.Redis.from_url(redis_url), namespace)
+        self.elsewhere = self._in_redis = {name: view for name, view in domain.views.items() if view.store == "redis"}
+
+    def close(self) -> None:
+        self._log.close()
+        self._rows.close()
+
+    def select(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of one statement on the log's database."""
+        return self._log.select(sql, parameters)
 
     def events(self, after: int) -> list[Recorded]:
         columns = "position, stream, version, type, data::text, meta::text, recorded_at"
@@ -66,22 +82,22 @@ class ServedStores:
         return bool(decided[0][0] == len(ids))
 
     def checkpoints(self) -> dict[str, list[int]]:
-        slices = dict(self.select("SELECT view, slices FROM read.generations WHERE state = 'live'"))
+        slices = dict(self._rows.select("SELECT view, slices FROM read.generations WHERE state = 'live'"))
         live = "read.checkpoints JOIN read.generations USING (view, generation) WHERE state = 'live'"
-        positions = positions_of(slices, self.select(f"SELECT view, slice, position FROM {live}"))
+        positions = positions_of(slices, self._rows.select(f"SELECT view, slice, position FROM {live}"))
         return positions | {name: self._redis.checkpoints(name) for name in self._in_redis}
 
     def parked(self) -> list[str]:
         found = [f"command {row}" for row in self.select("SELECT command_id, reason, error FROM parked_commands LIMIT 5")]
-        found += [f"key {row}" for row in self.select("SELECT view, key, error FROM read.parked_keys LIMIT 5")]
+        found += [f"key {row}" for row in self._rows.select("SELECT view, key, error FROM read.parked_keys LIMIT 5")]
         return found + [f"key {line}" for name in self._in_redis for line in self._redis.parked(name)]
 
     def rows(self, view: AnyView, keys: Collection[str] | None) -> dict[str, Any]:
         if view.name in self._in_redis:
             return self._redis.rows(view, keys)
-        live = self.select("SELECT generation FROM read.generations WHERE view = %s AND state = 'live'", (view.name,))
+        live = self._rows.select("SELECT generation FROM read.generations WHERE view = %s AND state = 'live'", (view.name,))
         statement = f'SELECT to_jsonb(rows) FROM read."{view.name}__g{live[0][0]}" AS rows'
         if keys is not None:
             statement += f' WHERE "{view.key}" = ANY(%s)'
-        rows = self.select(statement, () if keys is None else (list(keys),))
+        rows = self._rows.select(statement, () if keys is None else (list(keys),))
         return {columns[view.key]: row_of(view, columns) for (columns,) in rows}

@@ -1,7 +1,7 @@
 """The checker is checked: bugs planted in the running system are caught, and the honest system passes the very same hurts.
 
-Two systems carry two bugs each, one in the workers and one in the projectors, which break different laws. The third is
-honest, and as slow as they are.
+Two systems carry two bugs each, one in the workers and one in the projectors, which break different laws. Another is
+honest, and as slow as they are. The last one loses its log's tail and nobody in it notices.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from random import Random
 
 import pytest
 
+from tests.chaos.checker import shown
 from tests.chaos.cut_worker import cut_for
+from tests.chaos.failovers import restore_round
 from tests.chaos.planted import SLOW_SECONDS
 from tests.chaos.rooms import Room
 from tests.chaos.rounds import run_round
 from tests.chaos.scenarios import Scenario
 from tests.chaos.served import Backends, Plan, Served
+from tests.servers import Servers
 
 SETTLE_SECONDS_MAX = 5.0
 CUT_SECONDS = 6.0
@@ -35,6 +38,13 @@ SETTLED_SECONDS = 0.05 + 0.2 * SLOW_SECONDS
 LOST = "every command answered 202 has exactly one outcome"
 KEPT = "lanes go to who can work on them"
 WRONG_ROWS = "views equal a fresh fold"
+UNNOTICED = {
+    "a view that stands on a lost event is diverged, and nothing else",
+    "a view that stands on a lost event is let be",
+    "a diverged view answers no token",
+    "twofold_view_state tells which views are diverged",
+    "doctor says which views are diverged, and what to type",
+}
 
 
 def cut_then_kill(served: Served, random: Random) -> str:
@@ -108,6 +118,17 @@ def test_a_worker_that_keeps_its_lanes_though_it_is_cut_off_is_caught(backends: 
         one = run_round(served, hurt, "keep", Random(1))
         print(one)
         assert [violation.law for violation in one.violations] == [KEPT], served.tails()
+
+
+def test_a_lost_tail_that_nobody_notices_is_caught(servers: Servers, backends: Backends, tmp_path: Path) -> None:
+    """The honest system passes the same in test_backup.py."""
+    modules = {
+        room: ("tests.chaos.planted", bug)
+        for room, bug in (("gateway", "blind-lag"), ("monitoring", "blind-lag"), ("readmodels", "folds-on"))
+    }
+    one = restore_round(servers, backends, tmp_path, "planted", Random(7), modules)
+    print(one)
+    assert {violation.law for violation in one.violations} == UNNOTICED, "\n".join(shown(one.violations))
 
 
 def test_the_honest_system_passes_the_same(backends: Backends, tmp_path: Path) -> None:
