@@ -26,7 +26,9 @@ from twofold.monitoring.lag import Lag, read_lag
 
 FRESH_SECONDS = 0.5
 DOUBT_SECONDS = 1.0
-"""A reading older than this says nothing of the log there is now: a failover takes longer. And how long one is waited for."""
+"""A reading older than this says nothing of the log there is now: a failover takes longer."""
+READING_SECONDS_MAX = 5.0
+"""How long one is waited for: what is merely slow is no reason to answer from before."""
 
 
 class Report(NamedTuple):
@@ -125,7 +127,7 @@ class LagReports:
         asked for a while the log may have been replaced since, and the next one is waited for, if there can be one."""
         if self._last is None or self._is_old(self._last, DOUBT_SECONDS):
             with suppress(Unavailable, TimeoutError):
-                async with asyncio.timeout(DOUBT_SECONDS):
+                async with asyncio.timeout(READING_SECONDS_MAX):
                     await self.current()
         elif self._is_old(self._last):
             self.refresh()
