@@ -103,6 +103,9 @@ class InlineProjection(Protocol):
     number: int
     """The set_number of the generations it folds; beside the log's head stands that of those which have to be."""
 
+    def folding_seconds(self) -> float:
+        """How long whoever folds longest has been at it, what waits for the database apart. From any thread."""
+
     def lock(self, connection: Any, events: Sequence[NewEvent]) -> Any:
         """Load and lock the rows these events touch, in key order, before the log's head is locked."""
 

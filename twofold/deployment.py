@@ -10,12 +10,15 @@ say, in the same order, what stands behind each port.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from threading import Event
+from typing import Any
+
+import msgspec
 
 import twofold.eventstore.migrate
 import twofold.readmodels.stores.redis
@@ -31,11 +34,13 @@ from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, Clock, InlineProjection, Leases, Log, Outcomes, ViewStore
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
+from twofold.readmodels.inline.projection import SqlInlineProjection
 from twofold.readmodels.inline.store import InlineViewStore
 from twofold.readmodels.stores.answering import Answering
 from twofold.readmodels.stores.routed import Choose, RoutedViewStore
 from twofold.readmodels.stores.sql import SqlViewStore
 from twofold.settings import Settings
+from twofold.workers.trial import Trial
 
 DATABASE_CONNECTIONS = 8
 
@@ -142,6 +147,16 @@ class Deployment(ABC):
     @property
     @abstractmethod
     def leases(self) -> Leases: ...
+
+    def new_trial(self) -> Trial:
+        """For commands of which one may end its process. Where rows are folded inline, that is tried, too."""
+        if not self._inline_views:
+            return Trial(self.domain.module)
+        return Trial(self.domain.module, process="twofold.trying", settings=msgspec.to_builtins(self.settings))
+
+    @abstractmethod
+    def rehearsal(self) -> tuple[SqlInlineProjection, Callable[[], AbstractContextManager[Any]]]:
+        """The inline views, and the log's raw connection for a block that only reads, beside whoever writes."""
 
     @property
     @abstractmethod

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
 from functools import cached_property
 from threading import Event
+from typing import Any
 
 from twofold.bus.dispatch.broker import LaneBroker
 from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.bus.embedded.publisher import command_queue
 from twofold.bus.embedded.transport import EmbeddedBroker, renumber
 from twofold.bus.outbox import Outbox
+from twofold.database.sqlite import open_reader
 from twofold.database.sqlite_file import SqliteFile
 from twofold.deployment import Deployment, folder_of
 from twofold.eventstore.lane_table import SqliteLaneTable
@@ -20,7 +23,7 @@ from twofold.kernel.errors import Misconfigured
 from twofold.kernel.lanes import Epoch, LaneState
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
-from twofold.readmodels.inline.projection import SqliteInlineProjection
+from twofold.readmodels.inline.projection import SqlInlineProjection, SqliteInlineProjection
 
 
 class EmbeddedDeployment(Deployment):
@@ -37,6 +40,13 @@ class EmbeddedDeployment(Deployment):
         inline = SqliteInlineProjection(self._inline_views, self.codec)
         self._file.write(inline.attach)
         return inline
+
+    def rehearsal(self) -> tuple[SqlInlineProjection, Callable[[], AbstractContextManager[Any]]]:
+        inline = SqliteInlineProjection(self._inline_views, self.codec)
+        path = folder_of(self.settings) / "log.db"
+        with closing(open_reader(path)) as connection:
+            inline.attach(connection)
+        return inline, lambda: closing(open_reader(path))
 
     def make_inline_tables(self) -> None:
         inline = SqliteInlineProjection(self._inline_views, self.codec)

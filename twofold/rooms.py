@@ -17,7 +17,7 @@ import uvloop
 import twofold.bus.dispatch.broker
 from twofold import VERSION
 from twofold.bus.description import describe
-from twofold.deadline import ending_endless
+from twofold.deadline import ending_endless, replacing_endless
 from twofold.deployment import Deployment
 from twofold.foldable import FoldableSlices
 from twofold.gateway.app import GatewayPorts, application, serve
@@ -92,7 +92,8 @@ def run_up(settings: Settings, on_ready: OnReady) -> None:
         with (
             _member(deployment, "gateway"),
             answering(deployment),
-            _working(deployment, metrics),
+            _working(deployment, metrics) as executor,
+            replacing_endless(executor.deciding_seconds),
             _projecting(deployment, metrics),
         ):
             _serve(deployment, ports, reuse_port=False, on_ready=on_ready)
@@ -150,6 +151,7 @@ def _working(deployment: Deployment, metrics: Metrics) -> Iterator[Executor]:
         deployment.outcomes,
         deployment.inline,
         given_up=frozenset(deployment.settings.park_unknown.replace(",", " ").split()),
+        new_trial=deployment.new_trial,
     )
     broker = deployment.lane_broker
     execute, carefully = (observe_execute(act, metrics) for act in (executor.execute, executor.execute_carefully))
@@ -209,17 +211,8 @@ def _member(
 
 
 def _facts(deployment: Deployment) -> Facts:
-    views = list(deployment.domain.views)
-    return Facts(
-        deployment.events,
-        deployment.events,
-        deployment.rows,
-        deployment.rows,
-        views,
-        deployment.leases,
-        deployment.depths,
-        deployment.clock,
-    )
+    log, rows, views = deployment.events, deployment.rows, list(deployment.domain.views)
+    return Facts(log, log, rows, rows, views, deployment.leases, deployment.depths, deployment.clock)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from threading import Event
 from typing import Any
@@ -26,7 +27,7 @@ from twofold.kernel.errors import Misconfigured
 from twofold.kernel.lanes import LaneEpochs, LaneState
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
-from twofold.readmodels.inline.projection import PostgresInlineProjection
+from twofold.readmodels.inline.projection import PostgresInlineProjection, SqlInlineProjection
 
 
 class ServedDeployment(Deployment):
@@ -44,6 +45,18 @@ class ServedDeployment(Deployment):
         with borrowed(self._engine) as connection, connection.transaction():
             inline.attach(connection)
         return inline
+
+    def rehearsal(self) -> tuple[SqlInlineProjection, Callable[[], AbstractContextManager[Any]]]:
+        inline = PostgresInlineProjection(self._inline_views, self.codec)
+
+        @contextmanager
+        def reading() -> Iterator[Any]:
+            with borrowed(self._engine) as connection, connection.transaction():
+                yield connection
+
+        with reading() as connection:
+            inline.attach(connection)
+        return inline, reading
 
     def make_inline_tables(self) -> None:
         inline = PostgresInlineProjection(self._inline_views, self.codec)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from threading import get_ident
 
 import msgspec
@@ -51,6 +51,7 @@ class Executor:
         inline: InlineProjection | None = None,
         states: States | None = None,
         given_up: Collection[str] = (),
+        new_trial: Callable[[], Trial] | None = None,
     ) -> None:
         self._domain = domain
         self._codec = codec
@@ -60,13 +61,16 @@ class Executor:
         self._inline = inline
         self._states = states or States()
         self._given_up = given_up
+        self._new_trial = new_trial or (lambda: Trial(domain.module))
         self._deciding_since: dict[int, float] = {}
         self._portion = Portion(BATCH_COMMANDS_MAX)
         self._log = structlog.get_logger(room="workers")
 
     def deciding_seconds(self) -> float:
-        """How long the command that takes longest has been under decision; look-ups and appends do not count."""
-        return time.monotonic() - min(self._deciding_since.copy().values(), default=time.monotonic())
+        """How long the command that takes longest has been decided, or folded inline; waiting for the log does not count."""
+        now = time.monotonic()
+        deciding_seconds = now - min(self._deciding_since.copy().values(), default=now)
+        return max(deciding_seconds, self._inline.folding_seconds() if self._inline else 0.0)
 
     def execute(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         """One outcome for each command id, decided or looked up. Raises Unavailable when it could not be decided now.
@@ -76,7 +80,7 @@ class Executor:
 
     def execute_carefully(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         """The same for commands of which one may have ended a process before: they are decided in another."""
-        return self._decide_known(envelopes, Trial(self._domain.module))
+        return self._decide_known(envelopes, self._new_trial())
 
     def _decide_known(self, envelopes: Sequence[Envelope], trial: Trial | None) -> list[Outcome]:
         """Raises NotKnown when all is done that can be done here: what is not known, and what follows on its stream, is left."""
@@ -128,7 +132,7 @@ class Executor:
         decided = self._events.outcomes({envelope.command_id for envelope in envelopes})
         fresh, reused = _sort_out(self._codec, envelopes, decided)
         if any(outcome.code == codes.KILLED for outcome in decided.values()):
-            trial = trial or Trial(self._domain.module)  # somebody wants it tried again
+            trial = trial or self._new_trial()  # somebody wants it tried again
         known = self._known(fresh) if trial is None else {}
         recorded = self._events.read({e.stream: known[e.stream].last if e.stream in known else None for e in fresh})
         work = UnitOfWork(self._domain, self._codec, known, recorded)

@@ -19,10 +19,10 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
@@ -49,21 +49,31 @@ Streams = Mapping[str, Sequence[Recorded]]
 
 
 class Question(msgspec.Struct):
-    """What the process is told, as one line. `path` is where the domain is imported from."""
+    """What the process is told, as one line. `path` is where the domain is imported from, `settings` are for its rehearsal."""
 
     domain: str
     path: list[str]
     seconds_max: float
     recorded: dict[str, list[Recorded]]
     envelopes: list[Envelope]
+    settings: dict[str, Any]
+
+
+Rehearse = Callable[[Decision], None]
+"""Does what the append of a decision would have the domain do. Never raises: whether it comes to an end is all that is asked."""
 
 
 class Trial:
-    """Decides as a UnitOfWork does, in processes that it starts and ends. `domain` is an importable module's name."""
+    """Decides as a UnitOfWork does, in processes that it starts and ends. `domain` is an importable module's name, `process` that
+    of whoever calls `main`, which is told the settings."""
 
-    def __init__(self, domain: str, seconds_max: float = DECIDE_SECONDS_MAX) -> None:
+    def __init__(
+        self, domain: str, seconds_max: float | None = None, process: str = __name__, settings: dict[str, Any] | None = None
+    ) -> None:
         self._domain = domain
-        self._seconds_max = seconds_max
+        self._seconds_max = seconds_max or DECIDE_SECONDS_MAX
+        self._process = process
+        self._settings = settings or {}
 
     def decide(self, envelopes: Sequence[Envelope], recorded: Streams) -> list[Decision]:
         """One decision for each, in order; `recorded` is all there is of their streams. Unavailable when no process starts."""
@@ -71,9 +81,9 @@ class Trial:
         deaths: list[str] = []
         while len(decisions) < len(envelopes):
             left = list(envelopes[len(decisions) :])
-            question = Question(self._domain, sys.path, self._seconds_max, _grown(recorded, decisions), left)
+            question = Question(self._domain, sys.path, self._seconds_max, _grown(recorded, decisions), left, self._settings)
             try:
-                made, death = _ask(question)
+                made, death = _ask(self._process, question)
             except OSError as error:  # no memory for a process, no room for its last words: nobody's command is at fault
                 raise Unavailable(Neighbour.LANES, NOT_STARTED, detail=str(error)) from error
             if made:
@@ -88,12 +98,12 @@ class Trial:
         return decisions
 
 
-def _ask(question: Question) -> tuple[list[Decision], str]:
+def _ask(module: str, question: Question) -> tuple[list[Decision], str]:
     """The decisions of one process, in order, and how it ended if some are missing."""
     with tempfile.TemporaryFile() as words:
         began = time.monotonic()
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__],
+            [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=words,
@@ -181,7 +191,13 @@ def _parked(envelope: Envelope, recorded: Streams, deaths: Sequence[str]) -> Dec
     return Decision(envelope, "parked", known[-1].version if known else 0, (), codes.KILLED, None, error)
 
 
-def main() -> None:
+@contextmanager
+def nothing_more(settings: dict[str, Any]) -> Iterator[Rehearse]:
+    """For a domain whose code an append does not run."""
+    yield lambda decision: None
+
+
+def main(rehearsing: Callable[[dict[str, Any]], AbstractContextManager[Rehearse]] = nothing_more) -> None:
     """The process: one question in, its decisions out. Whatever the domain prints goes to standard error."""
     faulthandler.enable()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -194,12 +210,14 @@ def main() -> None:
     sys.path[:] = question.path
     domain = load_domain(question.domain)
     work = UnitOfWork(domain, Codec(domain), {}, question.recorded)
-    _say(answers, READY)
-    for envelope in question.envelopes:
-        faulthandler.dump_traceback_later(question.seconds_max, exit=True)
-        decision = work.decide(envelope)
-        faulthandler.cancel_dump_traceback_later()
-        _say(answers, _encoded(decision))
+    with rehearsing(question.settings) as rehearse:
+        _say(answers, READY)
+        for envelope in question.envelopes:
+            faulthandler.dump_traceback_later(question.seconds_max, exit=True)
+            decision = work.decide(envelope)
+            rehearse(decision)
+            faulthandler.cancel_dump_traceback_later()
+            _say(answers, _encoded(decision))
 
 
 def _encoded(decision: Decision) -> bytes:

@@ -87,8 +87,10 @@ def end(channel: BlockingChannel, prefix: str, lanes: Iterable[int]) -> None:
 def retire(channel: BlockingChannel, prefix: str, old: Epoch, newest: Epoch) -> None:
     """Leave nothing of an epoch that is over. Raises Unavailable while somebody still consumes one of its lanes.
 
+    The fence is put up once more: whoever was stopped while he bound them, for longer than he may pin an epoch, took it down.
     Before there were epochs, whoever was given another count of lanes began with it: those beyond the last are looked for.
     """
+    channel.exchange_declare(commands_exchange(prefix), "direct", durable=True)
     for lane in range(old.lanes.start, old.lanes.start + LANES_MAX):
         queue = lane_queue(prefix, lane)
         found = _found(channel, queue)
@@ -98,6 +100,7 @@ def retire(channel: BlockingChannel, prefix: str, old: Epoch, newest: Epoch) -> 
             return
         if found.consumer_count:
             raise Unavailable(Neighbour.LANES, "a lane that is over is still consumed")
+        channel.queue_unbind(queue, commands_exchange(prefix), lane_key(lane))
         if found.message_count and (moved := _moved(channel, prefix, queue, newest)):
             structlog.get_logger().warning("moved what came into a lane that was over", queue=queue, commands=moved)
         channel.queue_delete(queue)

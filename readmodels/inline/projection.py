@@ -11,8 +11,11 @@ it: the worker finds the command that causes it and parks that one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from threading import get_ident
 from typing import Any
 
 from sqlalchemy import Dialect, make_url
@@ -38,6 +41,9 @@ UNRECORDED = datetime(1970, 1, 1, tzinfo=UTC)
 Locked = dict[str, dict[str, Row]]
 """By view and key, rows that exist and are locked."""
 
+Rehearsed = dict[str, dict[str, Row | None]]
+"""By view and key, rows as they would be; None for one that would not be there."""
+
 
 class SqlInlineProjection:
     """Port InlineProjection. `attach` is to be called once by every process, before its first append. Thread-safe after that."""
@@ -47,7 +53,12 @@ class SqlInlineProjection:
         self._codec = codec
         self._dialect = dialect
         self._tables: dict[str, RowTable] = {}
+        self._folding_since: dict[int, float] = {}
         self.number = 0
+
+    def folding_seconds(self) -> float:
+        now = time.monotonic()
+        return now - min(self._folding_since.copy().values(), default=now)
 
     def attach(self, connection: Any) -> None:
         """Find the views' rows. Raises Misconfigured, with the fix, when they have not been made; Unavailable when others are
@@ -102,9 +113,7 @@ class SqlInlineProjection:
     def lock(self, connection: Any, events: Sequence[NewEvent]) -> Locked:
         """Rows that exist, by view and key, locked in key order until the transaction ends."""
         session = RawSession(connection)
-        expected = [
-            self._decoded(Recorded(0, new.stream, new.version, new.type, new.data, new.meta, UNRECORDED)) for new in events
-        ]
+        expected = [self._expected(new) for new in events]
         locked: Locked = {}
         for name, view in sorted(self._views.items()):
             keys = {key for _, parts in self._parts(view, expected) for key in parts}
@@ -117,6 +126,20 @@ class SqlInlineProjection:
         seen = [self._decoded(recorded) for recorded in events]
         for name, view in sorted(self._views.items()):
             self._fold(session, view, self._parts(view, seen), locked.get(name, {}))
+
+    def rehearse(self, connection: Any, rows: Rehearsed, events: Sequence[NewEvent]) -> None:
+        """Fold events that are not appended, on a connection that only reads. What becomes of the rows is kept in `rows`, for the
+        next; raises whatever `write` would."""
+        session = RawSession(connection)
+        expected = [self._expected(new) for new in events]
+        for name, view in sorted(self._views.items()):
+            touched, known = self._parts(view, expected), rows.setdefault(name, {})
+            missing = {key for _, parts in touched for key in parts} - known.keys()
+            loaded = self._tables[name].load(session, missing) if missing else {}
+            known |= {key: loaded.get(key) for key in missing}
+            for seen, parts in touched:
+                for key, part in parts.items():
+                    known[key] = _evolved(view, key, known[key], Touch(seen, part))
 
     def _number(self) -> int:
         return set_number(table.generation for table in self._tables.values())
@@ -147,14 +170,29 @@ class SqlInlineProjection:
         missing = {key for _, parts in touched for key in parts} - known.keys()
         rows: dict[str, Row | None] = {**known, **(table.load(session, missing) if missing else {})}
         changed: dict[str, Row | None] = {}
-        for seen, parts in touched:
-            for key, part in parts.items():
-                changed[key] = rows[key] = _evolved(view, key, rows.get(key), Touch(seen, part))
+        with self._watched():
+            for seen, parts in touched:
+                for key, part in parts.items():
+                    changed[key] = rows[key] = _evolved(view, key, rows.get(key), Touch(seen, part))
         table.write(session, [row for _, row in sorted(changed.items()) if row is not None])
         table.delete(session, [key for key, row in changed.items() if row is None])
 
     def _parts(self, view: AnyView, events: Collection[Seen]) -> list[tuple[Seen, Mapping[str, Any]]]:
-        return [(seen, parts_of(view, seen)) for seen in events if seen.type in view.listened]
+        with self._watched():
+            return [(seen, parts_of(view, seen)) for seen in events if seen.type in view.listened]
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """The domain's code runs: it may come to no end."""
+        thread = get_ident()
+        self._folding_since[thread] = time.monotonic()
+        try:
+            yield
+        finally:
+            self._folding_since.pop(thread, None)
+
+    def _expected(self, new: NewEvent) -> Seen:
+        return self._decoded(Recorded(0, new.stream, new.version, new.type, new.data, new.meta, UNRECORDED))
 
     def _decoded(self, recorded: Recorded) -> Seen:
         is_listened = any(recorded.type in view.listened for view in self._views.values())

@@ -334,6 +334,9 @@ class CountingRows:
         self.seen_counts: list[int] = []
         self.write_calls: list[tuple[object, list[int]]] = []
 
+    def folding_seconds(self) -> float:
+        return 0.0
+
     def lock(self, connection: Any, events: Sequence[NewEvent]) -> object:
         self.lock_calls.append([event.stream for event in events])
         self.seen_counts.append(self.where.count_on(connection))

@@ -223,6 +223,9 @@ def test_a_worker_stopped_inside_its_transaction_loses_the_head(where: PostgresP
     class Stopped:
         number = 0
 
+        def folding_seconds(self) -> float:
+            return 0.0
+
         def lock(self, connection: Any, events: Any) -> None:
             pass
 

@@ -8,17 +8,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+import pika
 import pytest
 
+import twofold.bus.rabbitmq.epochs
 import twofold.bus.rabbitmq.resizing
 import twofold.kernel.lanes
 import twofold.testing.memory_bus
 from tests.contract.buses import RabbitBus, Seen, envelope, put_all, until
 from twofold.bus.dispatch.broker import LaneBroker, declare_execute, start_worker
 from twofold.bus.outbox import Outbox
-from twofold.bus.rabbitmq.epochs import connected, declare, end
+from twofold.bus.rabbitmq.epochs import connected, declare, end, retire
 from twofold.bus.rabbitmq.resizing import Resizing
-from twofold.bus.rabbitmq.topology import lane_depths, lane_queue
+from twofold.bus.rabbitmq.topology import commands_exchange, lane_depths, lane_key, lane_queue
 from twofold.kernel.envelope import Envelope, encode_batch
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.lanes import Epoch, LaneState
@@ -226,6 +228,26 @@ async def test_what_came_in_beside_the_fence_is_moved(lanes: RabbitBus) -> None:
     await gateway.close()
     with pytest.raises(Unavailable), connected(lanes.url, "test") as channel:
         channel.queue_declare(lane_queue(lanes.prefix, 0), passive=True)
+
+
+def test_nothing_gets_into_a_lane_while_it_is_emptied_for_good(lanes: RabbitBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was stopped while he bound it has taken the fence down: what came between the last look and the end was lost."""
+    lanes.epochs.open(2)
+    emptied = []
+    with connected(lanes.url, "test") as channel:
+        declare(channel, lanes.prefix, lanes.epochs)
+        channel.queue_bind(lane_queue(lanes.prefix, 1), commands_exchange(lanes.prefix), lane_key(1))
+        lanes.put_raw(1, encode_batch([envelope("late", STREAMS[0])]))
+
+        def moved(*_: object) -> int:
+            with pytest.raises(pika.exceptions.UnroutableError):
+                channel.basic_publish(commands_exchange(lanes.prefix), lane_key(1), b"[]", mandatory=True)
+            emptied.append(1)
+            return 1
+
+        monkeypatch.setattr(twofold.bus.rabbitmq.epochs, "_moved", moved)
+        retire(channel, lanes.prefix, Epoch(0, 4), Epoch(1, 2))
+    assert emptied == [1]
 
 
 async def test_a_lane_deleted_while_it_is_drained_holds_nobody_up(lanes: RabbitBus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,9 @@ def test_a_gap_is_refused_on_every_way_of_appending(where: Place) -> None:
     class Nothing:
         number = 0
 
+        def folding_seconds(self) -> float:
+            return 0.0
+
         def lock(self, connection: object, events: object) -> None: ...
 
         def write(self, connection: object, locked: object, events: object) -> None: ...

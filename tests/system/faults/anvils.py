@@ -15,7 +15,7 @@ from twofold.kernel.view import About, View
 
 EXIT_STATUS = 7
 
-How = Literal["tap", "kill", "exit", "abort", "never", "leave"]
+How = Literal["tap", "kill", "exit", "abort", "never", "leave", "kill-row"]
 
 
 class Strike(Command, frozen=True):
@@ -27,6 +27,7 @@ class Strike(Command, frozen=True):
 class Struck(Event, frozen=True):
     anvil: str
     number: int
+    how: How = "tap"
 
 
 class AnvilRow(msgspec.Struct, frozen=True):
@@ -45,7 +46,7 @@ def decide(count: int, command: Strike) -> list[Struck]:
         os.abort()
     while command.how == "never":
         pass
-    return [Struck(command.anvil, command.number)]
+    return [Struck(command.anvil, command.number, command.how)]
 
 
 def evolve_row(row: AnvilRow | None, event: Struck, about: About) -> AnvilRow:

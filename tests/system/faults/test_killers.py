@@ -78,12 +78,21 @@ class Smithy:
 
 @pytest.fixture(params=["served", "embedded"])
 def smithy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Smithy]:
+    yield from running(DOMAIN, request, tmp_path)
+
+
+@pytest.fixture(params=["served", "embedded"])
+def forge(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Smithy]:
+    yield from running("tests.system.faults.forges", request, tmp_path)
+
+
+def running(domain: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Smithy]:
     if request.param == "embedded":
-        with Embedded(tmp_path, DOMAIN) as embedded:
+        with Embedded(tmp_path, domain) as embedded:
             yield Smithy(embedded.room, embedded.room)
         return
     backends: Backends = request.getfixturevalue("backends")
-    plan = Plan(DOMAIN, gateways=1, workers=1, projectors=1, environment={"TWOFOLD_LANES": "1"})
+    plan = Plan(domain, gateways=1, workers=1, projectors=1, environment={"TWOFOLD_LANES": "1"})
     with Served(backends, tmp_path, plan) as served:
         yield Smithy(served.gateways[0], served.workers[0])
         assert lane_depths(backends.rabbitmq.url, served.name, range(1)) == {"0": 0, "dead": 0}
@@ -111,3 +120,34 @@ def test_a_command_that_kills_its_worker_is_parked_alone_and_nobody_overtakes_an
     shown = [smithy.call("GET", f"/parked/{command['ref']}")["error"] for command in commands]
     assert shown[0].count("killed by SIGKILL") == 3 and shown[1].count("exit status 7") == 3
     assert 1 <= smithy.deaths <= 3
+
+
+def test_a_command_whose_inline_row_kills_its_worker_is_parked_alone(forge: Smithy) -> None:
+    """Deciding it is harmless: what its event does to an inline view is not."""
+    strikes: list[dict[str, Any]] = [{"anvil": anvil, "number": number} for number in range(STRIKES) for anvil in ANVILS]
+    strikes.insert(STRIKES, {"anvil": "a", "number": -1, "how": "kill-row"})
+    ids = forge.strike(strikes)
+    assert forge.status(ids[STRIKES]) == "parked"
+    assert {forge.status(command_id) for command_id in ids[:STRIKES] + ids[STRIKES + 1 :]} == {"succeeded"}
+    for anvil in ANVILS:
+        assert forge.call("GET", f"/views/forges/{anvil}")["numbers"] == list(range(STRIKES))
+    [command] = forge.call("GET", "/parked")["commands"]
+    assert forge.call("GET", f"/parked/{command['ref']}")["error"].count("killed by SIGKILL") == 3
+    assert 1 <= forge.deaths <= 3
+
+
+def test_embedded_the_process_begins_anew_when_deciding_comes_to_no_end(tmp_path: Path) -> None:
+    """Its lanes would stand still for as long as nobody looks; nobody has to start it again."""
+    with Embedded(tmp_path, DOMAIN) as embedded:
+        embedded.room.stop()
+        room = Room("up", ["up"], embedded.room.environment, tmp_path, embedded.room.port, ("tests.system.faults.hasty",))
+        room.start()
+        try:
+            room.wait_ready()
+            smithy = Smithy(room, room)
+            ids = smithy.strike([{"anvil": "a", "number": 0}, {"anvil": "a", "number": 1, "how": "never"}])
+            later = smithy.strike([{"anvil": "a", "number": 2}])
+            assert [smithy.status(command_id) for command_id in ids + later] == ["succeeded", "parked", "succeeded"]
+            assert smithy.deaths == 0
+        finally:
+            room.stop()
