@@ -8,7 +8,7 @@ from types import MappingProxyType
 import msgspec
 
 from twofold.kernel.ids import mark_of, marked_position
-from twofold.kernel.ports import Clock, History, ParkedLines, Rows
+from twofold.kernel.ports import Clock, History, LogPages, ParkedLines, Rows
 from twofold.kernel.view import SliceId
 
 LIVE_SECONDS_MAX = 1.0
@@ -58,7 +58,7 @@ def read_lag(
     parked = {view for view, count in parked_lines.parked_counts().items() if count}
     head, _ = history.head()
     positions = {name: min(lowest.get(name, known.get(name, 0)), head) for name in names}
-    diverged = {slice_id.view for slice_id, position in checkpoints.items() if position > head} | _diverged(history, marks)
+    diverged = {slice_id.view for slice_id, position in checkpoints.items() if position > head} | diverged_views(history, marks)
     oldest = history.recorded_at({position + 1 for position in positions.values() if position < head})
     now = clock.now()
 
@@ -75,7 +75,7 @@ def read_lag(
     return Lag(head, {name: lag_of(name, position) for name, position in positions.items()})
 
 
-def _diverged(history: History, marks: Mapping[SliceId, str]) -> set[str]:
+def diverged_views(history: LogPages, marks: Mapping[SliceId, str]) -> set[str]:
     """The views that have a slice which stands on an event that the log does not hold at that place."""
     positions = {marked_position(mark) for mark in marks.values() if mark}
     held = {

@@ -1,7 +1,7 @@
 """Keeps a process on the right generations of its views while it runs, and says which of them it needs.
 
 every second: what builds are there? ──> gateway, monitoring: answer from the one that is to answer now
-                                     ──> readmodels: let one that has caught up answer
+                                     ──> readmodels: let one that has caught up answer (rebuilding.py)
 now and then: these are needed here ──> so they are not dropped
 """
 
@@ -15,7 +15,6 @@ from threading import Event, Thread
 import structlog
 
 from twofold.deployment import Deployment
-from twofold.foldable import FoldableSlices
 from twofold.kernel.builds import Build
 from twofold.kernel.errors import Misconfigured, Unavailable
 from twofold.kernel.rows import Generation
@@ -25,8 +24,6 @@ from twofold.readmodels.stores.routed import RoutedViewStore
 
 LOOK_SECONDS = 1.0
 USE_SECONDS, USES_PER_TERM = 60.0, 4
-CAUGHT_UP_EVENTS = 1_000
-"""A generation this near to the head takes over: one page of a projector, and tokens are waited for as ever."""
 
 Step = Callable[[Sequence[Build]], Collection[Generation]]
 """Does what is due, and returns what is needed here."""
@@ -92,23 +89,3 @@ def answering(deployment: Deployment) -> GenerationWatch:
         return needed
 
     return GenerationWatch(rows, list(views), step)
-
-
-def folding(deployment: Deployment, slices: FoldableSlices) -> GenerationWatch:
-    """For rooms that fold them. One that was retired takes over again only when its version is migrated to again: then it is
-    being built. One that is built beside a live one of the same shape is verified before (rebuilding.py)."""
-    store, views = deployment.projection, {view.name: view for view in deployment.followed}
-
-    def step(builds: Sequence[Build]) -> Collection[Generation]:
-        slices.follow(builds)
-        own = [build for build in builds if build.shape == shape_of(views[build.generation.view])]
-        is_live = {build.generation.view for build in own if build.generation.state == "live"}
-        due = [one for one in own if one.generation.state == "building" and one.generation.view not in is_live]
-        head = deployment.events.head()[0] if due else 0
-        for build in due:
-            if build.position + CAUGHT_UP_EVENTS >= head and store.swap(build.generation, build.position):
-                log = structlog.get_logger()
-                log.info("a view is answered anew", view=build.generation.view, generation=build.generation.number)
-        return [generation for generation, _ in slices.folded()]
-
-    return GenerationWatch(store, list(views), step)

@@ -1,25 +1,29 @@
-"""Rebuilds, in rooms that fold: how fast they may go, and whether what they made may answer.
+"""What becomes of builds, in rooms that fold: how fast they may go, and whether what they made may answer.
 
-building ──> a page from the head ──> verifying: a sample of its rows, and a fresh fold of the log ──> agree: swapped
-                                                                                                  └─> differ: failed, dropped
+of a shape that has no live one ──> a page from the head ──> swapped
+beside a live one of its shape ──> a page from the head ──> verifying: a sample, and a fresh fold ──> agree: swapped
+     (a rebuild)              └──> beside the log                                                └──> differ
+                                          └──────────────────────────────────────────────────────> failed
 
-Whoever holds a generation's first slice looks after it, so one process does; another goes on where it dies.
+Whoever holds a rebuild's first slice looks after it, so one process does; another goes on where it dies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from threading import Thread
 
 import msgspec
 import structlog
 
 from twofold.deployment import Deployment
 from twofold.foldable import FoldableSlices
-from twofold.generation_watch import CAUGHT_UP_EVENTS, GenerationWatch, folding
+from twofold.generation_watch import GenerationWatch
 from twofold.kernel.builds import Build, Rebuild
+from twofold.kernel.errors import Unavailable
 from twofold.kernel.rows import Generation
-from twofold.kernel.view import SliceId
+from twofold.monitoring.lag import diverged_views
 from twofold.readmodels.projection.audit import verify
 from twofold.readmodels.schema.shape import shape_of
 from twofold.readmodels.stores.routed import RoutedViewStore
@@ -27,51 +31,101 @@ from twofold.readmodels.stores.routed import RoutedViewStore
 Throttle = Callable[[Mapping[tuple[str, int], float]], None]
 """Is told how many events a second may be folded into a generation, by view and number."""
 
+CAUGHT_UP_EVENTS = 1_000
+"""A generation this near to the head takes over: one page of a projector, and tokens are waited for as ever."""
+CLOSE_SECONDS_MAX = 5.0
+"""How long a room that ends waits for what is being verified; who takes its slices over begins again."""
+
 
 @contextmanager
 def looking_after_builds(deployment: Deployment, slices: FoldableSlices, throttle: Throttle) -> Iterator[None]:
-    """Everything that becomes of builds in a room that folds."""
-    with folding(deployment, slices), rebuilding(deployment, slices, throttle):
+    """Every second: fold what is to be folded, and let answer what may. One that was retired takes over again only when its
+    version is migrated to again: then it is being built."""
+    store, views = deployment.projection, {view.name: view for view in deployment.followed}
+    rebuilds = Rebuilds(deployment, slices)
+
+    def step(builds: Sequence[Build]) -> Collection[Generation]:
+        own = [build for build in builds if build.shape == shape_of(views[build.generation.view])]
+        live = {build.generation.view for build in own if build.generation.state == "live"}
+        building = {build.generation.view: build for build in own if build.generation.state == "building"}
+        beside = {view: build for view, build in building.items() if view in live}
+        running = [one for one in store.rebuilt(list(beside)) if not one.is_over] if beside else []
+        throttle({(one.view, one.generation): one.throttle for one in running if one.throttle})
+        slices.follow(builds)
+        head = deployment.events.head()[0] if building else 0
+        for build in (build for view, build in building.items() if view not in live):
+            if build.position >= near(builds, build, head) and store.swap(build.generation, build.position):
+                log = structlog.get_logger()
+                log.info("a view is answered anew", view=build.generation.view, generation=build.generation.number)
+        rebuilds.look_after([(one, beside[one.view]) for one in running])
+        return [generation for generation, _ in slices.folded()]
+
+    with closing(rebuilds), GenerationWatch(store, list(views), step):
         yield
 
 
-def rebuilding(deployment: Deployment, slices: FoldableSlices, throttle: Throttle) -> GenerationWatch:
-    """In a thread of its own: verifying takes as long as reading the log does."""
-    store, views = deployment.projection, {view.name: view for view in deployment.followed}
+def near(builds: Sequence[Build], build: Build, head: int) -> int:
+    """From which position on a build may answer: a page from the head, or from where the one stands that answers now."""
+    live = [one.position for one in builds if one.generation.view == build.generation.view and one.generation.state == "live"]
+    return min([head, *live]) - CAUGHT_UP_EVENTS
 
-    def step(builds: Sequence[Build]) -> Collection[Generation]:
-        live = {
-            one.generation.view
-            for one in builds
-            if one.generation.state == "live" and one.shape == shape_of(views[one.generation.view])
-        }
-        beside = {
-            one.generation.view: one for one in builds if one.generation.state == "building" and one.generation.view in live
-        }
-        running = {one.view: one for one in store.rebuilt(list(beside)) if not one.is_over} if beside else {}
-        paces = {(one.view, one.generation): one.throttle for one in running.values() if one.throttle}
-        throttle(paces)
-        folded = {(one.view, one.number): rows for one, rows in slices.folded()}
-        head = deployment.events.head()[0] if running else 0
-        for rebuild in running.values():
-            build, rows = beside[rebuild.view], folded.get((rebuild.view, rebuild.generation))
-            is_mine = any(SliceId(rebuild.view, rebuild.generation, 0) in held for held in slices.held)
-            if rows is not None and is_mine and head - CAUGHT_UP_EVENTS <= build.position <= head:
-                end(rebuild, build, rows)
-        return [generation for generation, _ in slices.folded()]
 
-    def end(rebuild: Rebuild, build: Build, rows: RoutedViewStore) -> None:
+class Rebuilds:
+    """Ends those that this process looks after, in a thread of its own: verifying takes as long as reading the log does."""
+
+    def __init__(self, deployment: Deployment, slices: FoldableSlices) -> None:
+        self._deployment = deployment
+        self._slices = slices
+        self._store = deployment.projection
+        self._thread: Thread | None = None
+        self._trouble: dict[str, str] = {}
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._thread.join(timeout=CLOSE_SECONDS_MAX)
+
+    def look_after(self, running: Sequence[tuple[Rebuild, Build]]) -> None:
+        """Unless some are being looked at already."""
+        mine = {slice_id[:2] for held in self._slices.held for slice_id in held if slice_id.slice == 0}
+        due = [(one, build) for one, build in running if (one.view, one.generation) in mine]
+        if due and (self._thread is None or not self._thread.is_alive()):
+            self._thread = Thread(target=self._end_all, args=(due,), name="rebuilds", daemon=True)
+            self._thread.start()
+
+    def _end_all(self, due: Sequence[tuple[Rebuild, Build]]) -> None:
+        """What goes wrong with one is told once, and keeps no other from its end."""
+        folded = {(one.view, one.number): rows for one, rows in self._slices.folded()}
+        for rebuild, build in due:
+            trouble = ""
+            try:
+                if (rows := folded.get((rebuild.view, rebuild.generation))) is not None:
+                    self._end(rebuild, build, rows)
+            except Exception as error:
+                trouble = type(error).__name__
+                if trouble != self._trouble.get(rebuild.view):
+                    bug = None if isinstance(error, Unavailable) else error
+                    log = structlog.get_logger()
+                    log.warning("a rebuild cannot be ended", view=rebuild.view, error=str(error), exc_info=bug)
+            self._trouble[rebuild.view] = trouble
+
+    def _end(self, rebuild: Rebuild, build: Build, rows: RoutedViewStore) -> None:
         log = structlog.get_logger().bind(view=rebuild.view, generation=rebuild.generation)
-        if not store.note_rebuild(msgspec.structs.replace(rebuild, state="verifying")):
+        events, note = self._deployment.events, self._store.note_rebuild
+        if diverged_views(events, rows.marks(rebuild.view)):
+            if note(msgspec.structs.replace(rebuild, state="failed")):
+                log.error("the log has lost events that a rebuild has folded", fix=f"twofold rebuild {rebuild.view}")
             return
-        found = verify(deployment.events, rows, views[rebuild.view], deployment.codec)
+        if build.position < self._near(build) or not note(msgspec.structs.replace(rebuild, state="verifying")):
+            return
+        found = verify(events, rows, self._deployment.domain.views[rebuild.view], self._deployment.codec)
         if found.differences:
-            store.note_rebuild(
-                msgspec.structs.replace(rebuild, state="failed", differences=msgspec.to_builtins(found.differences))
-            )
-            log.error("a rebuilt view differs from its log and is dropped", differences=len(found.differences))
-        elif not found.open and store.swap(build.generation, build.position):
-            store.note_rebuild(msgspec.structs.replace(rebuild, state="swapped"))
+            told = msgspec.to_builtins(found.differences)
+            if note(msgspec.structs.replace(rebuild, state="failed", differences=told)):
+                log.error("a rebuilt view differs from its log and is dropped", differences=len(found.differences))
+        elif not found.open and self._store.swap(build.generation, max(build.position, self._near(build))):
+            note(msgspec.structs.replace(rebuild, state="swapped"))
             log.info("a view is rebuilt", checked=found.checked)
 
-    return GenerationWatch(store, list(views), step)
+    def _near(self, build: Build) -> int:
+        """As it is now: verifying took its time."""
+        return near(self._store.builds([build.generation.view]), build, self._deployment.events.head()[0])
