@@ -68,6 +68,10 @@ class SqliteLaneTable:
             rows = reader.execute(sql.DEAD_LETTERS, (limit,)).fetchall()
         return [_letter(row) for row in rows]
 
+    def letters_count(self) -> int:
+        with self._file.reading() as reader:
+            return int(reader.execute(sql.DEAD_LETTERS_COUNT).fetchone()[0])
+
     def take_out(self, letter_id: str, use: Callable[[DeadLetter], None]) -> bool:
         found = [letter for letter in self.letters(-1) if letter.id == letter_id]
         if not found:

@@ -7,7 +7,7 @@ GatewayPorts ──> boards (what was heard), threads (what is read) ──> adm
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,7 @@ class GatewayPorts:
     lanes: LaneOperations
     bus_description: Mapping[str, Any]
     exposition: Exposition
+    observe_undecided: Callable[[float], None]
     observe_query: ObserveQuery
     count_refusal: CountRefusal
     describe: Mapping[str, object] = field(default_factory=dict)
@@ -105,7 +106,17 @@ def application(ports: GatewayPorts) -> web.Application:
         ParkedEndpoints(ports.domain, admission, ports.parked_commands, ports.parked_keys, threads),
         AuditEndpoint(ports.domain, ports.codec, ports.history, ports.rows, auditing),
         HealthEndpoints(
-            ports.queue, ports.history, ports.rows, ports.builds, ports.leases, ports.domain, ports.exposition, threads
+            ports.queue,
+            ports.history,
+            ports.rows,
+            ports.builds,
+            ports.leases,
+            ports.domain,
+            board,
+            ports.clock,
+            ports.exposition,
+            ports.observe_undecided,
+            threads,
         ),
         ConsoleData(admission, board, lag, progress, ports.history, ports.lanes, ports.clock, threads),
         LaneEndpoints(ports.lanes, board, ports.clock, threads),
@@ -135,6 +146,7 @@ def application(ports: GatewayPorts) -> web.Application:
         refusals.is_closing = True
         streams.close()
         board.close()
+        progress.is_closing = True
 
     app.cleanup_ctx.append(listening)
     app.on_shutdown.append(end_waiting)

@@ -13,6 +13,7 @@ Whatever is none of the five is a bug and stays an ordinary exception.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
@@ -21,6 +22,10 @@ from twofold.kernel.members import inline_views_name
 
 BUGS = (Exception, SystemExit, GeneratorExit)
 """What may come out of a domain's code and is that code's fault alone: also what would end the thread that called it."""
+
+
+FRAME = re.compile(r' +File ".*", line \d+, in \S+')
+TRACEBACKS_MAX = 1_000
 
 
 class Error(Exception):
@@ -113,3 +118,25 @@ def other_inline_views(number: int) -> NotKnown:
 
 class Misconfigured(Error):
     """A setting or a domain module is wrong; the text names the setting and the fix, in one line."""
+
+
+class Tracebacks:
+    """Which bugs this process has told where they are: one that parks thousands is told once. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, ...], object] = {}
+        """By the last place and the error's name, whoever came there."""
+
+    def untold(self, text: str) -> tuple[str, ...]:
+        """Of a traceback's text the places it went through and the error's name, without what was said there, which may be a
+        payload; nothing when they were told before, or there are none."""
+        lines = text.splitlines()
+        at = [number for number, line in enumerate(lines) if FRAME.fullmatch(line)]
+        if not at:
+            return ()
+        name = next((line.partition(":")[0] for line in lines[at[-1] + 1 :] if not line.startswith(" ")), "")
+        places = (*(lines[number].strip() for number in at), name)
+        if len(self._told) >= TRACEBACKS_MAX:
+            self._told.clear()
+        mine = object()
+        return places if self._told.setdefault(places[-2:], mine) is mine else ()

@@ -69,7 +69,7 @@ class LaneOperations(Protocol):
         has the number, workers finish it alone. May be repeated. Raises Misconfigured where it cannot be done while this runs."""
 
     def depths(self) -> Mapping[str, int]:
-        """Messages that wait, by lane; "dead" for the dead letters where there are any."""
+        """Messages that wait, by lane; "dead" for the dead letters."""
 
 
 class LaneEpochs(Protocol):

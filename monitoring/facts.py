@@ -64,9 +64,11 @@ class Facts(Collector):
     def _read(self) -> list[Metric]:
         lag = read_lag(self._history, self._rows, self._parked_lines, self._names, self._clock)
         parked = self._parked_lines.parked_counts()
+        depths = self._depths()
         views = [(name, view) for name, view in lag.views.items() if view.state != "away"]
         return [
-            _by("lane", "twofold_lane_depth", "Messages waiting on a lane; dead: the dead letters.", self._depths()),
+            _by("lane", "twofold_lane_depth", "Messages waiting on a lane; dead: the dead letters.", depths),
+            GaugeMetricFamily("twofold_dead_messages", "Dead letters, whose commands have no outcome.", value=depths["dead"]),
             _members(self._leases.members()),
             _by("view", "twofold_view_position", "Lowest checkpoint of the slices.", {name: v.position for name, v in views}),
             _by("view", "twofold_view_lag_events", "Head minus that checkpoint.", {name: v.lag_events for name, v in views}),

@@ -58,6 +58,11 @@ class Metrics:
             "How long a command that no worker knows has held up a lane here.",
             registry=registry,
         )
+        self.undecided_seconds = Gauge(
+            "twofold_undecided_seconds",
+            "Age of the oldest command accepted here that has no outcome; of the last 50,000 of this process.",
+            registry=registry,
+        )
         for neighbour in Neighbour:
             self.refusals.labels(neighbour.value, NO_ANSWER)
 

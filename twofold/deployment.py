@@ -182,7 +182,7 @@ class Deployment(ABC):
 
     @abstractmethod
     def depths(self) -> Mapping[str, int]:
-        """Messages that wait, by lane; "dead" for the dead letters where there are any."""
+        """Messages that wait, by lane; "dead" for the dead letters."""
 
     def _stores_of(self, views: Collection[AnyView], choose: Choose | None = None) -> RoutedViewStore:
         """Stores of its own: what answers need not be what is folded. The log is opened first: it says whose rows these are."""

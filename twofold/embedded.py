@@ -80,7 +80,8 @@ class EmbeddedDeployment(Deployment):
 
     def depths(self) -> Mapping[str, int]:
         waiting = self._lane_table.depths()
-        return {str(lane): waiting.get(lane, 0) for lane in self.lane_state().newest.lanes}
+        by_lane = {str(lane): waiting.get(lane, 0) for lane in self.lane_state().newest.lanes}
+        return by_lane | {"dead": self._lane_table.letters_count()}
 
     def lane_state(self) -> LaneState:
         return LaneState(Epoch(0, self._lane_table.count()))

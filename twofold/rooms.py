@@ -119,6 +119,7 @@ def _gateway_ports(deployment: Deployment, metrics: Metrics) -> GatewayPorts:
         lanes=deployment,
         bus_description=describe(settings.namespace, epoch, settings.is_embedded),
         exposition=metrics.exposition,
+        observe_undecided=metrics.undecided_seconds.set,
         observe_query=query_observer(metrics),
         count_refusal=refusal_counter(metrics),
         describe={"title": f"Twofold: {deployment.domain.name.removeprefix('twofold.')}", "version": VERSION},

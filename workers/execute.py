@@ -23,7 +23,7 @@ from twofold.kernel import codes
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
-from twofold.kernel.errors import BUGS, Conflict, Neighbour, NotKnown, Unavailable
+from twofold.kernel.errors import BUGS, Conflict, Neighbour, NotKnown, Tracebacks, Unavailable
 from twofold.kernel.log import Decision, LastEvent
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.portion import Portion
@@ -65,6 +65,7 @@ class Executor:
         self._deciding_since: dict[int, float] = {}
         self._portion = Portion(BATCH_COMMANDS_MAX)
         self._log = structlog.get_logger(room="workers")
+        self._tracebacks = Tracebacks()
 
     def deciding_seconds(self) -> float:
         """How long the command that takes longest has been decided, or folded inline; waiting for the log does not count."""
@@ -114,8 +115,10 @@ class Executor:
         except BUGS:
             if len(envelopes) > 1:
                 return [outcome for envelope in envelopes for outcome in self._decide_isolated([envelope], trial, left)]
-            self._log.exception("cannot append, so parked", command_id=envelopes[0].command_id, type=envelopes[0].type)
-            return self._append([Decision(envelopes[0], "parked", 0, (), codes.BUG, None, traceback.format_exc())], {})
+            parked = Decision(envelopes[0], "parked", 0, (), codes.BUG, None, traceback.format_exc())
+            outcomes = self._append([parked], {})
+            self._tell([parked])
+            return outcomes
 
     def _decide_again_on_conflict(
         self, envelopes: Sequence[Envelope], trial: Trial | None, left: dict[str, str]
@@ -144,9 +147,15 @@ class Executor:
         if not decisions:
             return again
         outcomes = self._append(decisions, work.folded)
-        for envelope, reason in [(d.envelope, d.code) for d in decisions if d.status == "parked"]:
-            self._log.error("parked", command_id=envelope.command_id, type=envelope.type, reason=reason)
+        self._tell(decisions)
         return again + outcomes
+
+    def _tell(self, decisions: Sequence[Decision]) -> None:
+        """Log what was parked, with where the bug is the first time; what it said is kept with the command."""
+        for decision in [decision for decision in decisions if decision.status == "parked"]:
+            envelope, at = decision.envelope, self._tracebacks.untold(decision.error or "")
+            told = {"traceback": at} if at else {}
+            self._log.error("parked", command_id=envelope.command_id, type=envelope.type, reason=decision.code, **told)
 
     def _without_unknown(self, decisions: Sequence[Decision], folded: dict[str, Folded], left: dict[str, str]) -> list[Decision]:
         """Without those that are left for others: what is not known here (`left` gets its stream and name), and what comes after

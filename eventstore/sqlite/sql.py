@@ -88,6 +88,7 @@ TAKE_BATCHES = "SELECT id, lane, body FROM lanes WHERE id > ? ORDER BY id LIMIT 
 REMOVE_BATCH = "DELETE FROM lanes WHERE id = ?"
 DEPTHS = "SELECT lane, count(*) FROM lanes GROUP BY lane"
 BURY = "INSERT INTO dead_letters (lane, body, reason, buried_at) SELECT lane, body, ?, ? FROM lanes WHERE id = ?"
+DEAD_LETTERS_COUNT = "SELECT count(DISTINCT body) FROM dead_letters"
 DEAD_LETTERS = "SELECT lane, body, reason, min(buried_at) FROM dead_letters GROUP BY body ORDER BY min(id) LIMIT ?"
 REMOVE_DEAD_LETTER = "DELETE FROM dead_letters WHERE body = ?"
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
@@ -72,13 +73,14 @@ class OutcomeBoard:
 
     async def undecided(self) -> list[AcceptedCommand]:
         """What was accepted here lately and has no outcome, the oldest first: what was forgotten is not among it. News may have
-        been lost, so the inbox is asked about the oldest first."""
-        for _ in range(LOOKS_MAX):
-            oldest = list(islice(self._accepted, LOOKED_UP_TOGETHER))
-            found = await asyncio.gather(*[self._look_up(command_id) for command_id in oldest])
-            self.hear([outcome for outcome in found if outcome is not None])
-            if not oldest or oldest[0] in self._accepted:
-                break
+        been lost, so the inbox is asked about the oldest first, if it answers."""
+        with suppress(Unavailable):
+            for _ in range(LOOKS_MAX):
+                oldest = list(islice(self._accepted, LOOKED_UP_TOGETHER))
+                found = await asyncio.gather(*[self._look_up(command_id) for command_id in oldest])
+                self.hear([outcome for outcome in found if outcome is not None])
+                if not oldest or oldest[0] in self._accepted:
+                    break
         return list(self._accepted.values())
 
     def hear_news(self, outcomes: Sequence[Outcome]) -> None:

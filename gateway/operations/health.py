@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
+from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.http.operation import AWAY, JSON, STATUS, Operation, Reply, Route
 from twofold.gateway.http.threads import Threads
 from twofold.kernel.builds import Builds
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.members import names_of
-from twofold.kernel.ports import CommandQueue, History, Leases, Rows
+from twofold.kernel.ports import Clock, CommandQueue, History, Leases, Rows
 from twofold.readmodels.stores.answering import is_awaited
 
 FRESH_SECONDS = 1.0
@@ -44,9 +45,13 @@ class HealthEndpoints:
         builds: Builds,
         leases: Leases,
         domain: Domain,
+        board: OutcomeBoard,
+        clock: Clock,
         exposition: Exposition,
+        observe_undecided: Callable[[float], None],
         threads: Threads,
     ) -> None:
+        """`observe_undecided` is told the age of the oldest command that came in here and is undecided, 0 when there is none."""
         self._queue = queue
         self._views = domain.views
         self._builds = builds
@@ -56,7 +61,10 @@ class HealthEndpoints:
         self._is_understood = False
         self._history = history
         self._rows = rows
+        self._board = board
+        self._clock = clock
         self._exposition = exposition
+        self._observe_undecided = observe_undecided
         self._threads = threads
         self._probed_at: float | None = None
         self._missing: Unavailable | None = None
@@ -84,6 +92,9 @@ class HealthEndpoints:
         return _ok()
 
     async def metrics(self, request: web.Request) -> web.Response:
+        undecided = await self._board.undecided()
+        seconds = (self._clock.now() - undecided[0].accepted_at).total_seconds() if undecided else 0.0
+        self._observe_undecided(max(0.0, seconds))
         body, media_type = await self._threads.run(self._exposition)
         return web.Response(body=body, headers={"Content-Type": media_type})
 

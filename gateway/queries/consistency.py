@@ -90,8 +90,7 @@ class ConsistentReads:
     ) -> ViewReading[AnswerT]:
         """A checkpoint passes events of parked keys, rows do not: what waits in a line is not shown, until a retry or a discard
         has drained it. Whether there is one comes with the answer, from one snapshot; which one is looked up after it."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait_seconds
+        deadline = asyncio.get_running_loop().time() + wait_seconds
         while True:
             reading = await self._reach(view, number, token, deadline, read)
             if not reading.is_reached or not _has_parked(reading.answer):
@@ -99,32 +98,35 @@ class ConsistentReads:
             if not await self._is_in_line(view, reading.answer, token, reading.required or 0):
                 # Not in a line now, perhaps since a moment ago: only what is read from now on is sure to show it.
                 return await self._reach(view, number, token, deadline, read)
-            if (left := deadline - loop.time()) <= 0:
+            if (left := self._left(deadline)) <= 0:
                 return reading._replace(is_reached=False, state="parked")
             await asyncio.sleep(min(TICK_SECONDS, left))
 
     async def _reach(
         self, view: AnyView, number: int | None, token: Token, deadline: float, read: Callable[[], Awaitable[AnswerT]]
     ) -> ViewReading[AnswerT]:
-        loop = asyncio.get_running_loop()
-        required = await self._position(token, deadline - loop.time())
+        required = await self._position(token, self._left(deadline))
         if required is None:
             return ViewReading(await read(), None, False, "pending")
         # An inline view moves with the log itself and tells nobody; its last hint says nothing.
         hint = None if view.sync == "inline" else self._progress.position(view.name, number)
         if hint is not None and hint < required:
-            await self._progress.reached(view.name, number, required, min(TICK_SECONDS, deadline - loop.time()))
+            await self._progress.reached(view.name, number, required, min(TICK_SECONDS, self._left(deadline)))
         while True:
             answer = await read()
             if await self._is_diverged(view.name):
                 return ViewReading(answer, required, False, "diverged")
             if answer.position >= required:
                 return ViewReading(answer, required, True)
-            left = deadline - loop.time()
+            left = self._left(deadline)
             if left <= 0:
                 return ViewReading(answer, required, False, "behind")
             of_slice = answer.slice.slice if isinstance(answer, Found) else None
             await self._progress.reached(view.name, of_slice, required, min(TICK_SECONDS, left))
+
+    def _left(self, deadline: float) -> float:
+        """Seconds to wait. None are left when the gateway is told to stop: what waits is answered as if its time were up."""
+        return 0.0 if self._progress.is_closing else deadline - asyncio.get_running_loop().time()
 
     async def _position(self, token: Token, wait_seconds: float) -> int | None:
         if token.command_id is None:

@@ -21,6 +21,7 @@ from twofold.gateway.http.headers import (
     TOKEN,
     WAIT_SECONDS_DEFAULT,
     Preferences,
+    Token,
     is_seen,
     preferences_of,
     token_of,
@@ -76,6 +77,7 @@ class ViewEndpoints:
         Params(request)
         key = path_text(request, ROW_KEY)
         if wants_events(request.method, request.headers):
+            await self._require_reached(request, view, lambda token, seconds: self._reads.row(view, key, token, seconds))
             return await self._live.row(request, view, key)
         return await self._observed(view, lambda: self._row(request, view, key))
 
@@ -83,8 +85,18 @@ class ViewEndpoints:
         view = view_of(request, self._domain)
         query = query_of(request, view, self._indexes[view.name])
         if wants_events(request.method, request.headers):
+            await self._require_reached(request, view, lambda token, seconds: self._reads.page(view, query, token, seconds))
             return await self._live.page(request, view, query)
         return await self._observed(view, lambda: self._page(request, view, query))
+
+    async def _require_reached(
+        self, request: web.Request, view: AnyView, read: Callable[[Token, float], Awaitable[ViewReading[Any]]]
+    ) -> None:
+        """An event stream begins with what its token stands for. Raises Problem view-behind, before it has begun."""
+        token = token_of(request.headers)
+        if token is not None:
+            preferences, wait_seconds = _patience(request)
+            self._headers(view, await read(token, wait_seconds), preferences)
 
     async def _row(self, request: web.Request, view: AnyView, key: str) -> web.Response:
         preferences, wait_seconds = _patience(request)

@@ -15,7 +15,7 @@ from threading import Lock
 
 import structlog
 
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Tracebacks, Unavailable
 from twofold.kernel.ids import marked_position
 from twofold.kernel.ports import Bell, Projection
 from twofold.kernel.rows import Advance, Drain, ParkedKey, Progress
@@ -53,6 +53,7 @@ class SliceReader:
         self._held_up: set[SliceId] = set()
         """Their next event is of a later version. Let be, and looked at again as those that are diverged."""
         self._told_held_up: set[str] = set()
+        self._tracebacks = Tracebacks()
         self._drained_at = 0.0
         self._paces: Mapping[tuple[str, int], Pace] = {}
         self._is_short = False
@@ -170,10 +171,11 @@ class SliceReader:
             if refusal is None:
                 continue
             parked = parked_whole(advance, seen.position, refusal)
-            if (worse := self._commit([parked])) is not None:
+            if (worse := self._commit([parked], is_final=False)) is not None:
                 raise worse
             for key in parked.errors:
                 self._work_off(state, key, is_discarding=False)
+            self._tell_parked(state.id.view, {key: error for key, error in parked.errors.items() if key in state.parked})
 
     def _work_off(self, state: SliceState, key: str, is_discarding: bool) -> bool:
         """A page of one line, or its first event alone if the store refuses the page. Whether more of it can be drained."""
@@ -191,8 +193,16 @@ class SliceReader:
             raise worse
         return False
 
-    def _commit(self, advances: Sequence[Advance]) -> Exception | None:
-        """Commit, keep it in mind, tell it. Returns what the store has against the data. Raises Unavailable."""
+    def _tell_parked(self, view: str, errors: Mapping[str, str]) -> None:
+        """Log how many keys were parked, with where the bug is the first time; what it said is kept with each key."""
+        if errors:
+            places = [at for error in errors.values() if (at := self._tracebacks.untold(error))]
+            told = {"tracebacks": places} if places else {}
+            structlog.get_logger().error("keys parked", view=view, keys=len(errors), fix="twofold parked list", **told)
+
+    def _commit(self, advances: Sequence[Advance], is_final: bool = True) -> Exception | None:
+        """Commit, keep it in mind, tell it. Returns what the store has against the data. Raises Unavailable. What is parked is
+        told unless it is to be tried again at once."""
         try:
             moved = self._store.commit(advances)
         except Unavailable:
@@ -206,6 +216,9 @@ class SliceReader:
                 self._folds.committed(advance.slice.view, advance.rows)
                 progress.append(Progress(*advance.slice, advance.position))
         self._forget([advance.slice for advance in advances if advance.slice not in moved])
+        for view in sorted({advance.slice.view for advance in advances if is_final and advance.errors}):
+            mine = [advance for advance in advances if advance.slice.view == view and advance.slice in moved]
+            self._tell_parked(view, {key: error for advance in mine for key, error in advance.errors.items()})
         if progress:
             self._bell.advanced(progress)
         return None

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 import examples.counter
 from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
@@ -122,6 +123,33 @@ def test_a_command_the_log_cannot_store_is_parked_alone(events: Log) -> None:
     outcomes = unlucky.execute([asked(1), asked(13), asked(2)])
     assert statuses(outcomes) == ["succeeded", "parked", "succeeded"]
     assert "TypeError" in events.parked()[0].error
+
+
+@pytest.mark.parametrize("breaks", ["deciding", "appending"])
+def test_a_bug_that_parks_many_commands_tells_once_where_it_is_and_never_what_they_carry(events: Log, breaks: str) -> None:
+    """Whoever is woken reads one traceback, not thousands; and a log is no place for what customers write."""
+
+    def refuse(count: int, command: examples.counter.Count) -> list[examples.counter.Counted]:
+        if breaks == "deciding":
+            raise LookupError(f"card number {command.by}")
+        raise Rejected("unlucky", why=object())
+
+    module = ModuleType("unlucky")
+    module.DECIDERS = (replace(examples.counter.COUNTER, decide=refuse),)  # type: ignore[attr-defined]
+    module.VIEWS = ()  # type: ignore[attr-defined]
+    domain = domain_of(module)
+    unlucky = Executor(domain, Codec(domain), events, LocalBell(), LocalOutcomes())
+    first = asked(13, command_id="first")
+    with capture_logs() as logs:
+        assert statuses(unlucky.execute([first, asked(13), asked(13, "b")])) == ["parked"] * 3
+        unlucky.execute([first])
+        unlucky.execute([msgspec.structs.replace(first, attempt=2)])
+    parked = [log for log in logs if log["event"] == "parked"]
+    assert [log["command_id"] for log in parked].count("first") == 2 and len(parked) == 4
+    (places,) = [log["traceback"] for log in parked if "traceback" in log]
+    assert places[-1] in ("LookupError", "TypeError") and "in " in places[0]
+    assert "card number" not in str(logs)
+    assert all("card number 13" in one.error for one in events.parked()) or breaks == "appending"
 
 
 def test_a_parked_command_is_decided_anew_by_a_later_attempt(events: Log) -> None:

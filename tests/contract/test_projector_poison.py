@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.contract.projections import Bugs, Log, domain, projector, reached, running, until, words
 from tests.contract.test_projector import NAMES, SLICES, Bench
@@ -50,6 +51,24 @@ def test_a_poison_event_parks_its_key_and_no_other(bench: Bench, generation: Gen
         bench.say("four")
         until(reached(bench.store, generation, 5), "the next event")
         assert bench.store.waiting(parked.slice, "ann", 10) == [2, 3, 4, 5]
+
+
+def test_a_bug_that_parks_many_keys_tells_once_where_it_is_and_never_what_they_hold(bench: Bench, generation: Generation) -> None:
+    """A key that is parked was silent; and neither a retry in vain nor the next event may tell it again."""
+    bench.bugs.words = {"poison"}
+    with capture_logs() as logs, running(projector(bench.log, bench.store, (bench.view,), bench.codec), generation.slice_ids()):
+        for number in range(3):
+            bench.say("poison")
+            until(reached(bench.store, generation, number + 1), "all slices at the head")
+        assert bench.store.request_retry("heard", "ann")
+        until(
+            lambda: {"ann": 2} | dict.fromkeys(NAMES[1:], 1) == {p.key: p.attempts for p in bench.store.parked()}, "tried again"
+        )
+    told = [log for log in logs if log["event"] == "keys parked"]
+    assert {log["view"] for log in told} == {"heard"} and sum(log["keys"] for log in told) == len(NAMES)
+    ((places,),) = [log["tracebacks"] for log in told if "tracebacks" in log]
+    assert places[-1] == "RuntimeError" and "in " in places[0]
+    assert "cannot fold poison" not in str(logs)
 
 
 @pytest.mark.parametrize("page_events", [2, 5, 100])

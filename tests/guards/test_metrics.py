@@ -30,6 +30,8 @@ CONTRACT = {
     "twofold_view_parked_keys": {"view"},
     "twofold_rebuild_position": {"view"},
     "twofold_view_state": {"view", "state"},
+    "twofold_dead_messages": set(),
+    "twofold_undecided_seconds": set(),
     "twofold_queries": {"view", "status"},
     "twofold_query_seconds": {"view"},
     "twofold_members": {"room", "version", "standby"},

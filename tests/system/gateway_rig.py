@@ -83,6 +83,7 @@ class Rig:
         self.stop = stop
         self.queries: list[tuple[str, int]] = []
         self.refusals: list[tuple[str, str]] = []
+        self.undecided: list[float] = []
         self.leases = MemoryLeases()
 
     async def call(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
@@ -206,6 +207,7 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
         await inner.start()
         queries: list[tuple[str, int]] = []
         refusals: list[tuple[str, str]] = []
+        undecided: list[float] = []
         leases, worker = MemoryLeases(), Member("workers", "w", knows=names_of(domain.commands))
         leases.renew(worker, [], ALIVE_SECONDS)
         ports = twofold.gateway.app.GatewayPorts(
@@ -227,6 +229,7 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
             bus_description=BUS_DESCRIPTION,
             count_refusal=lambda neighbour, reason: refusals.append((neighbour, reason)),
             exposition=lambda: (b"twofold_log_head 1\n", "text/plain; version=0.0.4"),
+            observe_undecided=undecided.append,
             observe_query=lambda view, status, seconds: queries.append((view, status)),
             describe={"title": "Tallies", "version": "1"},
         )
@@ -241,7 +244,7 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
                     twofold.gateway.app.listen(twofold.gateway.app.application(ports), "127.0.0.1", 0)
                 )
                 made = Rig(session, port, parts, serving.aclose)
-                made.queries, made.refusals, made.leases = queries, refusals, leases
+                made.queries, made.refusals, made.leases, made.undecided = queries, refusals, leases, undecided
                 yield made
         finally:
             await inner.close()
@@ -273,6 +276,7 @@ def unconnected(domain: Domain) -> twofold.gateway.app.GatewayPorts:
         lanes=nobody,
         bus_description=BUS_DESCRIPTION,
         exposition=nobody.scrape,
+        observe_undecided=nobody.observe,
         observe_query=nobody.observe,
         count_refusal=nobody.count,
     )

@@ -75,3 +75,18 @@ async def test_members_are_shown_with_what_they_hold(running: Rig) -> None:
     slices = ["tallies/1/0", "tallies/1/1"]
     assert one == {"room": "readmodels", "host": "a-host", "pid": 12, "version": "0.2.0", "holds": slices, "standby": False}
     assert (other["room"], other["host"], other["pid"], other["holds"], other["standby"]) == ("workers", "b", 34, [], False)
+
+
+async def test_a_scrape_tells_how_long_the_oldest_command_has_been_undecided(idle: Rig) -> None:
+    """Also when the news of outcomes were lost: then the inbox knows."""
+    await idle.call("GET", "/metrics")
+    await idle.count("a")
+    await asyncio.sleep(0.2)
+    await idle.call("GET", "/metrics")
+    assert idle.undecided[0] == 0.0 and 0.2 <= idle.undecided[1] < 30.0
+    idle.parts.outcomes.tell = lambda outcomes: None  # type: ignore[method-assign]
+    idle.parts.work()
+    async with asyncio.timeout(10):
+        while idle.undecided[-1] > 0.0:
+            await asyncio.sleep(0.05)
+            await idle.call("GET", "/metrics")

@@ -7,10 +7,24 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.system.gateway_rig import rig
+from tests.system.gateway_rig import is_problem, rig
 
 CLIENTS = 8
 SECONDS_MAX = 8.0
+
+
+async def test_a_query_that_waits_for_its_token_is_told_at_once_that_the_view_is_behind(tmp_path: Path) -> None:
+    """It was held for as long as it had asked for, and then cut."""
+    async with rig(tmp_path, projecting=False) as running:
+        token = (await running.count("a", Prefer="wait=5")).headers["Consistency-Token"]
+        paths = ("/views/tallies/a", "/views/tallies")
+        queries = [asyncio.create_task(running.call("GET", path, Consistency_Token=token, Prefer="wait=30")) for path in paths]
+        await asyncio.sleep(0.5)
+        async with asyncio.timeout(SECONDS_MAX):
+            await running.stop()
+            answers = await asyncio.gather(*queries)
+    assert [is_problem(answer, 503, "view-behind")["state"] for answer in answers] == ["behind", "behind"]
+    assert [answer.headers["Retry-After"] for answer in answers] == ["1", "1"]
 
 
 async def test_who_waits_is_answered_at_once_and_who_keeps_a_connection_is_told_to_close_it(tmp_path: Path) -> None:

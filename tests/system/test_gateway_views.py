@@ -309,3 +309,25 @@ async def test_an_audit_says_that_rows_are_what_their_events_make_of_them(runnin
     await running.call("GET", "/views/tallies/b", Consistency_Token=token, Prefer="wait=5")
     client = Gateway("127.0.0.1", running.port)
     assert await asyncio.to_thread(show_audit, client, None) == 0
+
+
+@pytest.mark.parametrize("path", ["/views/tallies/a", "/views/tallies"])
+async def test_an_event_stream_begins_with_what_its_token_stands_for(tmp_path: Path, path: str) -> None:
+    """Else its first event shows a client the world without what it has just done."""
+    async with rig(tmp_path, projecting=False) as held_up:
+        token = (await held_up.count("a", 7)).headers["Consistency-Token"]
+        asked = {"Accept": "text/event-stream", "Consistency-Token": token, "Prefer": "wait=1"}
+        behind = await asyncio.wait_for(held_up.call("GET", path, **asked), 20)
+        assert is_problem(behind, 503, "view-behind")["state"] == "behind"
+        waiting = asyncio.create_task(_first_data(held_up, path, asked | {"Prefer": "wait=30"}))
+        await asyncio.sleep(0.3)
+        held_up.parts.project()
+        assert '"count":7' in await asyncio.wait_for(waiting, 20)
+
+
+async def _first_data(running: Rig, path: str, headers: dict[str, str]) -> str:
+    async with running.session.get(running.url + path, headers=headers) as response:
+        async for line in response.content:
+            if line.startswith(b"data:"):
+                return line.decode()
+    raise AssertionError("no event came")
