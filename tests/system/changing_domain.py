@@ -1,9 +1,11 @@
-"""Tallies once more, in two versions: CHANGED=1 in the environment gives the view a field, an index, and a slow fold."""
+"""Tallies once more, in two versions: CHANGED=1 in the environment gives the view a field, an index, and a slow fold;
+KEPT_IN says in which store its rows are."""
 
 from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 import msgspec
 
@@ -11,6 +13,7 @@ from tests.system.gateway_domain import TALLY, Counted, keys
 from twofold.kernel.view import About, View
 
 IS_CHANGED = bool(os.environ.get("CHANGED"))
+KEPT_IN: Any = os.environ.get("KEPT_IN", "sql")
 FOLD_SECONDS = 0.0005
 """So the next generation is seen being built."""
 
@@ -33,7 +36,14 @@ def show(row: Tally | None, event: Counted, about: About) -> Tally:
 
 
 TALLIES = View[Tally, Counted](
-    "tallies", "tally_id", Rated if IS_CHANGED else Tally, (Counted,), keys, show, indexes=("rating",) if IS_CHANGED else ()
+    "tallies",
+    "tally_id",
+    Rated if IS_CHANGED else Tally,
+    (Counted,),
+    keys,
+    show,
+    indexes=("rating",) if IS_CHANGED else (),
+    store=KEPT_IN,
 )
 
 DECIDERS, VIEWS = (TALLY,), (TALLIES,)

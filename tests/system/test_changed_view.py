@@ -35,13 +35,14 @@ class Deployed:
 
     def __init__(self, settings: Settings, folder: Path, stack: ExitStack) -> None:
         self.settings, self.folder, self._stack = settings, folder, stack
+        self.variables: dict[str, str] = {}
         self.stop = Event()
         self._readers = ThreadPoolExecutor(4)
         stack.callback(self._readers.shutdown)
         stack.callback(self.stop.set)
 
     def environment(self, version: str) -> dict[str, str]:
-        return {**environment_of(self.settings), **({"CHANGED": "1"} if version == "v2" else {})}
+        return {**environment_of(self.settings), **self.variables, **({"CHANGED": "1"} if version == "v2" else {})}
 
     def migrate(self, version: str) -> None:
         environment = {"PATH": "", **self.environment(version)}
