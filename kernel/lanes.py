@@ -5,7 +5,9 @@ Served, lanes are on the broker, and the database has the word on their epochs (
     open(count) ──> the epoch before it is fenced off ──> its last message is in each of its lanes ──> all are drained: it is
     over, and workers begin with the new one ──> what came in beside the fence is moved, its lanes are forgotten
 
-At most two epochs are there at a time. A lane's number is its own among all epochs, so nobody can take one for the other.
+A log that has lost its tail may have lost the opening of an epoch, whose lanes are on the broker all the same: it is then taken
+back, the old one with the higher number. At most two epochs are there at a time. A lane's number is its own among all epochs,
+so nobody can take one for the other.
 Embedded, the database has the lanes themselves (port LaneTable), and all of them change at once, while nobody uses them.
 """
 
@@ -53,6 +55,11 @@ class LaneState(NamedTuple):
     is_over: bool = False
 
     @property
+    def is_taking_back(self) -> bool:
+        """Whether the old epoch is one that the log has lost: nothing is to be accepted before what is in its lanes is moved."""
+        return self.old is not None and self.old.number > self.newest.number
+
+    @property
     def working(self) -> Epoch:
         """The epoch whose lanes workers take: everything accepted in one takes effect before anything of the next."""
         return self.newest if self.old is None or self.is_over else self.old
@@ -88,6 +95,10 @@ class LaneEpochs(Protocol):
     def drained(self, lane: int) -> None:
         """Everything that was ever put into this lane of the old epoch took effect. After the last of them it is over, and
         nobody's turn for KEPT_SECONDS."""
+
+    def take_back(self, number: int) -> None:
+        """This epoch was opened, and the log has lost that with its tail: it is the old one now, and over, so that what is in its
+        lanes is moved. Nothing happens unless it would be the next one, and nothing is left of another."""
 
     def forget(self, number: int) -> None:
         """Nothing is left of this epoch, which is over, and of its lanes. Nothing happens when it is not the old one."""

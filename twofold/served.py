@@ -100,6 +100,9 @@ class ServedDeployment(Deployment):
         return self._epochs.state()
 
     def set_lanes(self, count: int) -> Iterator[LaneState]:
+        """Raises Misconfigured beside a gateway of release 0.1.0: it puts commands into queues by name, where nobody looks."""
+        if any(member.room == "gateway" and not member.version for member in self.leases.members()):
+            raise Misconfigured("gateways of release 0.1.0 are running, which would not find the new lanes; upgrade them first")
         return self._resizing.resize(count)
 
     def look_after_lanes(self, stop: Event) -> None:

@@ -74,12 +74,19 @@ class RabbitDeadLetters:
         if method is None:
             return False
         letter = _letter(properties.headers or {}, body)
-        if is_kept(letter):
+        failure: Exception | None = None
+        try:
+            is_left = is_kept(letter)
+        except Exception as error:  # not returned: that would be a delivery, of which newer brokers allow twenty
+            is_left, failure = True, error
+        if is_left:
             died_at = letter.died_at.isoformat() if letter.died_at else ""
             headers = {WHY: letter.reason, WHERE: letter.lane, WHEN: died_at}
             kept = pika.BasicProperties(delivery_mode=2, headers=headers)
             channel.basic_publish("", self._queue, body, kept, mandatory=True)
         channel.basic_ack(method.delivery_tag)
+        if failure is not None:
+            raise failure
         return True
 
 

@@ -58,17 +58,24 @@ def connected(url: str, purpose: str) -> Iterator[BlockingChannel]:
 def declare(channel: BlockingChannel, prefix: str, epochs: LaneEpochs) -> Epoch:
     """The newest epoch, whose lanes are declared and bound. Those of the one before are fenced off: declared, but not bound.
 
-    Bound while the epoch is pinned: else somebody who was late could take the fence around it down.
+    Bound while the epoch is pinned: else somebody who was late could take the fence around it down. Raises Unavailable while an
+    epoch is taken back: one that has queues, and that the log knows nothing of, although it is written there first.
     """
     channel.exchange_declare(commands_exchange(prefix), "direct", durable=True)
     for _ in range(OPENED_MEANWHILE_MAX):
+        is_lost = _found(channel, lane_queue(prefix, (after := epochs.state().newest.number + 1) * LANES_MAX)) is not None
         before = epochs.state()
+        if is_lost and before.newest.number < after:
+            structlog.get_logger().error("the log has lost an epoch of lanes, which is taken back", epoch=after)
+            epochs.take_back(after)
         _declare_queues(channel, prefix, [*before.working.lanes, *before.newest.lanes])
         with epochs.pinned() as state:
             if state.newest == before.newest:
                 for lane in state.newest.lanes:
                     channel.queue_bind(lane_queue(prefix, lane), commands_exchange(prefix), lane_key(lane))
         if state.newest == before.newest:
+            if state.is_taking_back:
+                raise Unavailable(Neighbour.LANES, "an epoch is taken back")
             for lane in state.old.lanes if state.old else ():
                 channel.queue_unbind(lane_queue(prefix, lane), commands_exchange(prefix), lane_key(lane))
             return state.newest

@@ -7,6 +7,7 @@ A message that comes back has no lane: either its epoch is over, and the log's d
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pika
@@ -26,6 +27,8 @@ CONFIRM_SECONDS_MAX = 5.0
 ABSENT_SECONDS_MAX = 2.0
 """How long the broker may be away or blocked by an alarm before new commands are refused at the door."""
 PERSISTENT = 2
+LOOK_SECONDS = 5.0
+"""How often a gateway asks whether its epoch is still one."""
 DECLARE_SECONDS = 2.0 * HEARTBEAT_SECONDS + 1.0
 """How long a lane without a queue is left to its worker. Were it there again before the worker has noticed, the broker would take
 the worker's consumer for one of the new queue, and drop what it delivers to it (RabbitMQ 3.10): by then a worker that was stopped
@@ -52,12 +55,14 @@ class RabbitPublisher:
         self._confirms = Confirms()
         self._connecting: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._lost_at: float | None = None
 
     async def start(self) -> None:
         """Begin to connect; does not wait for the broker, which may be away."""
         self._lost_at = 0.0
         self._connecting = asyncio.create_task(keep_connected(self._parameters, self._use))
+        self._watching = asyncio.create_task(self._watch())
 
     async def publish(self, lane: int, body: bytes) -> None:
         key = self._keys.get(lane)
@@ -98,7 +103,7 @@ class RabbitPublisher:
         return None
 
     async def close(self) -> None:
-        tasks = [task for task in (self._connecting, self._looking) if task is not None]
+        tasks = [task for task in (self._connecting, self._looking, self._watching) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -134,9 +139,23 @@ class RabbitPublisher:
             self._begin(newest)
 
     def _on_return(self, _channel: Any, method: Any, *_: Any) -> None:
-        is_ours = method.routing_key in self._keys.values()
-        if is_ours and (self._looking is None or self._looking.done()):
-            self._looking = asyncio.create_task(self._look_for_lane())
+        if method.routing_key in self._keys.values():
+            self._look(self._look_for_lane)
+
+    async def _watch(self) -> None:
+        """A log that has lost its tail may have lost our epoch: its lanes take what no worker will ever look for."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                state = await asyncio.to_thread(self._epochs.state)
+            except Unavailable:
+                continue
+            if state.newest.number < self.epoch.number:
+                self._look(self._declare)
+
+    def _look(self, look: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(look())
             self._looking.add_done_callback(_ended)
 
     async def _look_for_lane(self) -> None:

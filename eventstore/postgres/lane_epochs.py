@@ -27,6 +27,12 @@ DRAINED = """
                       THEN clock_timestamp() + make_interval(secs => %(kept_seconds)s) ELSE due_at END
     WHERE old_epoch = %(epoch)s AND NOT %(lane)s::bigint = ANY(drained)
 """
+TAKE_BACK = """
+    UPDATE log SET old_epoch = epoch + 1, old_lanes = 1, drained = '{}', is_over = true, due_at = clock_timestamp()
+    WHERE epoch + 1 = %s AND old_epoch IS NULL
+"""
+"""How many lanes it had nobody knows any more: whoever moves what is in them looks until there is none."""
+
 FORGET = "UPDATE log SET old_epoch = NULL, old_lanes = NULL, drained = '{}', is_over = false WHERE old_epoch = %s AND is_over"
 CLAIM = """
     UPDATE log SET due_at = clock_timestamp() + make_interval(secs => %s)
@@ -55,6 +61,9 @@ class PostgresLaneEpochs:
 
     def drained(self, lane: int) -> None:
         self._changed(DRAINED, {"lane": lane, "epoch": place_of(lane)[0], "kept_seconds": KEPT_SECONDS})
+
+    def take_back(self, number: int) -> None:
+        self._changed(TAKE_BACK, (number,))
 
     def forget(self, number: int) -> None:
         self._changed(FORGET, (number,))

@@ -106,3 +106,18 @@ def test_nobody_opens_an_epoch_while_the_state_is_pinned(begun: Begun) -> None:
     thread.join()
     with epochs.pinned() as state:
         assert state.newest == Epoch(1, 2)
+
+
+def test_an_epoch_whose_opening_is_lost_is_taken_back_before_anything_else_is_opened(begun: Begun) -> None:
+    epochs = begun(2)
+    epochs.take_back(2)
+    assert epochs.state() == LaneState(Epoch(0, 2)), "it would not be the next one"
+    epochs.take_back(1)
+    epochs.take_back(1)
+    state = epochs.state()
+    assert state == LaneState(Epoch(0, 2), Epoch(1, 1), is_over=True)
+    assert state.is_taking_back and state.working == Epoch(0, 2)
+    assert not epochs.open(3) and epochs.claim(1.0)
+    epochs.forget(1)
+    assert epochs.state() == LaneState(Epoch(0, 2)) and epochs.open(3)
+    assert not epochs.state().is_taking_back

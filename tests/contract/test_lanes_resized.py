@@ -12,6 +12,7 @@ import pika
 import pytest
 
 import twofold.bus.rabbitmq.epochs
+import twofold.bus.rabbitmq.publisher
 import twofold.bus.rabbitmq.resizing
 import twofold.kernel.lanes
 import twofold.testing.memory_bus
@@ -228,6 +229,29 @@ async def test_what_came_in_beside_the_fence_is_moved(lanes: RabbitBus) -> None:
     await gateway.close()
     with pytest.raises(Unavailable), connected(lanes.url, "test") as channel:
         channel.queue_declare(lane_queue(lanes.prefix, 0), passive=True)
+
+
+async def test_what_was_accepted_in_an_epoch_that_the_log_has_lost_is_executed(
+    lanes: RabbitBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica without the last commits was promoted: the gateway goes on in lanes that no worker has heard of."""
+    monkeypatch.setattr(twofold.bus.rabbitmq.publisher, "LOOK_SECONDS", 0.2)
+    with connected(lanes.url, "test") as channel:
+        declare(channel, lanes.prefix, lanes.epochs)
+        before = lanes.epochs.state()
+        lanes.epochs.open(8)
+        declare(channel, lanes.prefix, lanes.epochs)
+    gateway, seen = lanes.queue(), Seen()
+    await gateway.start()
+    first = [envelope(f"a {stream}", stream) for stream in STREAMS]
+    await put_all(gateway, first)
+    lanes.epochs.lose(before)
+    with working(lanes, seen):
+        await put_all(gateway, [envelope(f"b {stream}", stream) for stream in STREAMS])
+        await asyncio.to_thread(until, lambda: len(seen.ids) == 2 * len(STREAMS), "what was accepted before and after")
+        await asyncio.to_thread(until, lambda: lanes.epochs.state() == before, "nothing left of the lost epoch")
+    await gateway.close()
+    assert all(seen.on(stream) == [f"a {stream}", f"b {stream}"] for stream in STREAMS)
 
 
 def test_nothing_gets_into_a_lane_while_it_is_emptied_for_good(lanes: RabbitBus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,12 @@ def test_what_waits_in_the_lanes_of_the_release_before_is_decided(
         _declare_as_before(broker_url, unique, 4)
         for lane in range(4):
             bus.put_raw(lane, encode_batch([count(lane)]))
+        with connection.transaction():
+            connection.execute("INSERT INTO members (room, member, expires_at) VALUES ('gateway', 'of before', 'infinity')")
+        status, said = twofold(served, "lanes", "2")
+        assert (status, said.count("\n")) == (1, 1) and "upgrade them first" in said
+        with connection.transaction():
+            connection.execute("DELETE FROM members")
         workers = Room("workers", ["workers"], served, tmp_path)
         workers.start()
         try:

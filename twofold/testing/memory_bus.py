@@ -47,6 +47,11 @@ class MemoryLaneEpochs:
                 raise Misconfigured("nobody has said how many lanes there are")
             yield self._state
 
+    def lose(self, before: LaneState) -> None:
+        """What was so before is so again, as after a failover to a replica that had not got the last commits."""
+        with self._lock:
+            self._state = before
+
     def open(self, count: int) -> bool:
         with self.pinned() as state:
             if state.old is not None:
@@ -63,6 +68,11 @@ class MemoryLaneEpochs:
                 self._state = state._replace(drained=drained, is_over=is_over)
                 if is_over and not state.is_over:
                     self._due_at = monotonic() + KEPT_SECONDS
+
+    def take_back(self, number: int) -> None:
+        with self.pinned() as state:
+            if state.newest.number + 1 == number and state.old is None:
+                self._state, self._due_at = LaneState(state.newest, Epoch(number, 1), is_over=True), 0.0
 
     def forget(self, number: int) -> None:
         with self.pinned() as state:
