@@ -58,22 +58,16 @@ def refuse_another(log: LogIdentity, domain: Domain, lanes: int | None) -> None:
             f" name another database (TWOFOLD_DATABASE_URL, TWOFOLD_DATA); or, if it was only renamed, put NAME = {log.domain!r}"
         )
     unreadable = sorted(
-        f"{name} version {version}" for name, version in log.event_types if not _is_readable(domain, name, version)
+        f"{name} version {version}" for name, version in log.event_types if version > domain.readable.get(name, 0)
     )
     if unreadable:
         more = f" and {len(unreadable) - TOLD_MAX} more" if len(unreadable) > TOLD_MAX else ""
         raise Misconfigured(
             f"TWOFOLD_DOMAIN={domain.name}: the log holds events it cannot read ({', '.join(unreadable[:TOLD_MAX])}{more});"
-            " start the version that wrote them, or declare them and their upcasters"
+            " start the version that wrote them, or declare them and their upcasters, or downcasters to go back"
         )
     if lanes not in (None, log.lanes):
         raise Misconfigured(f"TWOFOLD_LANES={lanes}: this log has {log.lanes} lanes; unset it, or run `twofold lanes {lanes}`")
-
-
-def _is_readable(domain: Domain, name: str, version: int) -> bool:
-    """Between a version and the domain's own there is no gap: that all upcasters are there is checked when it is loaded."""
-    event = domain.events.get(name)
-    return event is not None and version <= event.schema_version
 
 
 def _read(connection: Connection) -> LogIdentity:

@@ -1,4 +1,4 @@
-"""Between JSON and a domain's messages: strict for commands, tolerant for events, and older events brought up to date."""
+"""Between JSON and a domain's messages: strict for commands, tolerant for events, all of them brought to the one version here."""
 
 from __future__ import annotations
 
@@ -72,17 +72,20 @@ class Codec:
         return fingerprint == self.fingerprint(envelope.type, data)
 
     def event(self, recorded: Recorded) -> Event:
-        """The fact in a recorded event, upcast to its present shape. Raises NotKnown for one that only another version of this
-        domain can read; on data that is not of its shape, a bug."""
-        cls = self._domain.events.get(recorded.type)
-        if cls is None or recorded.meta.schema_version > cls.schema_version:
-            raise NotKnown([event_name(recorded.type, recorded.meta.schema_version)])
-        if recorded.meta.schema_version == cls.schema_version:
-            event: Event = self._events[recorded.type].decode(recorded.data)
+        """The fact in a recorded event, up- or downcast to the shape it has here. Raises NotKnown for one that only another
+        version of this domain can read; on data that is not of its shape, a bug."""
+        tag, written = recorded.type, recorded.meta.schema_version
+        if written > self._domain.readable.get(tag, 0):
+            raise NotKnown([event_name(tag, written)])
+        cls = self._domain.events[tag]
+        if written == cls.schema_version:
+            event: Event = self._events[tag].decode(recorded.data)
             return event
         data: dict[str, Any] = msgspec.json.decode(recorded.data)
-        for version in range(recorded.meta.schema_version, cls.schema_version):
-            data = self._domain.upcasters[recorded.type, version].upcast(data)
+        for version in range(written, cls.schema_version):
+            data = self._domain.upcasters[tag, version].upcast(data)
+        for version in range(written, cls.schema_version, -1):
+            data = self._domain.downcasters[tag, version].downcast(data)
         return msgspec.convert(data, cls)
 
 

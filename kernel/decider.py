@@ -52,3 +52,13 @@ class Upcaster:
     tag: str
     schema_version: int
     upcast: Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Downcaster:
+    """Brings the JSON object of one event from `schema_version`, which this code does not write, back to the one before: code
+    that has it can run beside the version that does write it, and again after it."""
+
+    tag: str
+    schema_version: int
+    downcast: Callable[[dict[str, Any]], dict[str, Any]]

@@ -1,4 +1,4 @@
-"""A domain is a module that exports tuples: DECIDERS, VIEWS, and optionally UPCASTERS. No registry, no import-time effects."""
+"""A domain is a module that exports tuples: DECIDERS, VIEWS, perhaps UP- and DOWNCASTERS. No registry, no import-time effects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from twofold.kernel.decider import AnyDecider, Decider, Upcaster
+from twofold.kernel.decider import AnyDecider, Decider, Downcaster, Upcaster
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.messages import Command, Event, tag_of
 from twofold.kernel.view import AnyView, Store, Synchronisation, View
@@ -26,7 +26,8 @@ Named = TypeVar("Named", AnyDecider, AnyView)
 @dataclass(frozen=True, slots=True)
 class Domain:
     """The checked content of a domain module, indexed by wire name. `name` is what the log knows it by: the module's name, unless
-    the module exports a NAME (because it was called otherwise when its log began). `module` is where it is imported from."""
+    the module exports a NAME (because it was called otherwise when its log began). `module` is where it is imported from.
+    `readable` is the last version of each event that can be read: its own, or one that a later version of the domain writes."""
 
     name: str
     module: str
@@ -36,6 +37,8 @@ class Domain:
     events: Mapping[str, type[Event]]
     decider_of: Mapping[str, AnyDecider]
     upcasters: Mapping[tuple[str, int], Upcaster]
+    downcasters: Mapping[tuple[str, int], Downcaster]
+    readable: Mapping[str, int]
 
     def decider_of_stream(self, stream: str) -> AnyDecider | None:
         """The decider whose streams are called like this one; None when no decider is."""
@@ -63,6 +66,7 @@ def domain_of(module: ModuleType) -> Domain:
     deciders: tuple[AnyDecider, ...] = _exported(module, "DECIDERS", Decider)
     views: tuple[AnyView, ...] = _exported(module, "VIEWS", View)
     upcasters: tuple[Upcaster, ...] = _exported(module, "UPCASTERS", Upcaster, ())
+    downcasters: tuple[Downcaster, ...] = _exported(module, "DOWNCASTERS", Downcaster, ())
     where = module.__name__
     name: object = getattr(module, "NAME", where)
     if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= NAME_CHARS_MAX):
@@ -108,7 +112,22 @@ def domain_of(module: ModuleType) -> Domain:
         events=events,
         decider_of=decider_of,
         upcasters={(upcaster.tag, upcaster.schema_version): upcaster for upcaster in upcasters},
+        downcasters={(downcaster.tag, downcaster.schema_version): downcaster for downcaster in downcasters},
+        readable=_readable(where, events, downcasters),
     )
+
+
+def _readable(where: str, events: Mapping[str, type[Event]], downcasters: tuple[Downcaster, ...]) -> dict[str, int]:
+    """The last version of each event that can be read. Raises Misconfigured for a downcaster that would never be asked."""
+    readable = {tag: event.schema_version for tag, event in events.items()}
+    for downcaster in sorted(downcasters, key=lambda one: (one.tag, one.schema_version)):
+        wanted = readable.get(downcaster.tag, 0) + 1
+        if downcaster.tag not in readable or downcaster.schema_version != wanted:
+            described = f"Downcaster({downcaster.tag!r}, {downcaster.schema_version}, …)"
+            fix = f"the next one is from {wanted}" if downcaster.tag in readable else "no decider makes this event"
+            raise Misconfigured(f"{where}: DOWNCASTERS hold {described}, which is never needed; {fix}")
+        readable[downcaster.tag] = wanted
+    return readable
 
 
 def _exported(module: ModuleType, name: str, kind: type, default: object = None) -> tuple[Any, ...]:

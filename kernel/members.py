@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 from msgspec import inspect
 
-from twofold.kernel.messages import Command, Event
+from twofold.kernel.messages import Command
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -47,9 +47,9 @@ def names_of(commands: Mapping[str, type[Command]]) -> frozenset[str]:
     )
 
 
-def event_names_of(events: Mapping[str, type[Event]]) -> frozenset[str]:
-    """The names of these events, in every version that can be read."""
-    return frozenset(event_name(tag, version) for tag, event in events.items() for version in range(1, event.schema_version + 1))
+def event_names_of(readable: Mapping[str, int]) -> frozenset[str]:
+    """The names of these events, in every version that can be read; the last of which is given."""
+    return frozenset(event_name(tag, version) for tag, last in readable.items() for version in range(1, last + 1))
 
 
 def event_name(event_type: str, schema_version: int) -> str:

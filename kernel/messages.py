@@ -20,7 +20,8 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 class Event(msgspec.Struct, frozen=True):
     """A fact. Unknown fields are ignored, so an older reader survives a newer writer.
 
-    `schema_version` counts the shapes this event has had; older ones are brought up by the domain's `UPCASTERS`.
+    `schema_version` counts the shapes this event has had; older ones are brought up by the domain's `UPCASTERS`, and later ones,
+    where code has to run beside or after a version that writes them, brought back by its `DOWNCASTERS`.
     """
 
     tag: ClassVar[str]

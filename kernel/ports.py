@@ -106,6 +106,9 @@ class InlineProjection(Protocol):
     def folding_seconds(self) -> float:
         """How long whoever folds longest has been at it, what waits for the database apart. From any thread."""
 
+    def attach(self, connection: Any) -> None:
+        """Find out which of its views are to be folded now. NotKnown when these are not all that are."""
+
     def lock(self, connection: Any, events: Sequence[NewEvent]) -> Any:
         """Load and lock the rows these events touch, in key order, before the log's head is locked."""
 

@@ -5,11 +5,11 @@ The rooms of the house (`kernel`, `bus`, `workers`, …) are folders of their ow
 each is linked in beside the roof's own files (docs/architecture.md says how).
 """
 
-from twofold.kernel.decider import Decider, Upcaster
+from twofold.kernel.decider import Decider, Downcaster, Upcaster
 from twofold.kernel.errors import Rejected
 from twofold.kernel.messages import Command, Event
 from twofold.kernel.view import About, View
 
-__all__ = ["VERSION", "About", "Command", "Decider", "Event", "Rejected", "Upcaster", "View"]
+__all__ = ["VERSION", "About", "Command", "Decider", "Downcaster", "Event", "Rejected", "Upcaster", "View"]
 
 VERSION = "0.1.0"

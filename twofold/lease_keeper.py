@@ -36,7 +36,7 @@ def new_member(room: str, domain: Domain, inline_views: int = 0) -> Member:
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     knows: frozenset[str] = frozenset()
     if room == "workers":
-        knows = names_of(domain.commands) | event_names_of(domain.events) | {inline_views_name(inline_views)}
+        knows = names_of(domain.commands) | event_names_of(domain.readable) | {inline_views_name(inline_views)}
     return Member(room, name, VERSION, knows)
 
 

@@ -31,7 +31,7 @@ from twofold.eventstore.records import (
     storable,
 )
 from twofold.kernel import codes
-from twofold.kernel.errors import Conflict, Neighbour, Unavailable, other_inline_views
+from twofold.kernel.errors import Conflict, Neighbour, NotKnown, Unavailable, other_inline_views
 from twofold.kernel.log import Appended, Decision, LastEvent, Recorded
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import InlineProjection
@@ -63,6 +63,16 @@ class PostgresEventStore:
 
     def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
         plan = PlannedAppend(decisions)
+        try:
+            return self._append(plan, inline)
+        except NotKnown:
+            if inline is None:
+                raise
+            with borrowed(self._engine) as connection, connection.transaction():
+                inline.attach(connection)
+            return self._append(plan, inline)
+
+    def _append(self, plan: PlannedAppend, inline: InlineProjection | None) -> Appended:
         arrays = _arrays(plan) | {"inline_views": inline.number if inline else 0}
         try:
             with borrowed(self._engine) as connection:

@@ -51,7 +51,7 @@ class OutcomeBoard:
         self._accepted: OrderedDict[str, AcceptedCommand] = OrderedDict()
         self._waiters: dict[str, list[asyncio.Future[Outcome | None]]] = {}
         self.heard_count = 0
-        self._is_closing = False
+        self._closed_at = float("inf")
 
     def accept(self, envelope: Envelope) -> None:
         """Remember a command that is durable in its lane now, unless its outcome was faster."""
@@ -111,36 +111,40 @@ class OutcomeBoard:
         self.hear([found])
         return found
 
-    async def wait(self, command_id: str, seconds: float) -> Outcome | None:
-        """The outcome, as soon as there is one; None when there is none in time, or at the end. Raises Unavailable when too many
-        wait."""
+    async def wait(self, command_id: str, seconds: float, last_seconds: float = 0.0) -> Outcome | None:
+        """The outcome, as soon as there is one; None when there is none in time, or so long after the end. Raises Unavailable
+        when too many wait."""
         known = self._outcomes.get(command_id)
         if known is None and command_id not in self._accepted:
             known = await self.find(command_id)
-        if known is not None or seconds <= 0 or self._is_closing:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        left = self._left(deadline, last_seconds)
+        if known is not None or left <= 0:
             return known
         if len(self._waiters) >= WAITING_MAX:
             raise Unavailable(Neighbour.GATEWAY, "too many wait for outcomes", is_overload=True)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        heard = await self._next(command_id, min(TICK_SECONDS, seconds))
+        heard = await self._next(command_id, min(TICK_SECONDS, left))
         if heard is not None:
             return heard
         tick = Backoff(TICK_SECONDS, TICK_SECONDS_MAX)
         while True:
             if (found := await self.find(command_id)) is not None:
                 return found
-            if (left := deadline - loop.time()) <= 0 or self._is_closing:
+            if (left := self._left(deadline, last_seconds)) <= 0:
                 return None
             if (heard := await self._next(command_id, min(tick.failed(), left))) is not None:
                 return heard
 
     def close(self) -> None:
-        """Nobody waits any more: what is known is all that will be told here."""
-        self._is_closing = True
+        """Nobody waits any more, or only for his last seconds: what is known is all that will be told here."""
+        self._closed_at = asyncio.get_running_loop().time()
         for waiter in [waiter for waiters in self._waiters.values() for waiter in waiters]:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _left(self, deadline: float, last_seconds: float) -> float:
+        return min(deadline, self._closed_at + last_seconds) - asyncio.get_running_loop().time()
 
     def _is_over(self, outcome: Outcome) -> bool:
         """Whether this is the outcome of a parked attempt, and the command has been tried again since."""

@@ -26,6 +26,9 @@ from twofold.readmodels.schema.columns import is_stream_key, stream_key
 TICK_SECONDS = 0.1
 """How long a lost hint may cost."""
 
+LAST_SECONDS = 5.0
+"""How long a gateway that stops waits on for the outcome that a query asks for: "not yet" would be a refusal, and it is near."""
+
 AnswerT = TypeVar("AnswerT", Found, RowPage)
 
 
@@ -131,7 +134,7 @@ class ConsistentReads:
     async def _position(self, token: Token, wait_seconds: float) -> int | None:
         if token.command_id is None:
             return token.position
-        outcome = await self._board.wait(token.command_id, wait_seconds)
+        outcome = await self._board.wait(token.command_id, wait_seconds, LAST_SECONDS)
         return None if outcome is None else outcome.position
 
     async def _is_in_line(self, view: AnyView, answer: Found | RowPage, token: Token, required: int) -> bool:

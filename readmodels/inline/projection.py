@@ -46,7 +46,8 @@ Rehearsed = dict[str, dict[str, Row | None]]
 
 
 class SqlInlineProjection:
-    """Port InlineProjection. `attach` is to be called once by every process, before its first append. Thread-safe after that."""
+    """Port InlineProjection. `attach` is to be called by every process before its first append, and again when the views that are
+    to be folded have changed. Thread-safe after the first time."""
 
     def __init__(self, views: Iterable[AnyView], codec: Codec, dialect: Dialect) -> None:
         self._views = {view.name: view for view in views}
@@ -61,18 +62,21 @@ class SqlInlineProjection:
         return now - min(self._folding_since.copy().values(), default=now)
 
     def attach(self, connection: Any) -> None:
-        """Find the views' rows. Raises Misconfigured, with the fix, when they have not been made; Unavailable when others are
-        folded by now than these."""
+        """Find the views' rows. Raises Misconfigured, with the fix, when they have not been made; NotKnown when others are
+        folded by now than these. A view that is not folded any more, since its version was rolled back, is left out."""
         session = RawSession(connection)
+        tables = {}
         for view in self._views.values():
             generation = of_shape(session, view, self._dialect)
             if generation is None:
                 raise not_made(view)
-            self._tables[view.name] = row_table(view, generation, self._dialect, head=HEAD)
-        self.number = self._number()
+            if generation.state == "live":
+                tables[view.name] = row_table(view, generation, self._dialect, head=HEAD)
         needed = session.rows(f"SELECT inline_views FROM {HEAD}")[0][0]
-        if needed != self.number:
+        number = set_number(table.generation for table in tables.values())
+        if needed != number:
             raise other_inline_views(needed)
+        self._tables, self.number = tables, number
 
     def build(self, connection: Any, events: LogPages) -> bool:
         """Make the views' tables, and fold one page more of the log into those that are not live yet, in this transaction, which
@@ -107,7 +111,7 @@ class SqlInlineProjection:
             if is_new:
                 self._catch_up(session, view, generation, events)
         mark = self._mark()
-        self.number = self._number()
+        self.number = set_number(table.generation for table in self._tables.values())
         session.count(f"UPDATE {HEAD} SET inline_views = {mark}", (self.number,))
 
     def lock(self, connection: Any, events: Sequence[NewEvent]) -> Locked:
@@ -115,16 +119,17 @@ class SqlInlineProjection:
         session = RawSession(connection)
         expected = [self._expected(new) for new in events]
         locked: Locked = {}
-        for name, view in sorted(self._views.items()):
-            keys = {key for _, parts in self._parts(view, expected) for key in parts}
-            locked[name] = self._tables[name].load(session, sorted(keys), locking=True) if keys else {}
+        for name, table in sorted(self._tables.items()):
+            keys = {key for _, parts in self._parts(self._views[name], expected) for key in parts}
+            locked[name] = table.load(session, sorted(keys), locking=True) if keys else {}
         return locked
 
     def write(self, connection: Any, locked: Locked, events: Sequence[Recorded]) -> None:
         """Fold these events into the rows and write them."""
         session = RawSession(connection)
         seen = [self._decoded(recorded) for recorded in events]
-        for name, view in sorted(self._views.items()):
+        for name in sorted(self._tables):
+            view = self._views[name]
             self._fold(session, view, self._parts(view, seen), locked.get(name, {}))
 
     def rehearse(self, connection: Any, rows: Rehearsed, events: Sequence[NewEvent]) -> None:
@@ -132,17 +137,15 @@ class SqlInlineProjection:
         next; raises whatever `write` would."""
         session = RawSession(connection)
         expected = [self._expected(new) for new in events]
-        for name, view in sorted(self._views.items()):
+        for name, table in sorted(self._tables.items()):
+            view = self._views[name]
             touched, known = self._parts(view, expected), rows.setdefault(name, {})
             missing = {key for _, parts in touched for key in parts} - known.keys()
-            loaded = self._tables[name].load(session, missing) if missing else {}
+            loaded = table.load(session, missing) if missing else {}
             known |= {key: loaded.get(key) for key in missing}
             for seen, parts in touched:
                 for key, part in parts.items():
                     known[key] = _evolved(view, key, known[key], Touch(seen, part))
-
-    def _number(self) -> int:
-        return set_number(table.generation for table in self._tables.values())
 
     def _mark(self) -> str:
         return "%s" if self._dialect.name == "postgresql" else "?"

@@ -57,6 +57,13 @@ class Checker:
         self._known: set[str] = set()
         self.rows: dict[str, dict[str, Any]] = {name: {} for name in domain.views}
 
+    def of(self, domain: Domain, stores: Stores) -> Checker:
+        """A checker that goes on from here with another version of the domain, by which the log so far is folded anew."""
+        other = Checker(domain, stores)
+        other._fold(event for event in stores.events(0) if event.position <= self._position)
+        other._position, other._versions, other._known = self._position, self._versions, self._known
+        return other
+
     def check(self, record: Record) -> list[Violation]:
         """Violations among what came since the last call; `record` holds what was sent since then. Empty when all is well."""
         events = self._stores.events(self._position)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from tests.chaos.record import Record, Sent
-from tests.chaos.stories import STORIES, Step, Story
+from tests.chaos.stories import STORIES, Step, Story, StoryTeller
 from twofold.kernel.ids import command_id_for
 
 REQUEST_SECONDS_MAX = 15.0
@@ -46,11 +46,14 @@ class Posted(NamedTuple):
 class Load:
     """Posts to `gateways` (base URLs). `name` is in every stream's name; `random` settles what is posted where."""
 
-    def __init__(self, gateways: Sequence[str], record: Record, name: str, random: Random) -> None:
+    def __init__(
+        self, gateways: Sequence[str], record: Record, name: str, random: Random, stories: Sequence[StoryTeller] = STORIES
+    ) -> None:
         self._gateways = gateways
         self._record = record
         self._name = name
         self._random = random
+        self._stories = stories
         self._until = 0.0
         self._pause_seconds = 0.0
         self._keys = 0
@@ -98,7 +101,7 @@ class Load:
                 left = left[size:]
 
     def _story(self, name: str, number: int) -> Story:
-        return STORIES[number % len(STORIES)](f"{self._name}-{name}", Random(self._random.random()))
+        return self._stories[number % len(self._stories)](f"{self._name}-{name}", Random(self._random.random()))
 
     async def _tell_singly(self, session: aiohttp.ClientSession, story: Story) -> None:
         await asyncio.sleep(self._random.random() * 0.2)

@@ -41,6 +41,11 @@ class Room:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Not waiting for it: see `wait_ready`. In a session of its own, for Ctrl-C is for the run, which ends us in order."""
         with self.log.open("ab") as log:

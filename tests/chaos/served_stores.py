@@ -54,6 +54,7 @@ class ServedStores:
         self._log = Database(postgres)
         self._rows = Database(rows)
         self._redis = RedisRows(redis.Redis.from_url(redis_url), namespace)
+        self._inline = {name for name, view in domain.views.items() if view.sync == "inline"}
         self.elsewhere = self._in_redis = {name: view for name, view in domain.views.items() if view.store == "redis"}
 
     def close(self) -> None:
@@ -85,6 +86,8 @@ class ServedStores:
         slices = dict(self._rows.select("SELECT view, slices FROM read.generations WHERE state = 'live'"))
         live = "read.checkpoints JOIN read.generations USING (view, generation) WHERE state = 'live'"
         positions = positions_of(slices, self._rows.select(f"SELECT view, slice, position FROM {live}"))
+        for name in self._inline:
+            positions.pop(name, None)
         return positions | {name: self._redis.checkpoints(name) for name in self._in_redis}
 
     def parked(self) -> list[str]:

@@ -43,7 +43,7 @@ class Stores(Protocol):
         """Whether all of these are decided."""
 
     def checkpoints(self) -> dict[str, list[int]]:
-        """Of every view's live generation, one position for each slice; 0 for one that never moved."""
+        """Of the live generation of every view that follows the log, one position for each slice; 0 for one that never moved."""
 
     def parked(self) -> list[str]:
         """One line for each parked command and each parked key."""

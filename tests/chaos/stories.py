@@ -22,6 +22,8 @@ class Step(NamedTuple):
 
 
 Story = Iterator[Step]
+StoryTeller = Callable[[str, Random], Story]
+"""From a name that is in every stream's."""
 
 
 def order_story(name: str, random: Random) -> Story:
@@ -54,7 +56,7 @@ def stock_story(name: str, random: Random) -> Story:
         yield Step("AdjustStock", f"stock-{name}", {"sku": name, "quantity": quantity, "reason": f"count {quantity}"})
 
 
-STORIES: tuple[Callable[[str, Random], Story], ...] = (order_story, stock_story)
+STORIES: tuple[StoryTeller, ...] = (order_story, stock_story)
 
 
 def _address(order_id: str, step: int, random: Random) -> dict[str, str]:

@@ -14,7 +14,7 @@ import pytest
 import twofold.eventstore.postgres.pages
 import twofold.eventstore.sqlite.pages
 import twofold.testing.memory_log
-from tests.contract.eventstores import ACCEPTED_AT, Place, SqlPlace, decided, envelope, last_event, place, placed
+from tests.contract.eventstores import ACCEPTED_AT, Place, SameViews, SqlPlace, decided, envelope, last_event, place, placed
 from twofold.kernel.errors import Conflict, Error, Unavailable
 from twofold.kernel.log import Decision, NewEvent, Recorded
 from twofold.kernel.ports import Log
@@ -321,10 +321,8 @@ def test_what_is_committed_outlives_the_store(where: Place) -> None:
     assert again.append([placed("order-1", version=2)]).head == 2
 
 
-class CountingRows:
+class CountingRows(SameViews):
     """Inline rows that write down what they see, and fail when told to."""
-
-    number = 0
 
     def __init__(self, where: Place) -> None:
         where.make_counted()
@@ -333,9 +331,6 @@ class CountingRows:
         self.lock_calls: list[list[str]] = []
         self.seen_counts: list[int] = []
         self.write_calls: list[tuple[object, list[int]]] = []
-
-    def folding_seconds(self) -> float:
-        return 0.0
 
     def lock(self, connection: Any, events: Sequence[NewEvent]) -> object:
         self.lock_calls.append([event.stream for event in events])

@@ -17,7 +17,7 @@ import msgspec
 import psycopg
 import pytest
 
-from tests.contract.eventstores import ACCEPTED_AT, PostgresPlace, decided, envelope, place, placed
+from tests.contract.eventstores import ACCEPTED_AT, PostgresPlace, SameViews, decided, envelope, place, placed
 from tests.servers import Servers
 from tests.servers.postgres import libpq
 from twofold.database.postgres import LOG, borrowed, connect
@@ -220,12 +220,7 @@ def test_a_worker_stopped_inside_its_transaction_loses_the_head(where: PostgresP
     other = where.open()
     heads: list[int] = []
 
-    class Stopped:
-        number = 0
-
-        def folding_seconds(self) -> float:
-            return 0.0
-
+    class Stopped(SameViews):
         def lock(self, connection: Any, events: Any) -> None:
             pass
 

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, text
 import examples.counter
 import twofold.eventstore.migrate
 from tests.contract.eventstores import PostgresPlace, SqlitePlace, SqlPlace, envelope, place, placed
-from twofold import Command, Decider, Event, Upcaster
+from twofold import Command, Decider, Downcaster, Event, Upcaster
 from twofold.database.urls import normalise_url
 from twofold.eventstore.identity import adopt, identity_of, require
 from twofold.kernel.codec import encode_event
@@ -121,6 +121,7 @@ def test_events_that_the_code_cannot_read_are_refused(where: SqlPlace) -> None:
     require(url, domain("hotel", 3), LANES)
     with pytest.raises(Misconfigured, match=r"TWOFOLD_DOMAIN=hotel: .*\(Counted version 2\)"):
         require(url, domain("hotel", 1), LANES)
+    require(url, domain("hotel", 1, DOWNCASTERS=(Downcaster("Counted", 2, dict),)), LANES)
     where.open().append([wrote(newer.events["Forgotten"](), 2)])
     with pytest.raises(Misconfigured, match=r"\(Counted version 2, Forgotten version 1\)"):
         adopt(url_of(where), domain("hotel", 1), LANES)

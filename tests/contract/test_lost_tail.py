@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import examples.counter
-from tests.contract.eventstores import Place, decided, envelope, last_event, place, placed
+from tests.contract.eventstores import Place, SameViews, decided, envelope, last_event, place, placed
 from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import domain_of
@@ -55,12 +55,7 @@ def test_a_gap_is_refused_on_every_way_of_appending(where: Place) -> None:
     """Retried, parked beside it, with inline rows: all of them end in the same log."""
     store = where.open()
 
-    class Nothing:
-        number = 0
-
-        def folding_seconds(self) -> float:
-            return 0.0
-
+    class Nothing(SameViews):
         def lock(self, connection: object, events: object) -> None: ...
 
         def write(self, connection: object, locked: object, events: object) -> None: ...

@@ -117,6 +117,25 @@ def test_a_worker_of_the_version_before_appends_nothing_once_a_view_has_joined(d
     assert {key: row.value for key, row in answers.load("heard", ["ann"]).items()} == deployed.fresh()
 
 
+def test_a_worker_of_a_version_that_is_rolled_back_goes_on_with_the_views_that_are_left(deployed: Deployed) -> None:
+    """It appended nothing from the migration on, until at the very end of the roll-back the workers of the other version came."""
+    view = replace(deployed.view, sync="inline")
+    added = replace(view, name="added")
+    deployed.inline(view)
+    later = deployed.inline(view, added)
+    deployed.say(1, later)
+    deployed.inline(view)
+    deployed.say(1, later)
+    deployed.inline()
+    deployed.say(1, later)
+    deployed.inline(view, added)
+    deployed.say(1, later)
+    answers = InlineViewStore(deployed.engine)
+    for one in (view, added):
+        answers.attach(one)
+        assert {key: row.value for key, row in answers.load(one.name, ["ann"]).items()} == deployed.fresh()
+
+
 def test_a_new_inline_view_is_built_while_others_append(deployed: Deployed) -> None:
     """The head was locked for as long as it took to fold the whole log: nothing could be decided meanwhile."""
     view = replace(deployed.view, sync="inline")

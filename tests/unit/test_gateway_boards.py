@@ -53,6 +53,20 @@ async def test_news_wake_everybody_who_waits_for_that_command() -> None:
     assert not board._waiters
 
 
+async def test_who_asks_for_rows_is_not_turned_away_the_moment_the_gateway_stops() -> None:
+    """He would be refused, milliseconds before the outcome that he asks for is there; whoever is only told of it is not."""
+    board = OutcomeBoard(Inbox().look_up)
+    board.accept(envelope("a"))
+    told = asyncio.create_task(board.wait("a", 5))
+    reader, late = (asyncio.create_task(board.wait("a", 5, last_seconds=seconds)) for seconds in (2.0, 0.1))
+    await asyncio.sleep(0)
+    board.close()
+    assert await told is await late is None
+    another = asyncio.create_task(board.wait("a", 5, last_seconds=2.0))
+    board.hear([outcome("a")])
+    assert await reader == await another == outcome("a")
+
+
 async def test_lost_news_are_found_in_the_inbox_within_a_tick() -> None:
     """A ring may be lost; a command that was decided must not look undecided for longer than a tick."""
     inbox = Inbox()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twofold.kernel.codec import DEPTH_MAX, Codec, encode, encode_event, refuse_unstorable
-from twofold.kernel.decider import Decider, Upcaster
+from twofold.kernel.decider import Decider, Downcaster, Upcaster
 from twofold.kernel.domain import Domain, domain_of
 from twofold.kernel.envelope import Envelope, decode_batch, encode_batch, fingerprint_of
 from twofold.kernel.errors import Malformed, NotKnown
@@ -48,10 +48,10 @@ UPCASTERS = (
 )
 
 
-def domain(write: type[Write] = Write) -> Domain:
+def domain(write: type[Write] = Write, downcasters: tuple[Downcaster, ...] = ()) -> Domain:
     module = ModuleType("pages")
     decider = Decider("page", "page", (write,), (Written,), None, lambda state, command: [], lambda state, event: None)
-    module.__dict__.update(DECIDERS=(decider,), VIEWS=(), UPCASTERS=UPCASTERS)
+    module.__dict__.update(DECIDERS=(decider,), VIEWS=(), UPCASTERS=UPCASTERS, DOWNCASTERS=downcasters)
     return domain_of(module)
 
 
@@ -152,6 +152,19 @@ def test_an_older_event_is_brought_up_step_by_step() -> None:
     """Version 1 held the text, version 2 its length, version 3 the language too."""
     assert CODEC.event(recorded(b'{"page":"1","text":"abc"}', 1)) == Written("1", 3, "de")
     assert CODEC.event(recorded(b'{"page":"1","letters":4}', 2)) == Written("1", 4, "de")
+
+
+def test_a_fact_of_a_later_version_is_read_by_who_was_told_what_it_means() -> None:
+    """So that a version can be gone back from: what it wrote is brought down, step by step, to the shape of before."""
+    told = (
+        Downcaster("PageWritten", 5, lambda data: {**data, "signs": data["signs"] // 10}),
+        Downcaster("PageWritten", 4, lambda data: {**data, "letters": data["signs"]}),
+    )
+    codec = Codec(domain(downcasters=told))
+    assert codec.event(recorded(b'{"page":"a","signs":70,"ink":"red"}', 5)) == Written("a", 7)
+    assert codec.event(recorded(b'{"page":"a","signs":7}', 4)) == codec.event(recorded(b'{"page":"a","letters":7}', 3))
+    with pytest.raises(NotKnown, match="PageWritten/6"):
+        codec.event(recorded(b"{}", 6))
 
 
 @pytest.mark.parametrize(("name", "schema_version"), [("Unheard", 1), ("PageWritten", 4)])

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from twofold.kernel.decider import Decider, Upcaster
+from twofold.kernel.decider import Decider, Downcaster, Upcaster
 from twofold.kernel.domain import domain_of, load_domain
 from twofold.kernel.errors import Misconfigured, Rejected
 from twofold.kernel.ids import command_id_for, is_possible_command_id, lane_of, new_command_id, slice_of
@@ -151,6 +151,14 @@ def other(thing: Any, **changes: Any) -> Any:
         ({"VIEWS": ("doors",)}, "VIEWS holds 'doors', which is not made by View(…)"),
         ({"UPCASTERS": None}, "no tuple UPCASTERS"),
         ({"UPCASTERS": ("x",)}, "which is not made by Upcaster(…)"),
+        (
+            {"DOWNCASTERS": (Downcaster("Closed", 2, dict),)},
+            "Downcaster('Closed', 2, …), which is never needed; no decider makes",
+        ),
+        (
+            {"DOWNCASTERS": (Downcaster("Opened", 3, dict),)},
+            "Downcaster('Opened', 3, …), which is never needed; the next one is from 2",
+        ),
         ({"DECIDERS": (other(DOOR, commands=Open),)}, "decider door: commands is a tuple of classes"),
         ({"DECIDERS": (other(DOOR, decide=None),)}, "decider door: decide is a function, not None"),
         ({"DECIDERS": (other(DOOR, events=(Opened, Numberless)),)}, "Numberless has schema_version '2'; it is a number"),
