@@ -118,12 +118,6 @@ def variable(field: str) -> str:
     return PREFIX + field.upper()
 
 
-def environment_of(settings: Settings) -> dict[str, str]:
-    """The variables that give a child process these very settings."""
-    given = {variable(field): getattr(settings, field) for field in Settings.__struct_fields__}
-    return {name: str(value) for name, value in given.items() if value is not None}
-
-
 def reference() -> list[tuple[str, str, str]]:
     """(variable, default, meaning) of every setting, in order."""
     properties: dict[str, Any] = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"]

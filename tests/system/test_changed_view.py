@@ -18,10 +18,11 @@ import psycopg
 import pytest
 
 from tests.chaos.rooms import ROOT, Room, wait_until
+from tests.environment import environment_of
 from tests.servers.namespace import clean
 from tests.servers.postgres import libpq
 from tests.servers.server import free_port
-from twofold.settings import Settings, environment_of
+from twofold.settings import Settings
 
 SECONDS_MAX = 60.0
 EVENTS_BEFORE = 4_000

@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from tests.chaos.rooms import ROOT, Room, wait_until
+from tests.environment import environment_of
 from tests.servers.namespace import clean
 from tests.servers.postgres import libpq
 from tests.servers.server import free_port
@@ -26,7 +27,7 @@ from twofold.deployment import Deployment
 from twofold.kernel.codec import encode
 from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.ids import new_command_id
-from twofold.settings import Settings, environment_of
+from twofold.settings import Settings
 from twofold.shop.stock import AdjustStock
 from twofold.wiring import open_deployment
 from twofold.workers.execute import Executor

@@ -17,13 +17,14 @@ import pytest
 import redis
 
 from tests.chaos.rooms import Room, wait_until
+from tests.environment import environment_of
 from tests.servers import Servers
 from tests.servers.namespace import clean
 from tests.servers.redis import Redis
 from tests.servers.server import free_port
 from twofold.kernel.errors import Misconfigured
 from twofold.rooms import run_readmodels
-from twofold.settings import Settings, environment_of
+from twofold.settings import Settings
 from twofold.wiring import migrate, open_deployment
 
 SECONDS_MAX = 30.0

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from tests.chaos.rooms import ROOT, Room
+from tests.environment import environment_of
 from tests.servers.namespace import clean
 from tests.servers.server import free_port
-from twofold.settings import Settings, environment_of
+from twofold.settings import Settings
 
 SECONDS_MAX = 30.0
 POSTS = 10

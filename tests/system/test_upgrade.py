@@ -15,12 +15,13 @@ import pytest
 import redis
 
 from tests.chaos.rooms import Room, wait_until
+from tests.environment import environment_of
 from tests.guards.instance import running
 from tests.servers.namespace import clean
 from tests.servers.postgres import libpq
 from tests.servers.server import free_port
 from tests.system.test_changed_view import call
-from twofold.settings import Settings, environment_of
+from twofold.settings import Settings
 
 LEFT = Path(__file__).parent / "earlier"
 DOMAIN = "tests.system.earlier"

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.environment import environment_of
 from twofold.kernel.errors import Misconfigured
 from twofold.reference import page
-from twofold.settings import Settings, environment_of, read_settings, reference, refuse_two_shops
+from twofold.settings import Settings, read_settings, reference, refuse_two_shops
 
 
 def test_with_no_url_set_everything_is_embedded() -> None:
