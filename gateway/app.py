@@ -146,7 +146,7 @@ def application(ports: GatewayPorts) -> web.Application:
         refusals.is_closing = True
         streams.close()
         board.close()
-        progress.is_closing = True
+        progress.closed_at = asyncio.get_running_loop().time()
 
     app.cleanup_ctx.append(listening)
     app.on_shutdown.append(end_waiting)

@@ -26,8 +26,9 @@ from twofold.readmodels.schema.columns import is_stream_key, stream_key
 TICK_SECONDS = 0.1
 """How long a lost hint may cost."""
 
-LAST_SECONDS = 5.0
-"""How long a gateway that stops waits on for the outcome that a query asks for: "not yet" would be a refusal, and it is near."""
+LAST_SECONDS = 3.0
+"""How long a gateway that stops waits on for what a query asks for: "not yet" would be a refusal, and in a system that is well it
+is milliseconds away. Well below the time that a gateway is given to stop."""
 
 AnswerT = TypeVar("AnswerT", Found, RowPage)
 
@@ -128,8 +129,8 @@ class ConsistentReads:
             await self._progress.reached(view.name, of_slice, required, min(TICK_SECONDS, left))
 
     def _left(self, deadline: float) -> float:
-        """Seconds to wait. None are left when the gateway is told to stop: what waits is answered as if its time were up."""
-        return 0.0 if self._progress.is_closing else deadline - asyncio.get_running_loop().time()
+        """Seconds to wait: a few at most when the gateway is told to stop, and then as if the time were up."""
+        return min(deadline, self._progress.closed_at + LAST_SECONDS) - asyncio.get_running_loop().time()
 
     async def _position(self, token: Token, wait_seconds: float) -> int | None:
         if token.command_id is None:

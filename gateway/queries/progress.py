@@ -33,8 +33,8 @@ class ProgressBoard:
 
     def __init__(self) -> None:
         self.head = 0
-        self.is_closing = False
-        """Nobody is to wait any longer: what is known is all that will be told here."""
+        self.closed_at = float("inf")
+        """When, by the loop's clock, the gateway was told to stop: nobody is to wait for much longer."""
         self.peaks = LagPeaks()
         self._slices: dict[str, dict[int, int]] = {}
         self._counts: dict[str, int] = {}

@@ -13,7 +13,7 @@ CLIENTS = 8
 SECONDS_MAX = 8.0
 
 
-async def test_a_query_that_waits_for_its_token_is_told_at_once_that_the_view_is_behind(tmp_path: Path) -> None:
+async def test_a_query_that_waits_for_its_token_is_told_before_the_end_that_the_view_is_behind(tmp_path: Path) -> None:
     """It was held for as long as it had asked for, and then cut."""
     async with rig(tmp_path, projecting=False) as running:
         token = (await running.count("a", Prefer="wait=5")).headers["Consistency-Token"]

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
+from twofold.gateway.http.headers import Token
 from twofold.gateway.http.threads import IN_FLIGHT_MAX, Threads
-from twofold.gateway.queries.consistency import ConsistentReads
+from twofold.gateway.queries.consistency import LAST_SECONDS, ConsistentReads
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.rows import Found
 from twofold.kernel.view import SliceId
@@ -20,10 +21,11 @@ class Rows:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, list[str]]] = []
+        self.position = 7
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
         self.asked.append((view, list(keys)))
-        return [Found(None, SliceId(view, 1, len(key)), 7) for key in keys]
+        return [Found(None, SliceId(view, 1, len(key)), self.position) for key in keys]
 
 
 class View:
@@ -55,3 +57,22 @@ def test_reads_of_one_moment_are_one_look_up_for_each_view() -> None:
     for view in views:
         asked = [keys for name, keys in rows.asked if name == view.name]
         assert len(asked) <= IN_FLIGHT_MAX and all(len(keys) == len(set(keys)) for keys in asked)
+
+
+def test_a_view_that_is_about_to_get_there_is_waited_for_though_the_gateway_stops() -> None:
+    """Whoever reads his own writes was refused by every deploy of gateways; and is by one whose view does not move."""
+    rows, threads, progress = Rows(), Threads(), ProgressBoard()
+    view = cast(Any, View("one"))
+
+    async def read() -> list[bool]:
+        reads = ConsistentReads(cast(Any, rows), cast(Any, None), cast(Any, None), progress, {"one": threads}, never)
+        progress.closed_at = asyncio.get_running_loop().time()
+        asking = asyncio.create_task(reads.row(view, "k", Token(8, None), 30.0))
+        await asyncio.sleep(0.2)
+        rows.position = 8
+        near = await asking
+        progress.closed_at -= LAST_SECONDS
+        return [near.is_reached, (await reads.row(view, "k", Token(9, None), 30.0)).is_reached]
+
+    assert asyncio.run(read()) == [True, False]
+    threads.close()
