@@ -68,6 +68,7 @@ def replacing_endless(deciding_seconds: Callable[[], float], seconds_max: float 
                 os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
     faulthandler.register(signal.SIGVTALRM, all_threads=True, chain=True)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds_max)
     thread = Thread(target=watch, name="deadline", daemon=True)
     thread.start()
     try:

@@ -54,7 +54,13 @@ JOIN = """
 """
 EXPIRE = "DELETE FROM members WHERE room = %s AND expires_at <= clock_timestamp() RETURNING member"
 WANTS = "SELECT wants, array_agg(member) FROM members WHERE room = %s GROUP BY wants"
-LEASES = "SELECT resource, owner, epoch FROM leases WHERE room = %s"
+LEASES = """
+    SELECT resource, owner, epoch FROM leases WHERE room = %(room)s AND (owner = %(member)s OR resource IN (
+        SELECT json_array_elements_text(wanted.names::json)
+        FROM (SELECT DISTINCT wants AS names FROM members WHERE room = %(room)s) AS wanted
+    ))
+"""
+"""Of what somebody wants, or this member has: slices of generations that are no more, and lanes, pile up."""
 GIVE_UP = "UPDATE leases SET owner = NULL WHERE room = %s AND owner = %s AND resource = ANY(%s)"
 TAKE = """
     INSERT INTO leases (room, resource, owner, epoch, expires_at)
@@ -161,7 +167,7 @@ class PostgresLeases:
             connection.execute(JOIN, (room, name, *about, term_seconds))
             expired = connection.execute(EXPIRE, (room,))
             wants = connection.execute(WANTS, (room,))
-            leases = connection.execute(LEASES, (room,))
+            leases = connection.execute(LEASES, {"room": room, "member": name})
             pipeline.sync()
             mine = share(
                 name,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 import pytest
 
+import twofold.eventstore.postgres.leases
 from twofold.database.postgres import LOG, connect
-from twofold.eventstore.leases import MemoryLeases
+from twofold.eventstore.leases import Lease, MemoryLeases, Share, share
 from twofold.eventstore.migrate import migrate
 from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.members import Member
@@ -191,3 +192,24 @@ def test_who_is_alive_is_shown_with_what_he_holds_and_when_he_was_heard_of(lease
     leases.renew(Member("workers", "host-7-a", "0.2.0"), LANES, 30.0)
     (again,) = leases.members()
     assert again.since == first.since and again.last_seen is not None and again.last_seen > first.since
+
+
+def test_what_nobody_wants_any_more_is_not_looked_at(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices of all generations that ever were pile up: with 100,000 of them a change took longer than its transaction may."""
+    seen: list[set[str]] = []
+
+    def looked_at(member: str, wants: Mapping[Sequence[str], Collection[str]], leases: Mapping[str, Lease]) -> Share:
+        seen.append(set(leases))
+        return share(member, wants, leases)
+
+    monkeypatch.setattr(twofold.eventstore.postgres.leases, "share", looked_at)
+    migrate(postgres_url)
+    engine = connect(postgres_url, 4, LOG)
+    one, other = PostgresLeases(engine), PostgresLeases(engine)
+    one.renew(Member("workers", "one"), ["gone-1", "gone-2"], 30.0)
+    assert set(one.renew(Member("workers", "one"), LANES, 30.0)) == set(LANES)
+    other.renew(Member("workers", "other"), LANES, 30.0)
+    assert len(one.renew(Member("workers", "one"), LANES, 30.0)) == 4
+    assert len(other.renew(Member("workers", "other"), LANES, 30.0)) == 3
+    engine.dispose()
+    assert [names - set(LANES) for names in seen] == [set(), {"gone-1", "gone-2"}, *[set()] * (len(seen) - 2)]

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+import examples.counter
 import twofold.readmodels.stores.sql
+from tests.contract.buses import until
 from tests.contract.eventstores import Place, PostgresPlace, SqlitePlace, envelope, place
 from tests.contract.projections import Bugs, Heard, Said, domain, refold
+from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.kernel.codec import Codec, encode_event
+from twofold.kernel.domain import domain_of
 from twofold.kernel.errors import Conflict, Misconfigured, Unavailable
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.log import Decision, Meta, NewEvent
@@ -22,6 +26,7 @@ from twofold.kernel.rows import Found, Generation, Query, Row
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.inline.projection import PostgresInlineProjection, SqlInlineProjection, SqliteInlineProjection
 from twofold.readmodels.inline.store import InlineViewStore
+from twofold.workers.execute import Executor
 
 WORDS = ("one", "two", "three", "four")
 
@@ -158,3 +163,23 @@ def test_appends_at_once_fold_each_event_once_into_rows_they_share(rig: Rig) -> 
     rows = {key: row.value for key, row in rig.answers.load("heard", names).items()}
     assert rows == refold(rig.events, rig.view, rig.codec)
     assert len(rows["ann"].words) == 60  # type: ignore[attr-defined]
+
+
+def test_a_fold_that_comes_to_no_end_is_seen_from_outside(rig: Rig) -> None:
+    """Whoever watches over the process ends it then, as one that decides for ever."""
+    is_released = threading.Event()
+
+    def evolve(*touched: Any) -> Any:
+        is_released.wait(60.0)
+        return rig.view.evolve(*touched)
+
+    kind: Any = type(rig.rows)
+    rig.rows = kind([replace(rig.view, evolve=evolve)], rig.codec)
+    rig.make()
+    executor = Executor(domain_of(examples.counter), rig.codec, rig.events, LocalBell(), LocalOutcomes(), rig.rows)
+    with ThreadPoolExecutor(1) as threads:
+        appended = threads.submit(rig.append, rig.said("a", 1, "one", "x"))
+        until(lambda: executor.deciding_seconds() > 0.1, "somebody folds")
+        is_released.set()
+        appended.exception(60.0)
+    assert executor.deciding_seconds() == 0.0

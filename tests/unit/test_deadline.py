@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +40,34 @@ def test_a_process_that_waits_goes_on() -> None:
     """What waits for its neighbours decides nothing meanwhile."""
     ended = run("time.sleep(1.5)", is_deciding=False)
     assert (ended.returncode, ended.stdout) == (0, "went on\n")
+
+
+EMBEDDED = """
+import pathlib, sys, time
+from twofold.deadline import replacing_endless
+been_here = pathlib.Path(sys.argv[1])
+if been_here.exists():
+    print("began anew")
+    sys.exit(3)
+been_here.touch()
+began = time.monotonic()
+with replacing_endless(lambda: time.monotonic() - began, seconds_max=0.4):
+    {spin}
+"""
+
+
+def test_embedded_the_process_begins_anew_where_it_stands(tmp_path: Path) -> None:
+    """The same process, to whoever waits for it; and where nothing could begin anew it ends, and says where it was."""
+    ended = {
+        name: subprocess.run(
+            [sys.executable, "-c", EMBEDDED.format(spin=spin), str(tmp_path / name)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        for name, spin in SPINS.items()
+    }
+    assert (ended["python"].returncode, ended["python"].stdout.endswith("began anew\n")) == (3, True)
+    assert ended["regular expression"].returncode == -signal.SIGVTALRM
+    assert "most recent call first" in ended["regular expression"].stderr
