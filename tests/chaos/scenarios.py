@@ -140,7 +140,7 @@ SCENARIOS = (
     Scenario("stop-worker", stop_worker),
     Scenario("stop-projector", stop_projector, "slices"),
     Scenario("cut-worker", cut_worker, standstill_seconds_max=LANES_GO_ON_SECONDS_MAX),
-    Scenario("resize-lanes", resize_lanes, single_streams=60, bulk_tellers=2, pause_seconds=0.02),
+    Scenario("resize-lanes", resize_lanes, single_streams=40, bulk_tellers=1, pause_seconds=0.1),
 )
 
 
