@@ -21,7 +21,7 @@ from twofold.kernel.errors import Unavailable
 from twofold.kernel.log import Appended, Decision, LastEvent, NewEvent, Page, ParkedCommand, Recorded
 from twofold.kernel.members import Member
 from twofold.kernel.outcome import Outcome
-from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Progress, Promises, Query, Row, RowPage
+from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Progress, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 
 OnRing = Callable[[int], None]
@@ -172,8 +172,8 @@ class Rows(Standing, Protocol):
 class ParkedLines(Protocol):
     """Keys whose next event could not be folded, each with the line of events behind it."""
 
-    def parked(self, view: str | None = None) -> list[ParkedKey]:
-        """The parked keys of one view, or of every one known here, in no order."""
+    def parked_lines(self, view: str, only_requested: bool = False) -> list[ParkedLine]:
+        """The line of every parked key of a view, or of those something was asked for, in no order; why they wait is not read."""
 
     def parked_counts(self) -> dict[str, int]:
         """How many keys are parked, by view; views without any may be missing."""
@@ -184,6 +184,10 @@ class ParkedLines(Protocol):
 
 class ParkedKeys(ParkedLines, Protocol):
     """What operators ask about them."""
+
+    def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
+        """The parked keys of one view, or of every one known here; of them one key alone, wherever it is parked, or of each view
+        the first `limit` by where they wait."""
 
     def request_retry(self, view: str, key: str) -> bool:
         """Ask the projector that holds the key's slice to drain its line. False when the key is not parked."""

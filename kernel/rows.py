@@ -138,6 +138,15 @@ class ParkedKey(msgspec.Struct, frozen=True, omit_defaults=True):
     discard_requested: bool = False
 
 
+class ParkedLine(msgspec.Struct, frozen=True):
+    """Where the line of a parked key begins, and what an operator has asked for: "retry", "discard" or "". Cheap to read."""
+
+    slice: SliceId
+    key: str
+    position: int
+    request: str = ""
+
+
 class Promises(msgspec.Struct, frozen=True):
     """What a store of rows can do, as data: the suite of tests/contract reads it, and so may whoever chooses a store.
 

@@ -69,7 +69,7 @@ class ParkedEndpoints:
     async def get_all(self, request: web.Request) -> web.Response:
         params = Params(request, *ALL.parameters)
         after, limit = params.number(AFTER, 0), params.number(LIMIT, LIMIT_DEFAULT)
-        commands, keys = await self._threads.run(lambda: (self._commands.parked(limit, after), self._keys.parked()))
+        commands, keys = await self._threads.run(lambda: (self._commands.parked(limit, after), self._keys.parked(limit=limit)))
         answer = {"commands": [_command(command) for command in commands], "keys": [_key(key) for key in keys[:limit]]}
         return web.Response(body=encode(answer), content_type=JSON, headers={"Cache-Control": "no-store"})
 
@@ -128,9 +128,8 @@ class ParkedEndpoints:
         return command
 
     def _parked_key(self, view: str, key: str) -> tuple[ParkedKey, list[int]]:
-        for parked in self._keys.parked(view):
-            if parked.key == key:
-                return parked, self._keys.waiting(parked.slice, key, WAITING_SHOWN_MAX)
+        for parked in self._keys.parked(view, key, 1):
+            return parked, self._keys.waiting(parked.slice, key, WAITING_SHOWN_MAX)
         raise _not_parked()
 
 

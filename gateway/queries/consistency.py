@@ -143,7 +143,7 @@ class ConsistentReads:
         if isinstance(answer, RowPage) and answer.parked is not None:
             return answer.parked <= required
         if isinstance(answer, RowPage):
-            parked = await self._threads[view.name].run(lambda: self._lines.parked(view.name))
+            parked = await self._threads[view.name].run(lambda: self._lines.parked_lines(view.name))
             return any(line.position <= required for line in parked)
         if answer.parked is not None and answer.parked <= required:
             return True
@@ -154,7 +154,7 @@ class ConsistentReads:
             line = stream_key(outcome.stream)
             waiting = await self._threads[view.name].run(lambda: self._lines.waiting(answer.slice, line, 1))
             return bool(waiting) and waiting[0] <= required
-        parked = await self._threads[view.name].run(lambda: self._lines.parked(view.name))
+        parked = await self._threads[view.name].run(lambda: self._lines.parked_lines(view.name))
         return any(is_stream_key(line.key) and line.slice == answer.slice and line.position <= required for line in parked)
 
     def _loader(self, name: str) -> BatchLoader[str, Found]:

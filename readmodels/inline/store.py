@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from twofold.database.session import EngineSession, Session, in_our_words
 from twofold.kernel.builds import Build, Rebuild
 from twofold.kernel.errors import Neighbour
-from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
+from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key
 from twofold.readmodels.schema.query import checked_query
@@ -102,7 +102,10 @@ class InlineViewStore:
         question = checked_query(table.view, table.columns, query)
         return self._read(lambda session: find(session, table, question))
 
-    def parked(self, view: str | None = None) -> list[ParkedKey]:
+    def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
+        return []
+
+    def parked_lines(self, view: str, only_requested: bool = False) -> list[ParkedLine]:
         return []
 
     def parked_counts(self) -> dict[str, int]:

@@ -18,7 +18,7 @@ import structlog
 from twofold.kernel.errors import Tracebacks, Unavailable
 from twofold.kernel.ids import marked_position
 from twofold.kernel.ports import Bell, Projection
-from twofold.kernel.rows import Advance, Drain, ParkedKey, Progress
+from twofold.kernel.rows import Advance, Drain, Progress
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.projection.fold import PageFold, error_text, parked_whole
 from twofold.readmodels.projection.pace import Pace
@@ -118,10 +118,10 @@ class SliceReader:
             return is_short
         goes_on = False
         for view in sorted({slice_id.view for slice_id, state in self._states.items() if state.parked}):
-            for parked in self._store.parked(view):
-                state = self._states.get(parked.slice)
-                if state is not None and _is_asked_for(parked) and parked.key in state.parked:
-                    goes_on = self._work_off(state, parked.key, parked.discard_requested) or goes_on
+            for line in self._store.parked_lines(view, only_requested=True):
+                state = self._states.get(line.slice)
+                if state is not None and line.key in state.parked:
+                    goes_on = self._work_off(state, line.key, line.request == "discard") or goes_on
         self._drained_at = 0.0 if goes_on else self._seconds()
         return goes_on or is_short
 
@@ -239,10 +239,6 @@ class SliceReader:
         if is_applied:
             self._bell.advanced([Progress(*state.id, state.position)])
         return None
-
-
-def _is_asked_for(parked: ParkedKey) -> bool:
-    return parked.retry_requested or parked.discard_requested
 
 
 def _logged(refusal: Exception) -> Exception:

@@ -92,7 +92,7 @@ def reload(store: Projection, slice_ids: Collection[SliceId]) -> dict[SliceId, S
         if slice_id in positions
     }
     for view in views:
-        for parked in store.parked(view):
+        for parked in store.parked_lines(view):
             if parked.slice in states:
                 states[parked.slice].parked[parked.key] = parked.position
     return states

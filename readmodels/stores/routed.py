@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from twofold.kernel.builds import Build, Rebuild
 from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 from twofold.kernel.ports import ViewStore
-from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
+from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 
 ANSWER_SECONDS_MAX = 1.0
@@ -134,10 +134,13 @@ class RoutedViewStore:
     def find(self, view: str, query: Query) -> RowPage:
         return self._of(view).find(view, query)
 
-    def parked(self, view: str | None = None) -> list[ParkedKey]:
+    def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
         if view is not None:
-            return self._of(view).parked(view)
-        return [parked for found in self._of_all(lambda store: store.parked()) for parked in found]
+            return self._of(view).parked(view, key, limit)
+        return [parked for found in self._of_all(lambda store: store.parked(None, key, limit)) for parked in found]
+
+    def parked_lines(self, view: str, only_requested: bool = False) -> list[ParkedLine]:
+        return self._of(view).parked_lines(view, only_requested)
 
     def parked_counts(self) -> dict[str, int]:
         return {view: count for found in self._of_all(lambda store: store.parked_counts()) for view, count in found.items()}

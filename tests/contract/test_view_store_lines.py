@@ -19,7 +19,7 @@ from tests.contract.viewstores import (
 )
 from twofold.kernel.ids import slice_of
 from twofold.kernel.ports import ViewStore
-from twofold.kernel.rows import Advance, Drain, Query, Row
+from twofold.kernel.rows import Advance, Drain, ParkedLine, Query, Row
 from twofold.kernel.view import SliceId
 from twofold.readmodels.schema.columns import stream_key
 
@@ -165,3 +165,29 @@ def test_that_a_stream_is_parked_comes_with_every_row_of_its_slice(store: ViewSt
     assert (here.parked, here.has_parked_streams) == (None, True)
     assert (elsewhere.parked, elsewhere.has_parked_streams) == (None, False)
     assert store.waiting(slice_id, line, 1) == [4]
+
+
+def test_lines_are_told_without_why_and_those_alone_that_something_was_asked_for(store: ViewStore, parked: SliceId) -> None:
+    """A projector looks for them all the time, and errors are long."""
+
+    def lines(only_requested: bool = False) -> list[ParkedLine]:
+        return sorted(store.parked_lines("everything", only_requested), key=lambda line: line.position)
+
+    assert lines() == [ParkedLine(parked, KEY, 3), ParkedLine(parked, "other", 5)]
+    assert lines(only_requested=True) == []
+    assert store.request_retry("everything", KEY) and store.discard("everything", "other")
+    assert (
+        lines() == lines(only_requested=True) == [ParkedLine(parked, KEY, 3, "retry"), ParkedLine(parked, "other", 5, "discard")]
+    )
+    assert store.drain(Drain(parked, 20, KEY, 3, through=3, error="again"))
+    assert lines() == [ParkedLine(parked, "other", 5, "discard"), ParkedLine(parked, KEY, 7)]
+    assert lines(only_requested=True) == [ParkedLine(parked, "other", 5, "discard")]
+    assert store.drain(Drain(parked, 20, "other", 5, through=5, is_done=True))
+    assert (lines(), lines(only_requested=True)) == ([ParkedLine(parked, KEY, 7)], [])
+
+
+def test_parked_keys_are_told_one_alone_or_the_first_of_them(store: ViewStore, parked: SliceId) -> None:
+    assert [one.key for one in store.parked("everything", limit=1)] == [KEY]
+    assert [one.key for one in store.parked(limit=5)] == [KEY, "other"]
+    assert [(one.key, one.error) for one in store.parked("everything", "other")] == [("other", "bang")]
+    assert store.parked("everything", "nobody") == []

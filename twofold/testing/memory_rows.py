@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from twofold.kernel import rows as words
 from twofold.kernel.builds import Build
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.ids import slice_of
@@ -160,10 +161,16 @@ class MemoryViewStore(MemoryRebuilds):
             found = RowPage(page, following, min(build.positions.values()), bool(self.parked(view)))
             return reading.page(found) if reading else found
 
-    def parked(self, view: str | None = None) -> list[ParkedKey]:
+    def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
         with self._lock:
             numbers = {name: build.generation.number for name, build in self._attached.items() if view in (None, name)}
-            return [one for one in self._parked.values() if numbers.get(one.slice.view) == one.slice.generation]
+            asked = [one for one in self._parked.values() if key in (None, one.key)]
+            found = sorted(asked, key=lambda one: (one.position, one.key))
+            return [one for mine in numbers.items() for one in [one for one in found if one.slice[:2] == mine][:limit]]
+
+    def parked_lines(self, view: str, only_requested: bool = False) -> list[words.ParkedLine]:
+        found = [(one, "retry" if one.retry_requested else "discard" * one.discard_requested) for one in self.parked(view)]
+        return [words.ParkedLine(one.slice, one.key, one.position, asked) for one, asked in found if asked or not only_requested]
 
     def parked_counts(self) -> dict[str, int]:
         return dict(Counter(one.slice.view for one in self.parked()))

@@ -23,6 +23,7 @@ local function wait(slice, key, positions, failed, now)
     record = record and cmsgpack.unpack(record) or {positions[1], failed, 0, 1, now, ''}
     record[3] = record[3] + #positions
     redis.call('HSET', parked, name, cmsgpack.pack(record))
+    index(name, record)
 end
 
 redis.call('HSETNX', generations, ARGV[1], ARGV[2])

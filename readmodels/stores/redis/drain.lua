@@ -18,6 +18,8 @@ if through ~= '' then
 end
 if is_done then
     redis.call('HDEL', parked, name)
+    redis.call('ZREM', firsts, name)
+    redis.call('HDEL', asked, name)
     return 1
 end
 if through ~= '' then
@@ -30,4 +32,5 @@ if failed ~= '' then
     record[2], record[4], record[6] = failed, record[4] + 1, ''
 end
 redis.call('HSET', parked, name, cmsgpack.pack(record))
+index(name, record)
 return 1

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from twofold.kernel.builds import RETIRED_SECONDS_MIN, Build
 from twofold.kernel.errors import Neighbour, Unavailable
-from twofold.kernel.rows import Generation, GenerationState
+from twofold.kernel.rows import Generation, GenerationState, Row
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Columns
 from twofold.readmodels.schema.shape import Reading, shape_of
-from twofold.readmodels.stores.redis.orders import Path, paths_of
+from twofold.readmodels.stores.redis.orders import Path, members_of, paths_of
 from twofold.readmodels.stores.redis.scripts import script
 
 RACES_MAX = 5
@@ -21,6 +21,11 @@ RACES_MAX = 5
 
 RETIRED = ""
 """Stands for a member among the users of a generation: until when it was live."""
+
+Stored = tuple[int, str, list[str]]
+"""Position, the row as JSON, its members (see orders.py). Redis's MessagePack knows text, not bytes."""
+
+_STORED = msgspec.msgpack.Decoder(tuple[int, str, Any])
 
 Record = tuple[int, str, int]
 """Slices, shape, and how many orders there are."""
@@ -40,8 +45,28 @@ class Keyspace:
         self.generations = generations_key(prefix, view.name)
         names = generation_keys(prefix, view.name, generation.number, len(self.paths))
         self.checkpoints, self.rows, self.parked, self.lines, *self.orders = names
+        self.firsts, self.asked = index_keys(self.parked)
         self.keys = (self.generations, *names)
         """As the commit and the drain script want them."""
+
+    def packed(self, rows: Mapping[str, Row | None], blobs: list[bytes]) -> list[tuple[str, int, list[str]]]:
+        """Key, number of its blob from 1, members; 0 and none for a row that goes. Adds to the blobs."""
+        packed: list[tuple[str, int, list[str]]] = []
+        for key, row in rows.items():
+            if row is None:
+                packed.append((key, 0, []))
+                continue
+            self.columns.encode(key, row.value)
+            members = members_of(self.paths, key, row.value)
+            stored: Stored = (row.position, msgspec.json.encode(row.value).decode(), members)
+            blobs.append(msgspec.msgpack.encode(stored))
+            packed.append((key, len(blobs), members))
+        return packed
+
+    def row(self, key: str | None, stored: bytes) -> Row:
+        position, data, _ = _STORED.decode(stored)
+        value = msgspec.json.decode(data, type=self.view.row)
+        return Row(getattr(value, self.view.key) if key is None else key, value, position)
 
 
 def generations_key(prefix: str, view: str) -> str:
@@ -59,6 +84,11 @@ def users_key(prefix: str, view: str) -> str:
 def generation_keys(prefix: str, view: str, number: int, orders_count: int) -> list[str]:
     parts = ["checkpoints", "rows", "parked", "lines", *(f"by:{order}" for order in range(orders_count))]
     return [f"{{{prefix}:{view}}}:g{number}:{part}" for part in parts]
+
+
+def index_keys(parked: str) -> tuple[str, str]:
+    """Of the parked keys: where their lines begin, and what was asked for. The scripts name them so, too."""
+    return f"{parked}:firsts", f"{parked}:asked"
 
 
 def record_of(view: AnyView, slices: int) -> bytes:
@@ -170,7 +200,8 @@ def _drop_unneeded(client: Any, prefix: str, known: Sequence[tuple[Generation, R
 
 def drop(client: Any, prefix: str, generation: Generation, record: Record) -> None:
     """What it holds."""
-    client.unlink(*generation_keys(prefix, generation.view, generation.number, record[2]))
+    names = generation_keys(prefix, generation.view, generation.number, record[2])
+    client.unlink(*names, *index_keys(names[2]))
 
 
 def known(client: Any, prefix: str, view: str) -> list[tuple[Generation, Record]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from twofold.kernel.rows import Advance, Drain, ParkedKey
+from twofold.kernel.rows import Advance, Drain, ParkedKey, ParkedLine
 from twofold.kernel.view import SliceId
 from twofold.readmodels.schema.columns import STREAM_PREFIX, STREAM_PREFIX_END
 from twofold.readmodels.stores.redis.generations import Keyspace
@@ -33,9 +33,17 @@ def packed_drain(drain: Drain) -> tuple[Any, ...]:
     return (*named, _text(drain.first), through, drain.is_done, drain.error)
 
 
-def parked(client: Any, keyspace: Keyspace) -> list[ParkedKey]:
+def parked(client: Any, keyspace: Keyspace, wanted: str | None, limit: int | None) -> list[ParkedKey]:
+    """By where they wait, or one key alone."""
+    _mend_index(client, keyspace)
+    if wanted is None:
+        names = client.zrange(keyspace.firsts, 0, -1 if limit is None else limit - 1) if limit != 0 else []
+    else:
+        names = [f"{slice_id.slice}\0{wanted}".encode() for slice_id in keyspace.generation.slice_ids()]
     found = []
-    for name, record in client.hgetall(keyspace.parked).items():
+    for name, record in zip(names, client.hmget(keyspace.parked, names) if names else [], strict=True):
+        if record is None:
+            continue
         slice, key = name.decode().split("\0", 1)
         position, error, waiting, attempts, parked_at, request = _RECORD.decode(record)
         found.append(
@@ -52,6 +60,34 @@ def parked(client: Any, keyspace: Keyspace) -> list[ParkedKey]:
             )
         )
     return found
+
+
+def lines(client: Any, keyspace: Keyspace, only_requested: bool) -> list[ParkedLine]:
+    _mend_index(client, keyspace)
+    with client.pipeline(transaction=True) as together:
+        together.hgetall(keyspace.asked)
+        together.zrange(keyspace.firsts, 0, 0 if only_requested else -1, withscores=True)
+        asked, firsts = together.execute()
+    if only_requested:
+        names = list(asked)
+        positions = client.zmscore(keyspace.firsts, names) if names else []
+        firsts = [(name, at) for name, at in zip(names, positions, strict=True) if at is not None]
+    found = []
+    for name, position in firsts:
+        slice, key = name.decode().split("\0", 1)
+        place = SliceId(keyspace.view.name, keyspace.generation.number, int(slice))
+        found.append(ParkedLine(place, key, int(position), asked.get(name, b"").decode()))
+    return found
+
+
+def _mend_index(client: Any, keyspace: Keyspace) -> None:
+    """A release that keeps none may still run beside this one: every script that changes something sees to it first."""
+    with client.pipeline(transaction=True) as together:
+        together.zcard(keyspace.firsts)
+        together.hlen(keyspace.parked)
+        indexed, parked_count = together.execute()
+    if indexed != parked_count:
+        client.eval(script("standing"), len(keyspace.keys), *keyspace.keys)
 
 
 def position_of(record: bytes) -> int:
@@ -73,7 +109,7 @@ def waiting(client: Any, keyspace: Keyspace, slice: int, key: str, limit: int) -
 def request(client: Any, keyspace: Keyspace, key: str, wanted: str) -> bool:
     """Note what is wanted for a key, in every slice where it is parked."""
     names = [f"{slice_id.slice}\0{key}" for slice_id in keyspace.generation.slice_ids()]
-    return int(client.eval(script("request"), 1, keyspace.parked, wanted, *names)) > 0
+    return int(client.eval(script("request"), 2, keyspace.parked, keyspace.asked, wanted, *names)) > 0
 
 
 def _text(position: int) -> str:

@@ -1,4 +1,4 @@
--- KEYS: parked   ARGV: request, then NUL-joined (slice, key) of every slice. How many of them are parked.
+-- KEYS: parked, asked   ARGV: request, then NUL-joined (slice, key) of every slice. How many of them are parked.
 local found = 0
 for number = 2, #ARGV do
     local record = redis.call('HGET', KEYS[1], ARGV[number])
@@ -6,6 +6,7 @@ for number = 2, #ARGV do
         record = cmsgpack.unpack(record)
         record[6] = ARGV[1]
         redis.call('HSET', KEYS[1], ARGV[number], cmsgpack.pack(record))
+        redis.call('HSET', KEYS[2], ARGV[number], ARGV[1])
         found = found + 1
     end
 end

@@ -7,14 +7,14 @@ at 0, every commit is refused, and the projector begins anew.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 
 from twofold.kernel.builds import Build, Rebuild
 from twofold.kernel.errors import Misconfigured
-from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
+from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key, slice_for
 from twofold.readmodels.schema.query import checked_query
@@ -22,13 +22,9 @@ from twofold.readmodels.schema.shape import reading_of
 from twofold.readmodels.stores.redis import lines, rebuilds
 from twofold.readmodels.stores.redis.errors import in_our_words
 from twofold.readmodels.stores.redis.generations import Keyspace, builds, is_lost, make, of_shape, swap, use
-from twofold.readmodels.stores.redis.orders import members_of, range_of
+from twofold.readmodels.stores.redis.orders import range_of
 from twofold.readmodels.stores.redis.scripts import script
 
-Stored = tuple[int, str, list[str]]
-"""Position, the row as JSON, its members (see orders.py). Redis's MessagePack knows text, not bytes."""
-
-_STORED = msgspec.msgpack.Decoder(tuple[int, str, Any])
 SLICES_DEFAULT = 4
 
 
@@ -116,7 +112,7 @@ class RedisViewStore:
             return {}
         with in_our_words():
             stored = self._client.hmget(keyspace.rows, list(keys))
-        return {key: _row(keyspace, key, one) for key, one in zip(keys, stored, strict=True) if one is not None}
+        return {key: keyspace.row(key, one) for key, one in zip(keys, stored, strict=True) if one is not None}
 
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         """One script for each view, all of them packed before the first one runs: what cannot be kept is found out in time."""
@@ -133,7 +129,7 @@ class RedisViewStore:
         if keyspace is None or keyspace.generation.number != drain.slice.generation:
             return False
         blobs: list[bytes] = []
-        packed = (*lines.packed_drain(drain), _packed_rows(keyspace, drain.rows, blobs))
+        packed = (*lines.packed_drain(drain), keyspace.packed(drain.rows, blobs))
         args = (keyspace.generation.number, keyspace.record, msgspec.msgpack.encode(packed), *blobs)
         with in_our_words():
             return bool(self._drain(keys=keyspace.keys, args=args))
@@ -154,7 +150,7 @@ class RedisViewStore:
         with_streams = {slice for slice, members in zip(distinct, streams, strict=True) if members}
         found = [
             Found(
-                row=None if stored is None else _row(keyspace, key, stored),
+                row=None if stored is None else keyspace.row(key, stored),
                 slice=SliceId(view, keyspace.generation.number, slice),
                 position=int(position or 0) if has_rows else 0,
                 parked=None if record is None else lines.position_of(record),
@@ -171,23 +167,35 @@ class RedisViewStore:
         asked = checked_query(keyspace.view, keyspace.columns, query)
         path, lowest, highest = range_of(keyspace.columns, asked)
         bounds = ("ZREVRANGEBYLEX", highest, lowest) if asked.descending else ("ZRANGEBYLEX", lowest, highest)
-        keys = (keyspace.rows, keyspace.orders[keyspace.paths.index(path)], keyspace.checkpoints, keyspace.parked)
+        keys = (
+            keyspace.rows,
+            keyspace.orders[keyspace.paths.index(path)],
+            keyspace.checkpoints,
+            keyspace.parked,
+            keyspace.firsts,
+        )
         with in_our_words():
-            checkpoints, stored, parked_count = self._find(keys=keys, args=(*bounds, asked.limit + 1))
+            checkpoints, stored, parked_count, first = self._find(keys=keys, args=(*bounds, asked.limit + 1))
         positions = dict(zip(checkpoints[::2], checkpoints[1::2], strict=True))
-        rows = [_row(keyspace, None, one) for one in stored]
+        rows = [keyspace.row(None, one) for one in stored]
         page = rows[: asked.limit]
         answer = RowPage(
             rows=page,
             next=asked.cursor(page[-1]) if len(rows) > asked.limit else None,
             position=min(int(positions.get(b"%d" % slice, 0)) for slice in range(keyspace.generation.slices)),
             has_parked=parked_count > 0,
+            parked=int(first) if first else None,
         )
         return keyspace.reading.page(answer) if keyspace.reading else answer
 
-    def parked(self, view: str | None = None) -> list[ParkedKey]:
+    def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
+        asked = key and queryable_key(key)
         with in_our_words():
-            return [parked for keyspace in self._asked(view) for parked in lines.parked(self._client, keyspace)]
+            return [found for keyspace in self._asked(view) for found in lines.parked(self._client, keyspace, asked, limit)]
+
+    def parked_lines(self, view: str, only_requested: bool = False) -> list[ParkedLine]:
+        with in_our_words():
+            return lines.lines(self._client, self._keyspaces[view], only_requested)
 
     def parked_counts(self) -> dict[str, int]:
         with in_our_words():
@@ -226,25 +234,4 @@ def _packed_together(keyspace: Keyspace, advances: Sequence[Advance]) -> list[by
 def _packed(keyspace: Keyspace, advance: Advance, blobs: list[bytes]) -> tuple[Any, ...]:
     """An advance as the script unpacks it: slice, expected, position, rows, waiting, lines, mark. Adds to the blobs."""
     named = str(advance.slice.slice), str(advance.expected), str(advance.position)
-    return (*named, _packed_rows(keyspace, advance.rows, blobs), *lines.packed(advance), advance.mark)
-
-
-def _packed_rows(keyspace: Keyspace, rows: Mapping[str, Row | None], blobs: list[bytes]) -> list[tuple[str, int, list[str]]]:
-    """Key, number of its blob from 1, members; 0 and none for a row that goes."""
-    packed: list[tuple[str, int, list[str]]] = []
-    for key, row in rows.items():
-        if row is None:
-            packed.append((key, 0, []))
-            continue
-        keyspace.columns.encode(key, row.value)
-        members = members_of(keyspace.paths, key, row.value)
-        stored: Stored = (row.position, msgspec.json.encode(row.value).decode(), members)
-        blobs.append(msgspec.msgpack.encode(stored))
-        packed.append((key, len(blobs), members))
-    return packed
-
-
-def _row(keyspace: Keyspace, key: str | None, stored: bytes) -> Row:
-    position, data, _ = _STORED.decode(stored)
-    value = msgspec.json.decode(data, type=keyspace.view.row)
-    return Row(getattr(value, keyspace.view.key) if key is None else key, value, position)
+    return (*named, keyspace.packed(advance.rows, blobs), *lines.packed(advance), advance.mark)

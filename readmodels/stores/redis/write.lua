@@ -1,6 +1,7 @@
 -- What commit, drain and standing begin with: the names of their keys, whether they belong together, and how rows are written
 -- and placed in their orders.
 local generations, checkpoints, rows, parked, lines = unpack(KEYS, 1, 5)
+local firsts, asked = parked .. ':firsts', parked .. ':asked'
 
 -- The first commit makes checkpoints and rows, which hold a mark besides; every row has one member in every order. A server that
 -- evicts, and whoever deletes, takes whole keys.
@@ -12,6 +13,18 @@ local function is_whole()
         if redis.call('ZCARD', KEYS[number]) ~= count then return false end
     end
     return true
+end
+
+-- Where a line begins, and what was asked for, beside the records, which are long. A release before this one kept no such index.
+local function index(name, record)
+    redis.call('ZADD', firsts, tonumber(record[1], 16), name)
+    if record[6] == '' then redis.call('HDEL', asked, name) else redis.call('HSET', asked, name, record[6]) end
+end
+
+if redis.call('ZCARD', firsts) ~= redis.call('HLEN', parked) then
+    redis.call('UNLINK', firsts, asked)
+    local records = redis.call('HGETALL', parked)
+    for number = 1, #records, 2 do index(records[number], cmsgpack.unpack(records[number + 1])) end
 end
 
 local function unplace(key)

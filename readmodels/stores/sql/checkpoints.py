@@ -14,9 +14,9 @@ from sqlalchemy import Dialect
 
 from twofold.database.session import Session
 from twofold.database.times import microseconds, moment
-from twofold.kernel.rows import Advance, Drain, Generation, ParkedKey
+from twofold.kernel.rows import Advance, Drain, Generation, ParkedKey, ParkedLine
 from twofold.kernel.view import SliceId
-from twofold.readmodels.schema.columns import STREAM_PREFIX, STREAM_PREFIX_END
+from twofold.readmodels.schema.columns import STREAM_PREFIX, STREAM_PREFIX_END, queryable_key
 from twofold.readmodels.stores.sql.tables import qualified
 
 
@@ -101,10 +101,16 @@ class ParkedLineTable:
         self._keys = qualified("parked_keys", dialect)
         self._positions = qualified("parked_positions", dialect)
 
-    def parked(self, session: Session, generations: Sequence[Generation]) -> list[ParkedKey]:
+    def parked(self, session: Session, generations: Sequence[Generation], key: str | None, limit: int | None) -> list[ParkedKey]:
+        """Of each generation, by where they wait."""
+        return [found for one in generations for found in self._parked(session, one, key, limit)]
+
+    def _parked(self, session: Session, generation: Generation, key: str | None, limit: int | None) -> list[ParkedKey]:
+        m = self._mark
         columns = "view, generation, slice, key, position, error, waiting, attempts, parked_at, request"
-        sql = f"SELECT {columns} FROM {self._keys} ORDER BY view, position, key"
-        live = {(generation.view, generation.number) for generation in generations}
+        sql = f"SELECT {columns} FROM {self._keys} WHERE view = {m} AND generation = {m}"
+        sql += f"{'' if key is None else f' AND key = {m}'} ORDER BY position, key{'' if limit is None else f' LIMIT {limit}'}"
+        values = (generation.view, generation.number, *(() if key is None else (queryable_key(key),)))
         return [
             ParkedKey(
                 slice=SliceId(view, generation, slice),
@@ -117,9 +123,14 @@ class ParkedLineTable:
                 retry_requested=request == "retry",
                 discard_requested=request == "discard",
             )
-            for view, generation, slice, key, position, error, waiting, attempts, parked_at, request in session.rows(sql)
-            if (view, generation) in live
+            for view, generation, slice, key, position, error, waiting, attempts, parked_at, request in session.rows(sql, values)
         ]
+
+    def lines(self, session: Session, generation: Generation, only_requested: bool) -> list[ParkedLine]:
+        m = self._mark
+        sql = f"SELECT view, generation, slice, key, position, request FROM {self._keys} WHERE view = {m} AND generation = {m}"
+        found = session.rows(sql + (" AND request IS NOT NULL" if only_requested else ""), (generation.view, generation.number))
+        return [ParkedLine(SliceId(*place), key, position, request or "") for *place, key, position, request in found]
 
     def counts(self, session: Session, generations: Sequence[Generation]) -> dict[str, int]:
         """How many keys are parked, by view. Errors, which are long, stay where they are."""

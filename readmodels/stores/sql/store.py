@@ -18,7 +18,7 @@ from twofold.database.session import EngineSession, Session, in_our_words
 from twofold.database.sqlite import writer
 from twofold.kernel.builds import Build, Rebuild
 from twofold.kernel.errors import Neighbour
-from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
+from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key
 from twofold.readmodels.schema.query import checked_query
@@ -122,8 +122,8 @@ class SqlViewStore:
         if not tables:
             return False
         with self._transaction() as session:
-            is_standing = self._checkpoints.lock(session, drain.slice) == drain.expected
-            if not is_standing or self._lines.stale(session, {drain.slice: {drain.key: drain.first}}):
+            line = {drain.slice: {drain.key: drain.first}}
+            if self._checkpoints.lock(session, drain.slice) != drain.expected or self._lines.stale(session, line):
                 return False
             write_rows(session, [drain], tables)
             self._lines.drain(session, drain)
@@ -131,8 +131,7 @@ class SqlViewStore:
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
         table, reading = self._attached(view)
-        wanted = {queryable_key(key) for key in keys}
-        found = self._read(lambda session: table.get(session, wanted))
+        found = self._read(lambda session: table.get(session, {queryable_key(key) for key in keys}))
         answers = [found[queryable_key(key)] for key in keys]
         return [reading.found(one) for one in answers] if reading else answers
 
@@ -144,8 +143,11 @@ class SqlViewStore:
         page = self._read(lambda session: find(session, table, question))
         return reading.page(page) if reading else page
 
-    def parked(self, view: str | None = None) -> list[ParkedKey]:
-        return self._read(lambda session: self._lines.parked(session, self._generations(view)))
+    def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
+        return self._read(lambda session: self._lines.parked(session, self._generations(view), key, limit))
+
+    def parked_lines(self, view: str, only_requested: bool = False) -> list[ParkedLine]:
+        return self._read(lambda session: self._lines.lines(session, self._tables[view].generation, only_requested))
 
     def parked_counts(self) -> dict[str, int]:
         return self._read(lambda session: self._lines.counts(session, self._generations(None)))
@@ -176,8 +178,7 @@ class SqlViewStore:
         return moved
 
     def _generations(self, view: str | None) -> list[Generation]:
-        tables = self._tables.values() if view is None else [self._tables[view]]
-        return [table.generation for table in tables]
+        return [table.generation for table in (self._tables.values() if view is None else [self._tables[view]])]
 
     def _attached(self, view: str) -> tuple[RowTable, Reading | None]:
         """How it is read goes with the table: another may be attached at any moment."""
