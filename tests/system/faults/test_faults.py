@@ -14,7 +14,7 @@ import pytest
 from tests.chaos.checker import shown
 from tests.chaos.embedded import Embedded
 from tests.chaos.mid_replay import run_mid_replay, sample_wishes
-from tests.chaos.own import OWN
+from tests.chaos.own import LONG, OWN
 from tests.chaos.rounds import run_round
 from tests.chaos.scenarios import SCENARIOS, Scenario
 from tests.chaos.served import Backends, Served
@@ -40,7 +40,7 @@ def test_no_fault_loses_doubles_or_reorders_anything(served: Served, scenario: S
     assert one.accepted > 0
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", [name for name in OWN if name not in LONG])
 def test_no_fault_of_a_system_of_its_own_does_either(servers: Servers, backends: Backends, tmp_path: Path, name: str) -> None:
     for one in OWN[name](servers, backends, tmp_path, 1, Random(f"{SEED}:{name}")):
         print(one)
