@@ -128,12 +128,14 @@ class Drama:
     def _hurt(self, lose: Lose, random: Random) -> str:
         monitoring = self.served.room("monitoring", 0)
         monitoring.start()
+        metrics = f"http://127.0.0.1:{monitoring.environment['TWOFOLD_METRICS_PORT']}/metrics"
+        wait_until("metrics are told", lambda: ask(metrics)[0] == 200, SETTLE_SECONDS_MAX, monitoring.tail)
         self.loss = loss = lose(self, random)
         try:
             if not loss.lost or not loss.diverged:
                 raise RuntimeError(f"nothing was lost that anybody had seen: {len(loss.lost)} commands, {loss.checkpoints}")
             self.violations += lost_tail.left_is_a_beginning(loss)
-            self._is_told(monitoring.environment["TWOFOLD_METRICS_PORT"], random)
+            self._is_told(metrics, random)
             self._rebuild(sorted(loss.diverged))
         finally:
             monitoring.stop()
@@ -142,7 +144,7 @@ class Drama:
             f"{lost} of {len(loss.before.events)} events and {len(loss.lost)} outcomes lost, {len(loss.diverged)} views rebuilt"
         )
 
-    def _is_told(self, metrics_port: str, random: Random) -> None:
+    def _is_told(self, metrics: str, random: Random) -> None:
         """While new events flow in, beyond those that are lost: nobody takes the views that remember for what they were."""
         served, diverged = self.served, self.loss.diverged
         with Watch(served.urls, random) as watch:
@@ -151,10 +153,10 @@ class Drama:
             status, said = self._run("doctor")
             self.violations += lost_tail.doctor_tells(status, said, diverged)
             self.violations += lost_tail.no_token_is_answered(served.urls[0], sorted(diverged), str(self.loss.head))
-            _, metrics = ask(f"http://127.0.0.1:{metrics_port}/metrics")
-            self.violations += lost_tail.metric_tells(str(metrics), diverged, served.checker.domain.views)
+            _, facts = ask(metrics)
+            self.violations += lost_tail.metric_tells(str(facts), diverged, served.checker.domain.views)
         self.violations += watch.broken(diverged)
-        self.violations += lost_tail.nothing_is_folded_on(diverged, self.loss.checkpoints, served.stores.checkpoints())
+        self.violations += lost_tail.nothing_is_folded_on(self.loss, served.stores.checkpoints())
 
     def _rebuild(self, views: list[str]) -> None:
         rebuilds = [self._command("rebuild", view) for view in views]

@@ -90,9 +90,10 @@ def only_the_lost_is_missing(accepted: Iterable[str], decided: Collection[str], 
     return [Violation(law, name) for name in accepted if name not in decided and name not in lost]
 
 
-def nothing_is_folded_on(diverged: Iterable[str], stood: Mapping[str, Any], stands: Mapping[str, Any]) -> list[Violation]:
-    law = "a view that stands on a lost event is let be"
-    return [Violation(law, f"{view}: {stood[view]} {stands[view]}") for view in diverged if list(stood[view]) != stands[view]]
+def nothing_is_folded_on(loss: Loss, stands: Mapping[str, Sequence[int]]) -> list[Violation]:
+    """A projector may still fold what it had read before the loss; of what was written since, nothing."""
+    law, last = "a view that stands on a lost event is let be", len(loss.before.events)
+    return [Violation(law, f"{view}: {stands[view]} beyond {last}") for view in loss.diverged if max(stands[view]) > last]
 
 
 @dataclass
