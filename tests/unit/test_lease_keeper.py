@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from functools import partial
 from threading import Event
 
+import pytest
+
 from twofold.eventstore.leases import MemoryLeases
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.members import Member
@@ -99,6 +101,21 @@ def test_who_cannot_renew_for_a_term_holds_nothing() -> None:
         assert len(room.told) == 2
         leases.trouble = lambda: None
         until(lambda: room.holds(*LANES))
+
+
+def test_a_trouble_is_said_when_it_begins_and_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not at every renewal: a database that is away for an hour must not fill the log."""
+    leases, room = Troubled(), Room()
+    with kept(leases, room):
+        until(lambda: room.holds(*LANES))
+        leases.trouble = away
+        until(lambda: room.holds())
+        time.sleep(TERM_SECONDS)
+        leases.trouble = lambda: None
+        until(lambda: room.holds(*LANES))
+    said = capsys.readouterr().out
+    assert [said.count(line) for line in ("leases not renewed", "leases renewed again", "no connection")] == [1, 1, 1]
+    assert said.index("leases not renewed") < said.index("leases renewed again")
 
 
 def test_a_renewal_that_hangs_does_not_keep_a_lease_either() -> None:
