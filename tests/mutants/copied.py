@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.guards.house import ROOT, tracked_files
 
 TAIL_LINES = 3
+ENDLESS = "does not end"
 
 
 class Copy:
@@ -35,7 +36,7 @@ class Copy:
         os.utime(self.root / path, (self._written, self._written))
 
     def failed(self, tests: Sequence[str], seconds_max: float) -> str | None:
-        """Pytest's line about the first test that failed, or "does not end"; None when all are green."""
+        """Pytest's line about the first test that failed, or that they do not end; None when all are green."""
         command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", *tests]
         process = subprocess.Popen(
             command,
@@ -55,7 +56,7 @@ class Copy:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
-            return f"{' '.join(tests)} does not end"
+            return f"{' '.join(tests)} {ENDLESS}"
         if process.returncode == 0:
             return None
         failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]

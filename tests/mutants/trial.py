@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.mutants.copied import Copy
+from tests.mutants.copied import ENDLESS, Copy
 from tests.mutants.near import Near
 from tests.mutants.sites import Mutant
 
 UNIT = ("tests/unit/", "examples/")
 SLOWER_MAX, SLACK_SECONDS = 5, 60
-"""A hang is told from a busy machine: five times what the tests took without the bug, and a minute."""
+TIMES_MAX = 3
+"""A hang is told from a busy machine: five times what the tests took without the bug, and a minute; and there and then, without
+the bug, they have to end within that. Else both are tried again with more time."""
 
 
 class Verdict(NamedTuple):
@@ -37,23 +39,33 @@ class Nearby:
         unit = [file for file in near if file.path.startswith(UNIT)]
         rest = [file for file in near if not file.path.startswith(UNIT)]
         whole = (copy.root / mutant.path).read_text()
-        copy.write(mutant.path, mutant.applied(whole))
-        try:
-            for stage in ([unit] if unit else []) + [[one] for one in rest]:
-                if (killer := _killer(stage, copy, is_timed=stage is not unit)) is not None:
+        for stage in ([unit] if unit else []) + [[one] for one in rest]:
+            for times in range(1, TIMES_MAX + 1):
+                copy.write(mutant.path, mutant.applied(whole))
+                try:
+                    killer = _killer(stage, copy, times * _seconds_max(stage), is_timed=stage is not unit)
+                finally:
+                    copy.write(mutant.path, whole)
+                if killer is None:
+                    break
+                if not killer.endswith(ENDLESS) or copy.failed(_paths(stage), times * _seconds_max(stage)) is None:
                     return Verdict(mutant, killer, len(near))
-            return Verdict(mutant, None, len(near))
-        finally:
-            copy.write(mutant.path, whole)
+        return Verdict(mutant, None, len(near))
 
 
-def _killer(stage: Sequence[Near], copy: Copy, is_timed: bool) -> str | None:
+def _paths(stage: Sequence[Near]) -> list[str]:
+    return [file.path for file in stage]
+
+
+def _seconds_max(stage: Sequence[Near]) -> float:
+    return SLACK_SECONDS + SLOWER_MAX * sum(file.seconds for file in stage)
+
+
+def _killer(stage: Sequence[Near], copy: Copy, seconds_max: float, is_timed: bool) -> str | None:
     """Outside the unit tests the machine's load may fail a test: it has to fail once more, alone."""
-    paths = [file.path for file in stage]
-    seconds_max = SLACK_SECONDS + SLOWER_MAX * sum(file.seconds for file in stage)
-    failed = copy.failed(paths, seconds_max)
-    if failed is None or not is_timed or failed.endswith("does not end"):
+    failed = copy.failed(_paths(stage), seconds_max)
+    if failed is None or not is_timed or failed.endswith(ENDLESS):
         return failed
     test = failed.removeprefix("FAILED ").removeprefix("ERROR ").split(" - ", 1)[0]
-    named = test if test.startswith("tests/") and Path(copy.root, test.split("::", 1)[0]).is_file() else paths[0]
-    return copy.failed([named], seconds_max) or copy.failed(paths, seconds_max)
+    named = test if test.startswith("tests/") and Path(copy.root, test.split("::", 1)[0]).is_file() else stage[0].path
+    return copy.failed([named], seconds_max) or copy.failed(_paths(stage), seconds_max)

@@ -244,3 +244,22 @@ async def test_a_view_that_was_behind_for_a_moment_shows_it_for_a_span_and_no_lo
     assert board.peaks.peaks(now) == {"v": 7}
     assert board.peaks.peaks(now + 0.5) == {"v": 7}
     assert board.peaks.peaks(now + 1.5) == {}
+
+
+async def test_who_waits_for_the_log_to_grow_waits_until_it_has_or_the_time_is_up() -> None:
+    """An event stream at the head that did not wait would ask the log again and again."""
+    board = ProgressBoard()
+    board.hear_ring(5)
+    await asyncio.wait_for(board.grown(4, 60), 5)
+    waiting = asyncio.create_task(board.grown(5, 60))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    board.hear_ring(5)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    board.hear_ring(6)
+    await asyncio.wait_for(waiting, 5)
+    begun = asyncio.get_running_loop().time()
+    await board.grown(6, 0.05)
+    assert asyncio.get_running_loop().time() - begun >= 0.04
+    assert not board._head_waiters, "nobody is remembered who has gone"
