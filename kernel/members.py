@@ -15,6 +15,8 @@ from msgspec import inspect
 
 from twofold.kernel.messages import Command
 
+_INLINE_VIEWS = "inline views "
+
 
 class Member(msgspec.Struct, frozen=True):
     """`name` is one no other process has: its host, its process id and a random part, joined by dashes. It stands by when it
@@ -58,7 +60,11 @@ def event_name(event_type: str, schema_version: int) -> str:
 
 def inline_views_name(number: int) -> str:
     """Of a set of inline views, by its number (kernel/rows.py)."""
-    return f"inline views {number}"
+    return f"{_INLINE_VIEWS}{number}"
+
+
+def is_inline_views_name(name: str) -> bool:
+    return name.startswith(_INLINE_VIEWS)
 
 
 def name_of(command_type: str, pointer: str) -> str:

@@ -5,8 +5,9 @@
 
 During a rolling deploy both versions are right: nothing is settled, nothing parked, and the order of the lane is kept. Who only
 waits does not let go of the lane either: every change of hands counts on the broker, and would in the end bury what waits.
-Only an operator may say that nobody will ever know a command (TWOFOLD_PARK_UNKNOWN). It is the same with a set of inline views
-that the log wants folded. And who is cut from the lanes, but not from the leases, wants none until he is there again.
+Only an operator may say that nobody will ever know a command (TWOFOLD_PARK_UNKNOWN). A set of inline views that the log wants
+folded is in the way of every lane: who does not know it wants none, as long as somebody who does has some. And who is cut from
+the lanes, but not from the leases, wants none until he is there again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import NamedTuple
 
 import structlog
 
+from twofold.kernel.members import Member, is_inline_views_name
 from twofold.kernel.ports import Leases
 
 ASIDE_SECONDS = 10.0
@@ -72,11 +74,12 @@ class SteppingAside:
             self._met = {lane: met for lane, met in self._met.items() if now - met.last < MET_SECONDS}
             met, aside = dict(self._met), self._aside
         if met or aside:
-            known = [member.knows for member in self._leases.members() if member.room == "workers"]
-            aside = {lane: (names, until) for lane, (names, until) in aside.items() if until > now and _any(known, names)}
+            workers = [member for member in self._leases.members() if member.room == "workers"]
+            aside = {lane: one for lane, one in aside.items() if _is_with_others(workers, *one)}
             for lane, (names, since, _) in met.items():
-                if _any(known, names):
-                    aside[lane] = (names, now + ASIDE_SECONDS)
+                if _any(workers, names):
+                    given = self._lanes() if any(map(is_inline_views_name, names)) else [lane]
+                    aside |= dict.fromkeys(given, (names, now + ASIDE_SECONDS))
                     self._say(lane, names, 0, "gives a lane to who knows its commands")
                 else:
                     self._say(lane, names, 1 + int((now - since) // self._alarm_seconds), "waits: no worker knows this command")
@@ -95,5 +98,12 @@ class SteppingAside:
             (self._log.error if stage > 1 else self._log.warning)(text, lane=lane, names=sorted(names))
 
 
-def _any(known: Sequence[frozenset[str]], names: frozenset[str]) -> bool:
-    return any(names <= one for one in known)
+def _is_with_others(workers: Sequence[Member], names: frozenset[str], until: float) -> bool:
+    """Whether a lane that was given away for this long is still not wanted."""
+    if until > time.monotonic():
+        return _any(workers, names)
+    return any(map(is_inline_views_name, names)) and _any([worker for worker in workers if worker.holds], names)
+
+
+def _any(workers: Sequence[Member], names: frozenset[str]) -> bool:
+    return any(names <= worker.knows for worker in workers)

@@ -7,7 +7,7 @@ import pytest
 import twofold.stepping_aside
 from twofold.eventstore.leases import MemoryLeases
 from twofold.kernel.domain import load_domain
-from twofold.kernel.members import Member, name_of, names_of
+from twofold.kernel.members import Member, inline_views_name, name_of, names_of
 from twofold.stepping_aside import SteppingAside
 
 LANES = ["0", "1"]
@@ -27,6 +27,23 @@ def test_a_lane_is_given_to_who_knows_what_waits_there_and_wanted_again_when_he_
     assert aside.wanted() == ["0"]
     assert aside.waiting_seconds() == 0.0
     leases.leave("workers", "b")
+    assert aside.wanted() == LANES
+
+
+def test_who_does_not_know_the_inline_views_wants_no_lane_as_long_as_who_does_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the lanes would go from one old worker to the next, and whatever changes hands often is taken for poison."""
+    leases = MemoryLeases()
+    aside = SteppingAside(leases, lambda: LANES, 600.0)
+    join(leases, "a")
+    views = frozenset({inline_views_name(7)})
+    join(leases, "b", *views)
+    monkeypatch.setattr(twofold.stepping_aside, "ASIDE_SECONDS", 0.0)
+    leases.renew(Member("workers", "a", knows=frozenset({"PlaceOrder"})), [], 60.0)
+    join(leases, "b", *views)
+    aside.meet(1, views)
+    assert aside.wanted() == []
+    assert aside.wanted() == []
+    leases.renew(Member("workers", "b", knows=views), [], 60.0)
     assert aside.wanted() == LANES
 
 
