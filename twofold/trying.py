@@ -5,7 +5,7 @@ Whatever a worker's append would have the domain's code do is done here first, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -20,22 +20,26 @@ from twofold.workers.trial import Rehearse, main, nothing_more
 
 
 @contextmanager
-def rehearsing(settings: dict[str, Any]) -> Iterator[Rehearse]:
+def rehearsing(settings: dict[str, Any]) -> Iterator[Callable[[], Rehearse]]:
     """Nothing more than deciding while the log does not answer, or wants other views folded: whoever appends will say so."""
-    rows: Rehearsed = {}
     with open_deployment(msgspec.convert(settings, Settings)) as deployment:
         try:
             inline, reading = deployment.rehearsal()
         except Unavailable:
-            with nothing_more(settings) as rehearse:
-                yield rehearse
+            with nothing_more(settings) as begin:
+                yield begin
             return
 
-        def rehearse(decision: Decision) -> None:
-            with suppress(*BUGS), reading() as connection:
-                inline.rehearse(connection, rows, decision.events)
+        def begin_rehearsal() -> Rehearse:
+            rows: Rehearsed = {}
 
-        yield rehearse
+            def rehearse(decision: Decision) -> None:
+                with suppress(*BUGS), reading() as connection:
+                    inline.rehearse(connection, rows, decision.events)
+
+            return rehearse
+
+        yield begin_rehearsal
 
 
 if __name__ == "__main__":

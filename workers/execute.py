@@ -61,7 +61,7 @@ class Executor:
         self._inline = inline
         self._states = states or States()
         self._given_up = given_up
-        self._new_trial = new_trial or (lambda: Trial(domain.module))
+        self._trial = new_trial() if new_trial else Trial(domain.module)
         self._deciding_since: dict[int, float] = {}
         self._portion = Portion(BATCH_COMMANDS_MAX)
         self._log = structlog.get_logger(room="workers")
@@ -81,7 +81,7 @@ class Executor:
 
     def execute_carefully(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         """The same for commands of which one may have ended a process before: they are decided in another."""
-        return self._decide_known(envelopes, self._new_trial())
+        return self._decide_known(envelopes, self._trial)
 
     def _decide_known(self, envelopes: Sequence[Envelope], trial: Trial | None) -> list[Outcome]:
         """Raises NotKnown when all is done that can be done here: what is not known, and what follows on its stream, is left."""
@@ -135,7 +135,7 @@ class Executor:
         decided = self._events.outcomes({envelope.command_id for envelope in envelopes})
         fresh, reused = _sort_out(self._codec, envelopes, decided)
         if any(outcome.code == codes.KILLED for outcome in decided.values()):
-            trial = trial or self._new_trial()  # somebody wants it tried again
+            trial = self._trial  # somebody wants it tried again
         known = self._known(fresh) if trial is None else {}
         recorded = self._events.read({e.stream: known[e.stream].last if e.stream in known else None for e in fresh})
         work = UnitOfWork(self._domain, self._codec, known, recorded)

@@ -5,43 +5,42 @@
                                                   └── dead, or silent for too long: the command whose decision is missing did it
 
 What came back counts; the command that is missing is tried again, first in a new process, and after TRIES_MAX of them it is
-parked with how they ended. Its neighbours, before and behind it, are decided as ever and in order (docs/decisions/0012).
+parked with how they ended. Its neighbours, before and behind it, are decided as ever and in order (docs/decisions/0012). A
+process that has decided all it was asked is asked the next time, too: most of what is suspect is not at fault.
 """
 
 from __future__ import annotations
 
 import faulthandler
 import os
-import select
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
+from threading import Lock
 from typing import IO, Any
 
 import msgspec
 
 from twofold.kernel import codes
 from twofold.kernel.codec import Codec
-from twofold.kernel.domain import load_domain
+from twofold.kernel.domain import Domain, load_domain
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.log import Decision, Recorded
 from twofold.workers.deciding import UnitOfWork
+from twofold.workers.trial_process import READY, START_SECONDS_MAX, Lines, TrialProcess
 
 TRIES_MAX = 3
 DECIDE_SECONDS_MAX = 15.0
 """How long one command may take, in a worker and here: a decider computes, it waits for nobody."""
-START_SECONDS_MAX = 30.0
 MARGIN_SECONDS = 5.0
 """The process ends itself in time, and says where it was; if it cannot even do that, it is killed."""
-LAST_WORDS_BYTES_MAX = 4_000
-READY = b"ready"
+IDLE_SECONDS_MAX = 10.0
+"""A process that nobody asks anything for so long ends."""
 NOT_STARTED = "no process to try commands in"
 OUT_OF_MEMORY_FIRST = "1000"
 
@@ -61,11 +60,13 @@ class Question(msgspec.Struct):
 
 Rehearse = Callable[[Decision], None]
 """Does what the append of a decision would have the domain do. Never raises: whether it comes to an end is all that is asked."""
+Rehearsing = Callable[[dict[str, Any]], AbstractContextManager[Callable[[], Rehearse]]]
+"""From settings to what begins a rehearsal, one for each question."""
 
 
 class Trial:
     """Decides as a UnitOfWork does, in processes that it starts and ends. `domain` is an importable module's name, `process` that
-    of whoever calls `main`, which is told the settings."""
+    of whoever calls `main`, which is told the settings. Thread-safe."""
 
     def __init__(
         self, domain: str, seconds_max: float | None = None, process: str = __name__, settings: dict[str, Any] | None = None
@@ -74,6 +75,8 @@ class Trial:
         self._seconds_max = seconds_max or DECIDE_SECONDS_MAX
         self._process = process
         self._settings = settings or {}
+        self._lock = Lock()
+        self._idle: TrialProcess | None = None
 
     def decide(self, envelopes: Sequence[Envelope], recorded: Streams) -> list[Decision]:
         """One decision for each, in order; `recorded` is all there is of their streams. Unavailable when no process starts."""
@@ -83,7 +86,7 @@ class Trial:
             left = list(envelopes[len(decisions) :])
             question = Question(self._domain, sys.path, self._seconds_max, _grown(recorded, decisions), left, self._settings)
             try:
-                made, death = _ask(self._process, question)
+                made, death = self._ask(question)
             except OSError as error:  # no memory for a process, no room for its last words: nobody's command is at fault
                 raise Unavailable(Neighbour.LANES, NOT_STARTED, detail=str(error)) from error
             if made:
@@ -97,81 +100,36 @@ class Trial:
                 deaths = []
         return decisions
 
-
-def _ask(module: str, question: Question) -> tuple[list[Decision], str]:
-    """The decisions of one process, in order, and how it ended if some are missing."""
-    with tempfile.TemporaryFile() as words:
-        began = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=words,
-            start_new_session=True,
-        )
-        assert process.stdin is not None and process.stdout is not None
+    def _ask(self, question: Question) -> tuple[list[Decision], str]:
+        """The decisions of one process, in order, and how it ended if some are missing."""
+        line = msgspec.json.encode(question)
+        with self._lock:
+            process, self._idle = self._idle, None
+        if process is not None and not process.asked(line):
+            process.end()
+            process = None
+        if process is None:
+            process = TrialProcess(self._process)
+            if not process.asked(line):
+                raise Unavailable(Neighbour.LANES, NOT_STARTED, detail=process.end())
         made: list[Decision] = []
+        began = time.monotonic()
         try:
-            with suppress(BrokenPipeError):
-                process.stdin.write(msgspec.json.encode(question) + b"\n")
-                process.stdin.flush()
-            lines = _Lines(process.stdout)
-            if lines.next(START_SECONDS_MAX) != READY:
-                raise Unavailable(Neighbour.LANES, NOT_STARTED, detail=_last_words(words))
-            began = time.monotonic()
-            while len(made) < len(question.envelopes) and (line := lines.next(question.seconds_max + MARGIN_SECONDS)):
-                made.append(msgspec.json.decode(line, type=Decision))
+            while len(made) < len(question.envelopes) and (answer := process.line(question.seconds_max + MARGIN_SECONDS)):
+                made.append(msgspec.json.decode(answer, type=Decision))
                 began = time.monotonic()
-        finally:
-            process.kill() if len(made) == len(question.envelopes) else _end(process)
-            status = process.wait()
-            for pipe in (process.stdin, process.stdout):
-                with suppress(BrokenPipeError):
-                    pipe.close()
+        except BaseException:
+            process.end()
+            raise
+        if len(made) == len(question.envelopes):
+            with self._lock:
+                process, self._idle = self._idle, process
+            if process is not None:
+                process.end()
+            return made, ""
         took = time.monotonic() - began
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        return made, f"{at}: {_how(status)} after {took:.2f} s\n{_last_words(words)}".rstrip()
-
-
-class _Lines:
-    """Lines of a pipe, each waited for no longer than asked."""
-
-    def __init__(self, pipe: IO[bytes]) -> None:
-        self._descriptor = pipe.fileno()
-        self._poll = select.poll()
-        self._poll.register(self._descriptor, select.POLLIN)
-        self._read = b""
-
-    def next(self, seconds_max: float) -> bytes | None:
-        """None at the end, and when it takes too long."""
-        deadline = time.monotonic() + seconds_max
-        while b"\n" not in self._read:
-            left = deadline - time.monotonic()
-            if left <= 0 or not self._poll.poll(left * 1000):
-                return None
-            found = os.read(self._descriptor, 1 << 20)
-            if not found:
-                return None
-            self._read += found
-        line, _, self._read = self._read.partition(b"\n")
-        return line
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """One that hung up is about to end by itself, and its status tells how; one that is silent is killed."""
-    try:
-        process.wait(1.0)
-    except subprocess.TimeoutExpired:
-        process.kill()
-
-
-def _how(status: int) -> str:
-    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
-
-
-def _last_words(words: IO[bytes]) -> str:
-    words.seek(max(0, words.seek(0, os.SEEK_END) - LAST_WORDS_BYTES_MAX))
-    return words.read().decode(errors="replace")
+        return made, f"{at}: {process.ending(took)}".rstrip()
 
 
 def _grown(recorded: Streams, decisions: Sequence[Decision]) -> dict[str, list[Recorded]]:
@@ -192,13 +150,13 @@ def _parked(envelope: Envelope, recorded: Streams, deaths: Sequence[str]) -> Dec
 
 
 @contextmanager
-def nothing_more(settings: dict[str, Any]) -> Iterator[Rehearse]:
+def nothing_more(settings: dict[str, Any]) -> Iterator[Callable[[], Rehearse]]:
     """For a domain whose code an append does not run."""
-    yield lambda decision: None
+    yield lambda: lambda decision: None
 
 
-def main(rehearsing: Callable[[dict[str, Any]], AbstractContextManager[Rehearse]] = nothing_more) -> None:
-    """The process: one question in, its decisions out. Whatever the domain prints goes to standard error."""
+def main(rehearsing: Rehearsing = nothing_more) -> None:
+    """The process: questions in, decisions out, until nobody asks any more. What the domain prints goes to standard error."""
     faulthandler.enable()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # meant for the worker, whose end is ours
@@ -206,18 +164,28 @@ def main(rehearsing: Callable[[dict[str, Any]], AbstractContextManager[Rehearse]
         score.write(OUT_OF_MEMORY_FIRST)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    question = msgspec.json.decode(sys.stdin.buffer.readline(), type=Question)
+    questions = Lines(sys.stdin.buffer)
+    line = questions.next(START_SECONDS_MAX)
+    if line is None:
+        return
+    question = msgspec.json.decode(line, type=Question)
     sys.path[:] = question.path
     domain = load_domain(question.domain)
+    with rehearsing(question.settings) as begin:
+        while line is not None:
+            _decide(domain, msgspec.json.decode(line, type=Question), begin(), answers)
+            line = questions.next(IDLE_SECONDS_MAX)
+
+
+def _decide(domain: Domain, question: Question, rehearse: Rehearse, answers: IO[bytes]) -> None:
     work = UnitOfWork(domain, Codec(domain), {}, question.recorded)
-    with rehearsing(question.settings) as rehearse:
-        _say(answers, READY)
-        for envelope in question.envelopes:
-            faulthandler.dump_traceback_later(question.seconds_max, exit=True)
-            decision = work.decide(envelope)
-            rehearse(decision)
-            faulthandler.cancel_dump_traceback_later()
-            _say(answers, _encoded(decision))
+    _say(answers, READY)
+    for envelope in question.envelopes:
+        faulthandler.dump_traceback_later(question.seconds_max, exit=True)
+        decision = work.decide(envelope)
+        rehearse(decision)
+        faulthandler.cancel_dump_traceback_later()
+        _say(answers, _encoded(decision))
 
 
 def _encoded(decision: Decision) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
+import twofold.workers.trial
 from tests.system.faults import anvils
 from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.kernel.codec import Codec
@@ -22,6 +24,7 @@ from twofold.kernel.ids import new_command_id
 from twofold.testing.memory_log import MemoryLog
 from twofold.workers.execute import Executor
 from twofold.workers.trial import Trial
+from twofold.workers.trial_process import TrialProcess
 
 DOMAIN = domain_of(anvils)
 
@@ -129,3 +132,22 @@ def test_a_long_batch_of_commands_each_of_which_ends_is_not_endless(monkeypatch:
     monkeypatch.setitem(DOMAIN.decider_of, "Strike", dataclasses.replace(anvils.ANVIL, decide=slow))
     executor.execute([strike("a", 1), strike("a", 2)])
     assert len(seen) == 2 and max(seen) < 1.0
+
+
+def test_a_process_that_has_decided_all_is_asked_again_and_one_that_is_gone_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lane that has changed hands twice is suspect message by message: a process for each would take longer than a deploy."""
+    started: list[TrialProcess] = []
+
+    class Counted(TrialProcess):
+        def __init__(self, module: str) -> None:
+            super().__init__(module)
+            started.append(self)
+
+    monkeypatch.setattr(twofold.workers.trial, "TrialProcess", Counted)
+    trial = Trial(anvils.__name__)
+    for number in range(3):
+        assert [decision.status for decision in trial.decide([strike("a", number)], {})] == ["succeeded"]
+    assert len(started) == 1
+    os.kill(started[0].pid, signal.SIGKILL)
+    assert [decision.status for decision in trial.decide([strike("a", 3), strike("a", 4, "kill")], {})] == ["succeeded", "parked"]
+    assert len(started) == 4
