@@ -36,7 +36,7 @@ class Database:
         for attempt in range(TRIES_MAX):
             try:
                 if self._connection is None or self._connection.closed:
-                    self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3)
+                    self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3, prepare_threshold=None)
                 return self._connection.execute(sql, parameters).fetchall()
             except psycopg.OperationalError:
                 self.close()
