@@ -5,6 +5,8 @@ until a moment ago and is folded on until every gateway has heard. Each has a pr
 
     projection 0:  1 live ──────────────> 1 retired ──> let go           3 building ──> 3 live
     projection 1:           2 building ─> 2 live ──────────────────────────────────────────────> …
+
+Slices of a store that does not answer this process are not wanted: one that does may fold them meanwhile.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ LOOK_SECONDS_MIN, LOOK_SECONDS_MAX = 0.5, 5.0
 """Between two looks for a store that is away, longer each time."""
 FOLDED_ON_SECONDS = 30.0
 """How long one that was retired is folded on beside the live one of the same shape."""
+AWAY_SECONDS_MAX = 15.0
+"""How long a store may be out of reach before none of its slices is wanted; several times as long as a look at it may take."""
 
 
 class FoldableSlices:
@@ -38,6 +42,8 @@ class FoldableSlices:
         self.projections = (deployment.projection, deployment.projection_beside)
         self._folded: tuple[dict[str, Generation], dict[str, Generation]] = ({}, {})
         self._retired_at: dict[tuple[str, int], float] = {}
+        self._answered_at: dict[str, float] = {}
+        """By view, when its store told of it last."""
         self._lock = Lock()
         self.held: tuple[frozenset[SliceId], frozenset[SliceId]] = (frozenset(), frozenset())
         """What this process folds, by projection."""
@@ -49,6 +55,7 @@ class FoldableSlices:
         """Whether all followed views are found. Raises Misconfigured."""
         found = self._deployment.foldable()
         with self._lock:
+            self._answered_at |= dict.fromkeys((generation.view for generation in found), time.monotonic())
             for generation in found:
                 if all(generation.view not in folded for folded in self._folded):
                     self._folded[0][generation.view] = generation
@@ -56,6 +63,8 @@ class FoldableSlices:
 
     def follow(self, builds: Sequence[Build]) -> None:
         """Fold what is to be folded of the views found so far, according to the builds there are now."""
+        with self._lock:
+            self._answered_at |= dict.fromkeys((build.generation.view for build in builds), time.monotonic())
         for view in self._deployment.followed:
             own = [one for one in builds if one.generation.view == view.name and one.shape == shape_of(view)]
             if not own or all(view.name not in folded for folded in self._folded):
@@ -79,7 +88,10 @@ class FoldableSlices:
             return [(generation, store) for folded, store in pairs for generation in folded.values()]
 
     def names(self) -> list[str]:
-        return sorted(str(slice_id) for generation, _ in self.folded() for slice_id in generation.slice_ids())
+        """Those to take a share of."""
+        since = time.monotonic() - AWAY_SECONDS_MAX
+        near = [generation for generation, _ in self.folded() if self._answered_at[generation.view] > since]
+        return sorted(str(slice_id) for generation in near for slice_id in generation.slice_ids())
 
     def hold(self, names: Iterable[str]) -> tuple[frozenset[SliceId], frozenset[SliceId]]:
         """The slices of these names, by projection."""

@@ -161,3 +161,17 @@ def test_slices_are_held_by_name_each_in_its_projection(slices: FoldableSlices) 
 def test_a_store_that_is_away_is_not_found_yet() -> None:
     deployment = SimpleNamespace(projection=Attached(), projection_beside=Attached(), followed=[EVERYTHING], foldable=lambda: [])
     assert not FoldableSlices(cast(Deployment, deployment)).look()
+
+
+def test_slices_of_a_store_that_does_not_answer_are_left_to_who_can_reach_it(
+    slices: FoldableSlices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut from its rows alone, a projector renewed its leases, and nobody folded."""
+    slices.follow([build(1, "live")])
+    assert len(slices.names()) == 2
+    monkeypatch.setattr(twofold.foldable, "AWAY_SECONDS_MAX", 0.0)
+    slices.follow([])
+    assert slices.names() == []
+    monkeypatch.undo()
+    slices.follow([build(1, "live")])
+    assert len(slices.names()) == 2
