@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from twofold.deadline import RunningSeconds
 
 SPINS = {
     "python": "while True: pass",
@@ -28,12 +31,42 @@ def run(spin: str, is_deciding: bool) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("spin", SPINS.values(), ids=SPINS)
-def test_deciding_without_end_ends_the_process_and_tells_where_it_was(spin: str) -> None:
+@pytest.mark.parametrize(("spin", "status"), [("python", 1), ("regular expression", -signal.SIGVTALRM)])
+def test_deciding_without_end_ends_the_process_and_tells_where_it_was(spin: str, status: int) -> None:
     """Also in C code that lets no other thread run."""
-    ended = run(spin, is_deciding=True)
-    assert ended.returncode == 1 and "went on" not in ended.stdout
-    assert "Timeout" in ended.stderr and "most recent call first" in ended.stderr
+    ended = run(SPINS[spin], is_deciding=True)
+    assert ended.returncode == status and "went on" not in ended.stdout
+    assert "most recent call first" in ended.stderr
+
+
+def test_a_process_that_was_stopped_while_it_decided_goes_on() -> None:
+    """Its lanes are another's by then, which is no reason to end."""
+    spin = "print('deciding', flush=True); time.sleep(0.3)"
+    program = PROGRAM.format(spin=spin, is_deciding=True)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "deciding\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(2.0)
+        process.send_signal(signal.SIGCONT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "went on\n"), err
+
+
+def test_only_the_seconds_in_which_the_process_could_run_count() -> None:
+    """Looks: on time, after a standstill, after C code that let nothing else run, at the next command, after a stop in it."""
+    at = computed = began = 0.0
+    running = RunningSeconds(lambda: at - began, look_seconds=1.0, now=lambda: at, computed=lambda: computed)
+    at, computed = 1.0, 0.5
+    assert running.look() == 1.0
+    at = 31.0
+    assert running.look() == 3.0  # a look up to twice as late is no standstill
+    at, computed = 41.0, 10.0
+    assert running.look() == 13.0
+    at, began = 42.0, 41.5
+    assert running.look() == 0.5
+    at, began = 72.0, 43.0
+    assert running.look() == 1.0
 
 
 def test_a_process_that_waits_goes_on() -> None:
