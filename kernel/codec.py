@@ -15,6 +15,7 @@ from twofold.kernel.members import event_name
 from twofold.kernel.messages import Command, Event, tag_of
 
 DEPTH_MAX = 32
+TOO_DEEP = f"nested deeper than {DEPTH_MAX}"
 UNKNOWN_FIELD = "Object contains unknown field"
 """What msgspec says of one."""
 _ENCODER = msgspec.json.Encoder()
@@ -22,7 +23,7 @@ _SORTED = msgspec.json.Encoder(order="sorted")
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _TAGS: dict[type[Event], str] = {}
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_PATH = re.compile(r" - at `\$(.*)`$")
+_PATH = " - at `$"
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -40,14 +41,16 @@ class Codec:
         decoder = self._commands.get(command_type)
         if decoder is None:
             raise Malformed(f"there is no command {command_type!r}", is_unknown=True)
-        refuse_unstorable(data)
         try:
             command: Command = decoder.decode(data)
         except msgspec.ValidationError as error:
             text = str(error)
             raise Malformed(*_detail_and_pointer(text), is_unknown=UNKNOWN_FIELD in text) from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except RecursionError as error:
+            raise Malformed(TOO_DEEP) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Malformed(f"not JSON: {error}") from error
+        refuse_unstorable(data)
         return command
 
     def fingerprint(self, command_type: str, data: bytes) -> str:
@@ -115,7 +118,8 @@ def encode_event(event: Event) -> tuple[str, int, bytes]:
 def refuse_unstorable(data: bytes) -> None:
     """Refuse JSON that some store or reader could not hold: nested too deeply, or with NUL in a string. Raises Malformed.
 
-    Lone surrogates, NaN and infinities are not JSON to msgspec and are refused by decoding.
+    Only for what has been decoded: in what is no JSON, looking for the ends of strings takes time without measure. Lone
+    surrogates, NaN and infinities are not JSON to msgspec and are refused by decoding.
     """
     if data.count(b"[") + data.count(b"{") > DEPTH_MAX:
         depth = deepest = 0
@@ -126,16 +130,17 @@ def refuse_unstorable(data: bytes) -> None:
             elif char in b"]}":
                 depth -= 1
         if deepest > DEPTH_MAX:
-            raise Malformed(f"nested deeper than {DEPTH_MAX}")
+            raise Malformed(TOO_DEEP)
     if rb"\u0000" in data and any(rb"\u0000" in part.replace(rb"\\", b"") for part in _STRING.findall(data)):
         raise Malformed("a string holds the character NUL")
 
 
 def _detail_and_pointer(text: str) -> tuple[str, str]:
     """msgspec says "Expected `int` - at `$.lines[0].quantity`"; the contract says pointer "/lines/0/quantity"."""
-    path = _PATH.search(text)
-    steps = [name or index for name, index in _STEP.findall(path.group(1))] if path else []
-    detail = text[: path.start()] if path else text
+    detail, at, path = text.rpartition(_PATH)
+    if not (at and path.endswith("`")):
+        detail, path = text, ""
+    steps = [name or index for name, index in _STEP.findall(path[:-1])]
     named = re.search(r"(?:unknown|required) field `([^`]+)`", detail)
     if named:
         steps.append(named.group(1))

@@ -98,6 +98,10 @@ class Found(msgspec.Struct, frozen=True):
     has_parked_streams: bool = False
 
 
+CURSOR_CHARS_MAX = 8_192
+"""Room for the longest key and the longest order value, in base64."""
+
+
 class Query(msgspec.Struct, frozen=True):
     """A question by declared index: rows whose `index` field equals `value` (index None: all rows), ordered, `limit` a page.
 

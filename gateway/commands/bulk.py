@@ -23,6 +23,8 @@ from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Error, Malformed
 
 ITEMS_MAX = 1_000
+LINES_MAX = 10 * ITEMS_MAX
+"""Empty ones among them."""
 ITEMS_A_TURN = 50
 """Items minted before others get their turn of the loop: about a millisecond."""
 
@@ -35,7 +37,18 @@ class BulkItem(msgspec.Struct, forbid_unknown_fields=True):
     idempotency_key: str | None = None
 
 
+NO_ITEM = msgspec.Raw()
+
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_BOUNDED = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "Items",
+        [(f"item_{number}", msgspec.Raw, NO_ITEM) for number in range(ITEMS_MAX)],
+        array_like=True,
+        forbid_unknown_fields=True,
+    )
+)
+"""An array refused at its first item too many: a list is read to its end, and two million items keep everybody waiting."""
 _ITEM = msgspec.json.Decoder(BulkItem)
 
 
@@ -51,7 +64,7 @@ class BulkEndpoint:
 
     async def post(self, request: web.Request) -> web.Response:
         media_type = media_type_of(request, JSON, NDJSON)
-        items = _split(media_type, await read_body(request, BULK_BYTES_MAX))
+        items = split(media_type, await read_body(request, BULK_BYTES_MAX))
         self._admission.require_open()  # before a thousand commands are decoded for nothing
         refused: list[BulkRefused] = []
         minted = await self._minted(items, refused)
@@ -71,7 +84,7 @@ class BulkEndpoint:
             if index % ITEMS_A_TURN == ITEMS_A_TURN - 1:
                 await asyncio.sleep(0)
             try:
-                item = _item(text)
+                item = item_of(text)
                 key = printable("idempotency_key", item.idempotency_key)
                 minted.append((index, self._mint.envelope(item.type, bytes(item.data), key)))
             except (Error, Problem) as error:
@@ -110,21 +123,24 @@ def _sending_many(domain: Domain) -> Operation:
     )
 
 
-def _split(media_type: str, body: bytes) -> list[bytes]:
-    """The items' JSON. Raises Malformed for a body that is no array at all, or has too many items."""
+def split(media_type: str, body: bytes) -> list[bytes]:
+    """The items' JSON. Raises Malformed for a body that is no array at all, or has too many items, without reading the rest."""
     if media_type == NDJSON:
+        if body.count(b"\n") > LINES_MAX:
+            raise Malformed(f"more than {LINES_MAX} lines; at most {ITEMS_MAX} commands fit into one request")
         items = [line for line in body.split(b"\n") if line.strip()]
-    else:
-        try:
-            items = [bytes(item) for item in _ARRAY.decode(body)]
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Malformed(f"not a JSON array of commands: {error}") from error
-    if len(items) > ITEMS_MAX:
-        raise Malformed(f"{len(items)} commands; at most {ITEMS_MAX} fit into one request")
-    return items
+        if len(items) > ITEMS_MAX:
+            raise Malformed(f"{len(items)} commands; at most {ITEMS_MAX} fit into one request")
+        return items
+    try:
+        if body.count(b",") < ITEMS_MAX:
+            return [bytes(item) for item in _ARRAY.decode(body)]
+        return [bytes(item) for item in msgspec.structs.astuple(_BOUNDED.decode(body)) if item is not NO_ITEM]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"not a JSON array of at most {ITEMS_MAX} commands: {error}") from error
 
 
-def _item(text: bytes) -> BulkItem:
+def item_of(text: bytes) -> BulkItem:
     if len(text) > COMMAND_BYTES_MAX:
         raise Problem("too-large", f"the command is larger than {COMMAND_BYTES_MAX} bytes")
     try:

@@ -66,9 +66,9 @@ class Params:
             if not is_repeatable and len(self._query.getall(name)) > 1:
                 raise Malformed(f"the parameter {name} is given more than once")
 
-    def text(self, parameter: Parameter) -> str | None:
+    def text(self, parameter: Parameter, chars_max: int = TEXT_CHARS_MAX) -> str | None:
         value = self._query.get(parameter.name)
-        return None if value is None else storable(parameter.name, value)
+        return None if value is None else storable(parameter.name, value, chars_max)
 
     def texts(self, parameter: Parameter) -> list[str]:
         """Of a parameter that may be repeated, or hold several values with commas between them. Empty when not given."""

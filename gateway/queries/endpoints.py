@@ -35,7 +35,7 @@ from twofold.gateway.queries.lag import LagReports
 from twofold.gateway.queries.live import LiveAnswers
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Malformed, Neighbour, Unavailable
-from twofold.kernel.rows import Query
+from twofold.kernel.rows import CURSOR_CHARS_MAX, Query
 from twofold.kernel.view import AnyView
 
 LIMIT_DEFAULT = 50
@@ -49,7 +49,7 @@ REASONS = {"pending": "command undecided", "behind": "view behind", "parked": "r
 """What a 503 view-behind is counted as, by its state."""
 
 ORDER = Parameter("query", "order", "`-`: descending.", {"type": "string"})
-CURSOR = Parameter("query", "cursor", "`next` of the page before; not made by hand.", TEXT)
+CURSOR = Parameter("query", "cursor", "`next` of the page before; not made by hand.", TEXT | {"maxLength": CURSOR_CHARS_MAX})
 
 
 class ViewEndpoints:
@@ -180,7 +180,7 @@ def query_of(request: web.Request, view: AnyView, indexes: Sequence[Parameter]) 
         order=None if order is None else order.removeprefix("-"),
         descending=order is not None and order.startswith("-"),
         limit=params.number(LIMIT, LIMIT_DEFAULT),
-        cursor=params.text(CURSOR),
+        cursor=params.text(CURSOR, CURSOR_CHARS_MAX),
     )
 
 

@@ -13,14 +13,12 @@ from typing import Any
 import msgspec
 
 from twofold.kernel.errors import Malformed
-from twofold.kernel.rows import Query, Row
+from twofold.kernel.rows import CURSOR_CHARS_MAX, Query, Row
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Column, Columns, refuse_key
 
 LIMIT_MAX = 1_000
 """Rows in one page."""
-
-CURSOR_CHARS_MAX = 8_192
 
 _UNUSABLE = (ValueError, TypeError, OverflowError, msgspec.MsgspecError)
 

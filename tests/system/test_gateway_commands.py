@@ -167,7 +167,7 @@ MALFORMED: list[tuple[bytes, str]] = [
     (b'{"tally_id": "a\\u0000"}', ""),
     (b'{"tally_id": "\\ud800"}', ""),
     (b'{"tally_id": "\xff"}', ""),
-    (b'{"tally_id": ' + b"[" * 40 + b"]" * 40 + b"}", ""),
+    (b'{"tally_id": ' + b"[" * 40 + b"]" * 40 + b"}", "/tally_id"),
     (b'{"tally_id": "' + b"x" * 600 + b'"}', "/tally_id"),
     (b"[" * 100_000, ""),
 ]

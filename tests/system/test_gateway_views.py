@@ -50,6 +50,16 @@ async def test_a_row_that_did_not_change_is_304(running: Rig) -> None:
         assert answer.status == 200, "another row, or the same position in rows that were built anew"
 
 
+async def test_a_cursor_is_taken_back_whatever_the_row_is_called(running: Rig) -> None:
+    """The longest keys and order values there are, in characters that grow when they are written down."""
+    letter = chr(0x20AC)
+    for key in ("a", "b"):
+        token = (await running.count(key + letter * 200, colour='"' + letter * 300)).json["command_id"]
+    first = await running.call("GET", "/views/tallies?limit=1&order=colour", Consistency_Token=token)
+    second = await running.call("GET", f"/views/tallies?limit=1&order=colour&cursor={first.json['next']}")
+    assert [row["tally_id"][0] for row in first.json["items"] + second.json["items"]] == ["a", "b"]
+
+
 async def test_the_token_works_while_the_command_is_still_in_its_lane(tmp_path: Path) -> None:
     """Nothing has been decided yet, and the answer already waits for it."""
     async with rig(tmp_path, working=False) as idle:
