@@ -18,6 +18,7 @@ from twofold.gateway.commands.bulk import BulkEndpoint
 from twofold.gateway.commands.endpoints import CommandEndpoints
 from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.documents.pages import Pages
+from twofold.gateway.http.door import Door
 from twofold.gateway.http.event_streams import OpenEventStreams
 from twofold.gateway.http.operation import Route
 from twofold.gateway.http.problem import answer_problems
@@ -54,8 +55,8 @@ ROUTES: web.AppKey[list[Route]] = web.AppKey("ROUTES", list)
 
 @dataclass(frozen=True)
 class GatewayPorts:
-    """What a gateway asks for. `describe` may give the API's `title` and `version`; `bus_description` is what the bus says of
-    its channels, operations and messages (documents/asyncapi.py)."""
+    """What a gateway asks for. `allowed_hosts` are names it answers under (http/door.py). `describe` may give the API's `title`
+    and `version`; `bus_description` is what the bus says of its channels, operations and messages (documents/asyncapi.py)."""
 
     domain: Domain
     codec: Codec
@@ -77,6 +78,7 @@ class GatewayPorts:
     observe_undecided: Callable[[float], None]
     observe_query: ObserveQuery
     count_refusal: CountRefusal
+    allowed_hosts: str = ""
     describe: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -124,7 +126,9 @@ def application(ports: GatewayPorts) -> web.Application:
         pages,
     ):
         routes += part.routes()
-    app = web.Application(client_max_size=COMMAND_BYTES_MAX, middlewares=[answer_problems(refusals)])
+    app = web.Application(
+        client_max_size=COMMAND_BYTES_MAX, middlewares=[answer_problems(refusals, Door(ports.allowed_hosts).check)]
+    )
     app[ROUTES] = routes
     app.router.add_routes([route.definition() for route in routes])
 

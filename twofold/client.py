@@ -42,8 +42,8 @@ class Gateway:
         """The decoded JSON answer."""
         connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_seconds)
         sent = dict(headers or {})
-        if body is not None:
-            sent["Content-Type"] = "application/json"
+        if method in ("POST", "PUT"):
+            sent["Content-Type"] = "application/json"  # also without a body: what a form of another site cannot say
         try:
             connection.request(method, path, None if body is None else json.dumps(body), sent)
             answer = connection.getresponse()

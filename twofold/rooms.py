@@ -122,6 +122,7 @@ def _gateway_ports(deployment: Deployment, metrics: Metrics) -> GatewayPorts:
         observe_undecided=metrics.undecided_seconds.set,
         observe_query=query_observer(metrics),
         count_refusal=refusal_counter(metrics),
+        allowed_hosts=settings.allowed_hosts,
         describe={"title": f"Twofold: {deployment.domain.name.removeprefix('twofold.')}", "version": VERSION},
     )
 

@@ -36,6 +36,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     slices: Annotated[int, Meta(ge=1, le=256, description="Slices of a view made from now on; existing ones keep theirs.")] = 4
     host: Annotated[str, Meta(min_length=1, description="Address the gateway listens on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="Port the gateway listens on.")] = 8080
+    allowed_hosts: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^/\s]*(, ?[^/\s]+)*$",
+            description="Host names the gateway answers under, comma-separated; `*.name`: all below it, `*`: any. "
+            "Addresses, one-word names and `localhost` always.",
+        ),
+    ] = ""
     metrics_port: Annotated[
         int, Meta(ge=1, le=65000, description="First port tried for a room's metrics; the next free one is taken.")
     ] = 9464

@@ -14,7 +14,7 @@ from aiohttp import web
 from twofold.gateway.commands.admission import Admission, Mint
 from twofold.gateway.http.answers import BulkAccepted, BulkAnswer, BulkRefused, encode
 from twofold.gateway.http.headers import KEY, printable
-from twofold.gateway.http.operation import AWAY, JSON, NDJSON, OBJECT, Operation, Reply, Route
+from twofold.gateway.http.operation import AWAY, CHANGING, JSON, NDJSON, OBJECT, Operation, Reply, Route
 from twofold.gateway.http.problem import Problem, note_refusal, problem_of
 from twofold.gateway.http.refusals import Refusals
 from twofold.gateway.http.request import BULK_BYTES_MAX, COMMAND_BYTES_MAX, media_type_of, read_body
@@ -119,7 +119,7 @@ def _sending_many(domain: Domain) -> Operation:
             NDJSON: {"type": "string", "description": "One such object a line."},
         },
         replies={202: Reply("Which were accepted, and which were not.", BulkAnswer)},
-        problems=("malformed", "too-slow", "too-large", "unsupported-media-type", *AWAY),
+        problems=("malformed", "too-slow", "too-large", *CHANGING, *AWAY),
     )
 
 

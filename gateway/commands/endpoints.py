@@ -23,7 +23,7 @@ from twofold.gateway.http.headers import (
     preferences_of,
     printable,
 )
-from twofold.gateway.http.operation import AWAY, JSON, Operation, Parameter, Reply, Route
+from twofold.gateway.http.operation import AWAY, CHANGING, JSON, Operation, Parameter, Reply, Route
 from twofold.gateway.http.problem import Problem
 from twofold.gateway.http.request import COMMAND_BYTES_MAX, Params, media_type_of, path_text, read_body
 from twofold.kernel.codes import STREAM_MOVED
@@ -117,7 +117,7 @@ def _sending(tag: str, command: type[Command]) -> Operation:
             "rejected",
             "stream-moved",
             "too-large",
-            "unsupported-media-type",
+            *CHANGING,
             "key-reused",
             *AWAY,
         ),

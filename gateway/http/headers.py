@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from twofold.gateway.http.operation import EVENT_STREAM, NUMBER_MAX, TEXT, Parameter
-from twofold.gateway.http.problem import Problem
 from twofold.kernel.errors import Malformed
 from twofold.kernel.ids import is_possible_command_id
 
@@ -124,16 +122,6 @@ def is_seen(if_none_match: str | None, etag: str) -> bool:
         return False
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return "*" in tags or etag in tags
-
-
-def require_own_pages(headers: Mapping[str, str]) -> None:
-    """For what a browser would send from any page, because it needs no body. Raises Problem cross-site when another site's page
-    asks: every browser says so, nothing else does."""
-    site = headers.get("Sec-Fetch-Site")
-    origin = headers.get("Origin")
-    is_foreign = site not in ("same-origin", "none") if site else origin and urlsplit(origin).netloc != headers.get("Host")
-    if is_foreign:
-        raise Problem("cross-site", "a page of another site asks for this; only our own pages, and whoever is no page, may")
 
 
 def wants_events(method: str, headers: Mapping[str, str]) -> bool:

@@ -34,6 +34,9 @@ STATUS: Json = {"type": "object", "required": ["status"], "properties": {"status
 AWAY = ("unavailable", "overloaded")
 """The problems of every call that asks a neighbour."""
 
+CHANGING = ("cross-site", "unsupported-media-type")
+"""The problems of every call that changes something."""
+
 
 class Parameter(NamedTuple):
     """One parameter: what reads it and what describes it both go by this. `location` is "path", "query" or "header"."""

@@ -7,7 +7,7 @@ rooms raise the kernel's five, the gateway adds what only HTTP knows (a missing 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -56,6 +56,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         ProblemType("stream-moved", 412, "The stream is not at the expected version"),
         ProblemType("too-large", 413, "The body is too large"),
         ProblemType("unsupported-media-type", 415, "The body's media type is not accepted here"),
+        ProblemType("unknown-host", 421, "The gateway does not answer under this host name"),
         ProblemType("key-reused", 422, "The idempotency key belongs to another body"),
         ProblemType("http", 400, "The request cannot be answered"),
         ProblemType("bug", 500, "The gateway has a bug"),
@@ -130,9 +131,9 @@ def problem_of(error: Exception) -> Problem | None:
             return None
 
 
-def answer_problems(refusals: Refusals) -> Middleware:
-    """Every exception below becomes a problem; a bug becomes one without inner detail, and is loud in the log. While the
-    gateway closes, an answer is the last on its connection, and says so."""
+def answer_problems(refusals: Refusals, check: Callable[[web.Request], None]) -> Middleware:
+    """What `check` raises nothing for is handled, and every exception becomes a problem; a bug becomes one without inner detail,
+    and is loud in the log. While the gateway closes, an answer is the last on its connection, and says so."""
 
     @web.middleware
     async def answer(request: web.Request, **following: Call) -> web.StreamResponse:
@@ -143,6 +144,7 @@ def answer_problems(refusals: Refusals) -> Middleware:
 
     async def answered(request: web.Request, **following: Call) -> web.StreamResponse:
         try:
+            check(request)
             return await following["handler"](request)  # aiohttp passes what follows under this name
         except web.HTTPException as error:
             if error.status < 400:

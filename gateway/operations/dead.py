@@ -15,8 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from twofold.gateway.http.answers import encode
-from twofold.gateway.http.headers import require_own_pages
-from twofold.gateway.http.operation import AWAY, JSON, OBJECT, STATUS, TEXT, Operation, Parameter, Reply, Route
+from twofold.gateway.http.operation import AWAY, CHANGING, JSON, OBJECT, STATUS, TEXT, Operation, Parameter, Reply, Route
 from twofold.gateway.http.problem import Problem
 from twofold.gateway.http.request import Params, path_text
 from twofold.gateway.http.threads import Threads
@@ -73,7 +72,6 @@ class DeadEndpoints:
                 raise failure
 
     async def _take_out(self, request: web.Request, use: Callable[[DeadLetter], None], status: str) -> web.Response:
-        require_own_pages(request.headers)
         Params(request)
         letter_id = path_text(request, ID)
         if not await self._threads.run(lambda: self._dead.take_out(letter_id, use)):
@@ -99,7 +97,7 @@ REPLAY = Operation(
     summary="Put its commands into their lanes again, behind what waits there",
     parameters=(ID,),
     replies={200: Reply("Done: they are durable.", STATUS)},
-    problems=("no-such-letter", "malformed", "cross-site", *AWAY),
+    problems=("no-such-letter", "malformed", *CHANGING, *AWAY),
 )
 DISCARD = Operation(
     name="discardDead",
@@ -107,7 +105,7 @@ DISCARD = Operation(
     summary="Give it up for good, its commands unseen",
     parameters=(ID,),
     replies={200: Reply("Done.", STATUS)},
-    problems=("no-such-letter", "malformed", "cross-site", *AWAY),
+    problems=("no-such-letter", "malformed", *CHANGING, *AWAY),
 )
 
 

@@ -13,8 +13,7 @@ from aiohttp import web
 
 from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.http.answers import encode
-from twofold.gateway.http.headers import require_own_pages
-from twofold.gateway.http.operation import AWAY, COUNT, JSON, Operation, Reply, Route
+from twofold.gateway.http.operation import AWAY, CHANGING, COUNT, JSON, Operation, Reply, Route
 from twofold.gateway.http.problem import Problem
 from twofold.gateway.http.request import COMMAND_BYTES_MAX, Params, read_body
 from twofold.gateway.http.threads import Threads
@@ -43,7 +42,6 @@ class LaneEndpoints:
         return await self._answer(await self._threads.run(self._lanes.lane_state))
 
     async def put(self, request: web.Request) -> web.Response:
-        require_own_pages(request.headers)
         Params(request)
         try:
             count = msgspec.json.decode(await read_body(request, COMMAND_BYTES_MAX), type=Wish).count
@@ -116,5 +114,5 @@ CHANGE = Operation(
         }
     },
     replies={200: Reply("There are so many from now on.", LANES)},
-    problems=("malformed", "cross-site", "cannot-resize", "too-slow", "too-large", *AWAY),
+    problems=("malformed", *CHANGING, "cannot-resize", "too-slow", "too-large", *AWAY),
 )

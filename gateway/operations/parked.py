@@ -17,9 +17,9 @@ from aiohttp import web
 
 from twofold.gateway.commands.admission import Admission
 from twofold.gateway.http.answers import encode
-from twofold.gateway.http.headers import require_own_pages
 from twofold.gateway.http.operation import (
     AWAY,
+    CHANGING,
     COUNT,
     JSON,
     NUMBER_MAX,
@@ -84,7 +84,6 @@ class ParkedEndpoints:
         return web.Response(body=encode(shown), content_type=JSON, headers={"Cache-Control": "no-store"})
 
     async def retry(self, request: web.Request) -> web.Response:
-        require_own_pages(request.headers)
         Params(request)
         command_id, named = self._named(request)
         if command_id is not None:
@@ -97,7 +96,6 @@ class ParkedEndpoints:
         return await self._requested(named, self._keys.request_retry)
 
     async def discard(self, request: web.Request) -> web.Response:
-        require_own_pages(request.headers)
         Params(request)
         command_id, named = self._named(request)
         if command_id is not None:
@@ -164,7 +162,7 @@ RETRY = Operation(
     summary="Try again, against the state as it is now",
     parameters=(REF,),
     replies={202: Reply("Asked.", STATUS)},
-    problems=("not-parked", "malformed", "cross-site", "key-reused", *AWAY),
+    problems=("not-parked", "malformed", *CHANGING, "key-reused", *AWAY),
 )
 DISCARD = Operation(
     name="discardParked",
@@ -172,7 +170,7 @@ DISCARD = Operation(
     summary="Give it up for good",
     parameters=(REF,),
     replies={200: Reply("Done.", STATUS), 202: Reply("Asked.", STATUS)},
-    problems=("not-parked", "malformed", "cross-site", *AWAY),
+    problems=("not-parked", "malformed", *CHANGING, *AWAY),
 )
 
 

@@ -12,8 +12,7 @@ import msgspec
 from aiohttp import web
 
 from twofold.gateway.http.answers import encode
-from twofold.gateway.http.headers import require_own_pages
-from twofold.gateway.http.operation import AWAY, COUNT, JSON, OBJECT, TEXT, Operation, Parameter, Reply, Route
+from twofold.gateway.http.operation import AWAY, CHANGING, COUNT, JSON, OBJECT, TEXT, Operation, Parameter, Reply, Route
 from twofold.gateway.http.problem import Problem
 from twofold.gateway.http.request import COMMAND_BYTES_MAX, Params, read_body, view_of
 from twofold.gateway.http.threads import Threads
@@ -88,8 +87,6 @@ class RebuildEndpoints:
         return _answer(202, _told(begun))
 
     def _view(self, request: web.Request) -> AnyView:
-        if request.method != "GET":
-            require_own_pages(request.headers)
         Params(request, VIEW)
         view = view_of(request, self._domain)
         if view.sync == "inline":
@@ -160,7 +157,7 @@ BEGIN = Operation(
     parameters=(VIEW,),
     body={JSON: {"type": "object", "properties": {"throttle": {"type": "number", "exclusiveMinimum": 0}}}},
     replies={202: Reply("Begun.", BEGUN)},
-    problems=("cross-site", "too-slow", "too-large", *OF_VIEW),
+    problems=(*CHANGING, "too-slow", "too-large", *OF_VIEW),
 )
 SHOW = Operation(
     name="showRebuild",
@@ -176,7 +173,7 @@ CANCEL = Operation(
     summary="Call a rebuild off",
     parameters=(VIEW,),
     replies={200: Reply("It is off, and what it had made is dropped.", BEGUN)},
-    problems=("cross-site", "no-rebuild", *OF_VIEW),
+    problems=(*CHANGING, "no-rebuild", *OF_VIEW),
 )
 ROLL_BACK = Operation(
     name="rollBackRebuild",
@@ -185,5 +182,5 @@ ROLL_BACK = Operation(
     description="They are folded on to the head first, and verified like any other.",
     parameters=(VIEW,),
     replies={202: Reply("Begun.", BEGUN)},
-    problems=("cross-site", "no-rebuild", *OF_VIEW),
+    problems=(*CHANGING, "no-rebuild", *OF_VIEW),
 )

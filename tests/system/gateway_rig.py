@@ -89,8 +89,9 @@ class Rig:
     async def call(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         """Header names with underscores for dashes; a `bytes` body is sent as it is."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        if isinstance(body, bytes):
+        if isinstance(body, bytes) or (body is None and method in ("POST", "PUT")):
             named.setdefault("Content-Type", "application/json")
+        if isinstance(body, bytes):
             sent: dict[str, Any] = {"data": body}
         else:
             sent = {} if body is None else {"json": body}
@@ -200,7 +201,8 @@ def embedded(folder: Path) -> Iterator[Parts]:
 
 
 @asynccontextmanager
-async def rig(folder: Path, working: bool = True, projecting: bool = True) -> AsyncIterator[Rig]:
+async def rig(folder: Path, working: bool = True, projecting: bool = True, allowed_hosts: str = "") -> AsyncIterator[Rig]:
+    folder.mkdir(exist_ok=True)
     domain = domain_of(gateway_domain)
     with embedded(folder) as parts:
         inner = parts.queue._queue
@@ -231,6 +233,7 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True) -> As
             exposition=lambda: (b"twofold_log_head 1\n", "text/plain; version=0.0.4"),
             observe_undecided=undecided.append,
             observe_query=lambda view, status, seconds: queries.append((view, status)),
+            allowed_hosts=allowed_hosts,
             describe={"title": "Tallies", "version": "1"},
         )
         if working:
