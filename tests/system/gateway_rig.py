@@ -242,7 +242,7 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True, allow
             parts.project()
         serving = AsyncExitStack()
         try:
-            async with aiohttp.ClientSession() as session, serving:
+            async with serving, aiohttp.ClientSession() as session:  # clients go first: those that stay are waited for
                 port = await serving.enter_async_context(
                     twofold.gateway.app.listen(twofold.gateway.app.application(ports), "127.0.0.1", 0)
                 )
