@@ -16,8 +16,8 @@ run: ## run the whole system, embedded, with a month of real orders flowing in; 
 servers: setup ## see to it that PostgreSQL, PgBouncer, RabbitMQ, Redis and Chromium are there for the tests
 	@.venv/bin/python -m tests.servers install
 
-test: servers ## run every test, against real servers
-	@.venv/bin/python -m pytest $(ARGS)
+test: servers ## run every test, against real servers; two files at a time, each with servers of its own
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(ARGS)
 
 check: setup ## format, lint, types, unit tests and the laws of the house: under a minute
 	@.venv/bin/ruff format --quiet --check .
