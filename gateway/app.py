@@ -7,19 +7,19 @@ GatewayPorts ──> boards (what was heard), threads (what is read) ──> adm
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
-from twofold.gateway.commands.admission import Admission, Mint
+from twofold.gateway.commands.admission import Admission, Mint, look_after
 from twofold.gateway.commands.bulk import BulkEndpoint
 from twofold.gateway.commands.endpoints import CommandEndpoints
 from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.documents.pages import Pages
-from twofold.gateway.http.door import Door
 from twofold.gateway.http.event_streams import OpenEventStreams
+from twofold.gateway.http.headers import Door
 from twofold.gateway.http.operation import Route
 from twofold.gateway.http.problem import answer_problems
 from twofold.gateway.http.refusals import CountRefusal, Refusals
@@ -45,6 +45,7 @@ from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.lanes import LaneOperations
 from twofold.kernel.letters import DeadLetters
+from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Bell, Clock, CommandQueue, History, Inbox, Leases, Outcomes, ParkedCommands, ParkedKeys, Rows
 
 __all__ = ["ROUTES", "GatewayPorts", "application", "listen", "serve"]
@@ -55,8 +56,9 @@ ROUTES: web.AppKey[list[Route]] = web.AppKey("ROUTES", list)
 
 @dataclass(frozen=True)
 class GatewayPorts:
-    """What a gateway asks for. `allowed_hosts` are names it answers under (http/door.py). `describe` may give the API's `title`
-    and `version`; `bus_description` is what the bus says of its channels, operations and messages (documents/asyncapi.py)."""
+    """What a gateway asks for. `allowed_hosts` are names it answers under (http/headers.py). `describe` may give the API's
+    `title` and `version`; `bus_description` is what the bus says of its channels, operations and messages
+    (documents/asyncapi.py)."""
 
     domain: Domain
     codec: Codec
@@ -76,6 +78,7 @@ class GatewayPorts:
     bus_description: Mapping[str, Any]
     exposition: Exposition
     observe_undecided: Callable[[float], None]
+    observe_queue_seconds: Callable[[Mapping[int, float]], None]
     observe_query: ObserveQuery
     count_refusal: CountRefusal
     allowed_hosts: str = ""
@@ -118,10 +121,11 @@ def application(ports: GatewayPorts) -> web.Application:
             ports.clock,
             ports.exposition,
             ports.observe_undecided,
+            ports.observe_queue_seconds,
             threads,
         ),
         ConsoleData(admission, board, lag, progress, ports.history, ports.lanes, ports.clock, threads),
-        LaneEndpoints(ports.lanes, board, ports.clock, threads),
+        LaneEndpoints(ports.lanes, ports.queue, threads),
         MemberEndpoint(ports.leases, threads),
         pages,
     ):
@@ -134,12 +138,19 @@ def application(ports: GatewayPorts) -> web.Application:
 
     async def listening(app: web.Application) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
+
+        def hear(outcomes: Sequence[Outcome]) -> None:
+            board.hear_news(outcomes)
+            ports.queue.decided(outcomes)
+
         stops = (
-            ports.outcomes.listen(on_loop(loop, board.hear_news)),
+            ports.outcomes.listen(on_loop(loop, hear)),
             ports.bell.listen(on_ring=on_loop(loop, progress.hear_ring), on_advanced=on_loop(loop, progress.hear_progress)),
         )
         lag.refresh()
+        looking = asyncio.create_task(look_after(ports.queue, board))
         yield
+        looking.cancel()
         for stop in stops:
             stop()
         refusals.close()

@@ -125,6 +125,16 @@ class CommandQueue(Protocol):
     def refusal(self) -> Unavailable | None:
         """Why a command put now has no chance to be accepted; None when it has one."""
 
+    def decided(self, outcomes: Sequence[Outcome]) -> None:
+        """To be told of every outcome that is heard: so it knows how fast its lanes become shorter."""
+
+    def overdue(self, since_seconds: float) -> list[str]:
+        """Ids of commands that left so long ago and of which nothing was heard, at most one for each lane, in the lanes' order:
+        somebody should look what became of them."""
+
+    def queue_seconds(self) -> Mapping[int, float]:
+        """By lane, how many seconds a command put now would wait for its worker, as far as one knows."""
+
 
 class Bell(Protocol):
     """Rings: lossy hints that something moved. Sending never blocks and never raises; a lost ring costs latency only."""

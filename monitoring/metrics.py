@@ -51,7 +51,10 @@ class Metrics:
             "twofold_query_seconds", "Seconds to answer a query, waiting included.", ["view"], buckets=SECONDS, registry=registry
         )
         self.refusals = Counter(
-            "twofold_refusals", "Requests answered 503: who did not answer, and why.", ["neighbour", "reason"], registry=registry
+            "twofold_refusals",
+            "Requests answered 429 or 503: who has too much to do or did not answer, and why.",
+            ["neighbour", "reason"],
+            registry=registry,
         )
         self.not_known_seconds = Gauge(
             "twofold_commands_unknown_seconds",
@@ -61,6 +64,12 @@ class Metrics:
         self.undecided_seconds = Gauge(
             "twofold_undecided_seconds",
             "Age of the oldest command accepted here that has no outcome; of the last 50,000 of this process.",
+            registry=registry,
+        )
+        self.queue_seconds = Gauge(
+            "twofold_queue_seconds",
+            "How long a command that comes in here now would wait for its worker.",
+            ["lane"],
             registry=registry,
         )
         for neighbour in Neighbour:

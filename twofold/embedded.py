@@ -68,7 +68,8 @@ class EmbeddedDeployment(Deployment):
 
     @cached_property
     def command_queue(self) -> Outbox:
-        return command_queue(self._lane_table, self._lane_table.count(), self.lane_broker.wake)
+        table, settings = self._lane_table, self.settings
+        return command_queue(table, table.count(), self.lane_broker.wake, settings.queue_seconds)
 
     @cached_property
     def lane_broker(self) -> LaneBroker:

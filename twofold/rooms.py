@@ -27,7 +27,7 @@ from twofold.kernel.errors import Misconfigured
 from twofold.lease_keeper import LeaseKeeper, new_member
 from twofold.monitoring.facts import Facts, serve_metrics
 from twofold.monitoring.metrics import Metrics
-from twofold.monitoring.observed.gateway import observe_queue, query_observer, refusal_counter
+from twofold.monitoring.observed.gateway import observe_queue, query_observer, queue_observer, refusal_counter
 from twofold.monitoring.observed.readmodels import observe_projection
 from twofold.monitoring.observed.workers import observe_event_store, observe_execute
 from twofold.readmodels.projection.projector import Projectors
@@ -120,6 +120,7 @@ def _gateway_ports(deployment: Deployment, metrics: Metrics) -> GatewayPorts:
         bus_description=describe(settings.namespace, epoch, settings.is_embedded),
         exposition=metrics.exposition,
         observe_undecided=metrics.undecided_seconds.set,
+        observe_queue_seconds=queue_observer(metrics),
         observe_query=query_observer(metrics),
         count_refusal=refusal_counter(metrics),
         allowed_hosts=settings.allowed_hosts,

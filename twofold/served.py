@@ -81,7 +81,8 @@ class ServedDeployment(Deployment):
 
     @cached_property
     def command_queue(self) -> Outbox:
-        return command_queue(self.settings.broker_url, self._epochs, self.settings.namespace)
+        settings = self.settings
+        return command_queue(settings.broker_url, self._epochs, settings.namespace, settings.queue_seconds)
 
     @cached_property
     def lane_broker(self) -> LaneBroker:

@@ -47,6 +47,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: Annotated[
         int, Meta(ge=1, le=65000, description="First port tried for a room's metrics; the next free one is taken.")
     ] = 9464
+    queue_seconds: Annotated[
+        float, Meta(ge=1, le=86_400, description="Who would wait longer for a worker is refused (429) instead of being queued.")
+    ] = 30.0
     namespace: Annotated[
         str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="Prefix of every name on the broker and in Redis.")
     ] = "twofold"

@@ -28,8 +28,7 @@ from twofold.kernel.log import Decision, LastEvent
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.portion import Portion
 from twofold.kernel.ports import Bell, EventStore, InlineProjection, Outcomes
-from twofold.workers.deciding import UnitOfWork
-from twofold.workers.states import Folded, States
+from twofold.workers.deciding import Folded, States, UnitOfWork
 from twofold.workers.trial import Trial
 
 CONFLICTS_MAX = 10

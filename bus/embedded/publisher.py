@@ -9,14 +9,16 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from twofold.bus.outbox import Outbox
+from twofold.bus.outbox import QUEUE_SECONDS_MAX, Outbox
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.lanes import Epoch, LaneTable
 
 
-def command_queue(lane_table: LaneTable, lanes: int, on_put: Callable[[], None]) -> Outbox:
+def command_queue(
+    lane_table: LaneTable, lanes: int, on_put: Callable[[], None], queue_seconds_max: float = QUEUE_SECONDS_MAX
+) -> Outbox:
     """The gateway's end; `on_put` is called when something was put: EmbeddedBroker.wake."""
-    return Outbox(LanePublisher(lane_table, on_put), Epoch(0, lanes))
+    return Outbox(LanePublisher(lane_table, on_put), Epoch(0, lanes), queue_seconds_max)
 
 
 class LanePublisher:

@@ -13,7 +13,7 @@ from typing import Any
 import pika
 import structlog
 
-from twofold.bus.outbox import Outbox
+from twofold.bus.outbox import QUEUE_SECONDS_MAX, Outbox
 from twofold.bus.publishing import EpochIsOver
 from twofold.bus.rabbitmq.connection import AsyncChannel, keep_connected
 from twofold.bus.rabbitmq.epochs import connected, declare
@@ -35,10 +35,10 @@ the worker's consumer for one of the new queue, and drop what it delivers to it 
 has lost its connection."""
 
 
-def command_queue(url: str, epochs: LaneEpochs, prefix: str) -> Outbox:
+def command_queue(url: str, epochs: LaneEpochs, prefix: str, queue_seconds_max: float = QUEUE_SECONDS_MAX) -> Outbox:
     """The gateway's end. `await start()` and `await close()` it on the loop that uses it. Raises Misconfigured for a bad URL."""
     publisher = RabbitPublisher(url, epochs, prefix)
-    return Outbox(publisher, publisher.epoch)
+    return Outbox(publisher, publisher.epoch, queue_seconds_max)
 
 
 class RabbitPublisher:

@@ -13,11 +13,11 @@ from aiohttp import web
 
 from twofold.gateway.commands.admission import Admission, Mint
 from twofold.gateway.http.answers import BulkAccepted, BulkAnswer, BulkRefused, encode
-from twofold.gateway.http.headers import KEY, printable
+from twofold.gateway.http.headers import KEY, media_type_of, printable
 from twofold.gateway.http.operation import AWAY, CHANGING, JSON, NDJSON, OBJECT, Operation, Reply, Route
 from twofold.gateway.http.problem import Problem, note_refusal, problem_of
 from twofold.gateway.http.refusals import Refusals
-from twofold.gateway.http.request import BULK_BYTES_MAX, COMMAND_BYTES_MAX, media_type_of, read_body
+from twofold.gateway.http.request import BULK_BYTES_MAX, COMMAND_BYTES_MAX, read_body
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Error, Malformed
@@ -63,7 +63,7 @@ class BulkEndpoint:
         return [Route("POST", "/commands", self.post, (_sending_many(self._domain),))]
 
     async def post(self, request: web.Request) -> web.Response:
-        media_type = media_type_of(request, JSON, NDJSON)
+        media_type = media_type_of(request.headers, JSON, NDJSON)
         items = split(media_type, await read_body(request, BULK_BYTES_MAX))
         self._admission.require_open()  # before a thousand commands are decoded for nothing
         refused: list[BulkRefused] = []

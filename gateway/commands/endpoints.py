@@ -20,12 +20,13 @@ from twofold.gateway.http.headers import (
     PREFER,
     Preferences,
     expected_version_of,
+    media_type_of,
     preferences_of,
     printable,
 )
 from twofold.gateway.http.operation import AWAY, CHANGING, JSON, Operation, Parameter, Reply, Route
 from twofold.gateway.http.problem import Problem
-from twofold.gateway.http.request import COMMAND_BYTES_MAX, Params, media_type_of, path_text, read_body
+from twofold.gateway.http.request import COMMAND_BYTES_MAX, Params, path_text, read_body
 from twofold.kernel.codes import STREAM_MOVED
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
@@ -52,7 +53,7 @@ class CommandEndpoints:
 
     async def post(self, request: web.Request) -> web.Response:
         headers = request.headers
-        media_type_of(request, JSON)
+        media_type_of(headers, JSON)
         preferences = preferences_of(headers)
         key = printable(IDEMPOTENCY_KEY.name, headers.get(IDEMPOTENCY_KEY.name))
         envelope = self._mint.envelope(

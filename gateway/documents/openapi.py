@@ -167,7 +167,7 @@ def _problems(names: Iterable[str]) -> Json:
         )
         if problem_type.title not in response["description"]:
             response["description"] += f"; or: {problem_type.title}"
-        if problem_type.status == REFUSED:
+        if problem_type.status in REFUSED:
             response["headers"] = _headers("Retry-After")
     return responses
 

@@ -1,12 +1,21 @@
-"""What a request asks for in its headers: preferences, tokens, keys and conditions, checked before anything else happens."""
+"""What a request's headers say: whether it may ask at all, then its preferences, tokens, keys and conditions.
+
+A browser carries requests for any page it shows. A page of another site may send what a form could, and one whose host name was
+bound anew to this address is of this very site to its browser; neither may change anything here, or read.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from twofold.gateway.http.operation import EVENT_STREAM, NUMBER_MAX, TEXT, Parameter
+from aiohttp import web
+
+from twofold.gateway.http.operation import EVENT_STREAM, JSON, NDJSON, NUMBER_MAX, TEXT, Parameter
+from twofold.gateway.http.problem import Problem
 from twofold.kernel.errors import Malformed
 from twofold.kernel.ids import is_possible_command_id
 
@@ -37,6 +46,10 @@ IF_MATCH = Parameter(
 IF_NONE_MATCH = Parameter("header", "If-None-Match", "An ETag: 304 while the row is the same.", TEXT)
 CORRELATION_ID = Parameter("header", "Correlation-Id", "Written into the events' meta data.", KEY)
 LAST_EVENT_ID = Parameter("header", "Last-Event-ID", "Of the last server-sent event received.", TEXT)
+
+READING = ("GET", "HEAD", "OPTIONS")
+ANY = "*"
+REMEMBERED_MAX = 100
 
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _QUOTED_NUMBER = re.compile(r'"([0-9]{1,19})"')
@@ -127,3 +140,69 @@ def is_seen(if_none_match: str | None, etag: str) -> bool:
 def wants_events(method: str, headers: Mapping[str, str]) -> bool:
     """Whether the answer is to be server-sent events."""
     return method == "GET" and EVENT_STREAM in headers.get("Accept", "")
+
+
+def media_type_of(headers: Mapping[str, str], *accepted: str) -> str:
+    """The body's media type, one of these. Raises Problem unsupported-media-type, also for compression and foreign charsets."""
+    if "Content-Encoding" in headers and headers["Content-Encoding"].lower() != "identity":
+        raise Problem("unsupported-media-type", "compressed bodies are not accepted", {"Accept-Encoding": "identity"})
+    declared = headers.get("Content-Type", "")
+    if declared in accepted:
+        return declared
+    media_type, _, parameters = declared.partition(";")
+    media_type = media_type.strip().lower()
+    charset = parameters.replace('"', "").replace(" ", "").lower()
+    if media_type not in accepted or charset not in ("", "charset=utf-8"):
+        listed = " or ".join(accepted)
+        raise Problem("unsupported-media-type", f"the body must be {listed}, in UTF-8", {"Accept": ", ".join(accepted)})
+    return media_type
+
+
+class Door:
+    """`allowed_hosts` are names with commas between, `*.name` for all below one, `*` for any. Beside them an address and a name
+    of one word or below `localhost` are always allowed: nobody else can have those bound to this address."""
+
+    def __init__(self, allowed_hosts: str = "") -> None:
+        self._allowed = frozenset(host.strip().lower() for host in allowed_hosts.split(",") if host.strip())
+        self._known: set[str] = set()
+
+    def check(self, request: web.Request) -> None:
+        """Raises Problem unknown-host, cross-site or unsupported-media-type."""
+        headers = request.headers
+        host = headers.get("Host")
+        if host is not None and host not in self._known:
+            self._require_allowed(host)
+        if request.method in READING:
+            return
+        site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
+        if site not in ("same-origin", "none") if site else origin and urlsplit(origin).netloc != host:
+            raise Problem("cross-site", "a page of another site asks for this; only our own pages, and whoever is no page, may")
+        if request.method != "DELETE" and request.match_info.http_exception is None:
+            media_type_of(headers, JSON, NDJSON)
+
+    def _require_allowed(self, host: str) -> None:
+        name = name_of(host)
+        labels = name.split(".")
+        parents = {"*." + ".".join(labels[at:]) for at in range(1, len(labels))}
+        own = (len(labels) == 1 and name) or labels[-1] == "localhost" or is_address(name)
+        if not own and self._allowed.isdisjoint({ANY, name, *parents}):
+            raise Problem(
+                "unknown-host", f"{name[:100]!r} is not among the names of this gateway; TWOFOLD_ALLOWED_HOSTS lists them"
+            )
+        if len(self._known) < REMEMBERED_MAX:
+            self._known.add(host)
+
+
+def name_of(host: str) -> str:
+    """The name in a `Host` header, without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower().rstrip(".")
+
+
+def is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -20,7 +20,7 @@ from twofold.gateway.http.refusals import Refusals
 from twofold.kernel.errors import Conflict, Malformed, Neighbour, Rejected, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
-REFUSED = 503
+REFUSED = (429, 503)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -61,7 +61,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         ProblemType("http", 400, "The request cannot be answered"),
         ProblemType("bug", 500, "The gateway has a bug"),
         ProblemType("unavailable", 503, "A part of the system does not answer"),
-        ProblemType("overloaded", 503, "There is more to do than can be done now: overload"),
+        ProblemType("overloaded", 429, "There is more to do than can be done now: overload"),
         ProblemType("view-behind", 503, "The view has not got there yet"),
     )
 }
@@ -166,8 +166,8 @@ def answer_problems(refusals: Refusals, check: Callable[[web.Request], None]) ->
 
 
 def note_refusal(refusals: Refusals, problem: Problem) -> None:
-    """Every 503 is logged and counted, one that names nobody as our own."""
-    if problem.status == REFUSED:
+    """Every 429 and 503 is logged and counted, one that names nobody as our own."""
+    if problem.status in REFUSED:
         refusals.note(problem.cause or Unavailable(Neighbour.GATEWAY, problem.type.name))
 
 

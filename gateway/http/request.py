@@ -122,23 +122,6 @@ async def read_body(request: web.Request, bytes_max: int) -> bytes:
         raise Problem("too-slow", f"the body did not arrive within {BODY_SECONDS_MAX:g} s", {"Connection": "close"}) from error
 
 
-def media_type_of(request: web.Request, *accepted: str) -> str:
-    """The body's media type, one of these. Raises Problem unsupported-media-type, also for compression and foreign charsets."""
-    headers = request.headers
-    if "Content-Encoding" in headers and headers["Content-Encoding"].lower() != "identity":
-        raise Problem("unsupported-media-type", "compressed bodies are not accepted", {"Accept-Encoding": "identity"})
-    declared = headers.get("Content-Type", "")
-    if declared in accepted:
-        return declared
-    media_type, _, parameters = declared.partition(";")
-    media_type = media_type.strip().lower()
-    charset = parameters.replace('"', "").replace(" ", "").lower()
-    if media_type not in accepted or charset not in ("", "charset=utf-8"):
-        listed = " or ".join(accepted)
-        raise Problem("unsupported-media-type", f"the body must be {listed}, in UTF-8", {"Accept": ", ".join(accepted)})
-    return media_type
-
-
 async def _gather(request: web.Request, bytes_max: int) -> bytes:
     body = bytearray()
     async for chunk in request.content.iter_any():

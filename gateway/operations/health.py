@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from aiohttp import web
 
@@ -49,9 +49,11 @@ class HealthEndpoints:
         clock: Clock,
         exposition: Exposition,
         observe_undecided: Callable[[float], None],
+        observe_queue_seconds: Callable[[Mapping[int, float]], None],
         threads: Threads,
     ) -> None:
-        """`observe_undecided` is told the age of the oldest command that came in here and is undecided, 0 when there is none."""
+        """`observe_undecided` is told the age of the oldest command that came in here and is undecided, 0 when there is none;
+        `observe_queue_seconds`, by lane, how long one that comes in now would wait."""
         self._queue = queue
         self._views = domain.views
         self._builds = builds
@@ -65,6 +67,7 @@ class HealthEndpoints:
         self._clock = clock
         self._exposition = exposition
         self._observe_undecided = observe_undecided
+        self._observe_queue_seconds = observe_queue_seconds
         self._threads = threads
         self._probed_at: float | None = None
         self._missing: Unavailable | None = None
@@ -95,6 +98,7 @@ class HealthEndpoints:
         undecided = await self._board.undecided()
         seconds = (self._clock.now() - undecided[0].accepted_at).total_seconds() if undecided else 0.0
         self._observe_undecided(max(0.0, seconds))
+        self._observe_queue_seconds(self._queue.queue_seconds())
         body, media_type = await self._threads.run(self._exposition)
         return web.Response(body=body, headers={"Content-Type": media_type})
 

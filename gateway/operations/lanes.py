@@ -11,16 +11,14 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
-from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.http.answers import encode
 from twofold.gateway.http.operation import AWAY, CHANGING, COUNT, JSON, Operation, Reply, Route
 from twofold.gateway.http.problem import Problem
 from twofold.gateway.http.request import COMMAND_BYTES_MAX, Params, read_body
 from twofold.gateway.http.threads import Threads
 from twofold.kernel.errors import Malformed, Misconfigured
-from twofold.kernel.ids import lane_of
 from twofold.kernel.lanes import LANES_MAX, LaneOperations, LaneState
-from twofold.kernel.ports import Clock
+from twofold.kernel.ports import CommandQueue
 
 
 class Wish(msgspec.Struct, forbid_unknown_fields=True):
@@ -28,10 +26,9 @@ class Wish(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class LaneEndpoints:
-    def __init__(self, lanes: LaneOperations, board: OutcomeBoard, clock: Clock, threads: Threads) -> None:
+    def __init__(self, lanes: LaneOperations, queue: CommandQueue, threads: Threads) -> None:
         self._lanes = lanes
-        self._board = board
-        self._clock = clock
+        self._queue = queue
         self._threads = threads
 
     def routes(self) -> Iterable[Route]:
@@ -61,16 +58,11 @@ class LaneEndpoints:
 
     async def _answer(self, state: LaneState) -> web.Response:
         depths = await self._threads.run(self._lanes.depths)
-        count, now = state.newest.lane_count, self._clock.now()
-        oldest = dict.fromkeys(range(count), now)
-        for command in await self._board.undecided():
-            lane = lane_of(command.stream, count)
-            oldest[lane] = min(oldest[lane], command.accepted_at)
         shown: dict[str, Any] = {
             "epoch": state.newest.number,
-            "count": count,
+            "count": state.newest.lane_count,
             "depths": {lane: depth for lane, depth in depths.items() if lane.isdigit()},
-            "queue_seconds": {str(lane): round((now - since).total_seconds(), 3) for lane, since in oldest.items()},
+            "queue_seconds": {str(lane): round(seconds, 3) for lane, seconds in self._queue.queue_seconds().items()},
         }
         if state.working != state.newest and state.old is not None:
             shown["draining"] = {"epoch": state.old.number, "left": state.old.lane_count - len(state.drained)}
@@ -91,7 +83,7 @@ LANES: Any = {
             "properties": {"epoch": COUNT, "left": COUNT},
         },
         "depths": {**BY_LANE, "description": "Messages that wait, by lane."},
-        "queue_seconds": {**BY_LANE, "description": "By lane, the age of the oldest command that came in here and is undecided."},
+        "queue_seconds": {**BY_LANE, "description": "By lane, how long a command that comes in here would wait for its worker."},
     },
 }
 SHOW = Operation(

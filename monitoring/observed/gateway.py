@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from twofold.kernel.envelope import Envelope
@@ -23,6 +23,17 @@ def observe_queue(port: CommandQueue, metrics: Metrics) -> CommandQueue:
             metrics.accepted.labels(command).inc()
 
     return cast(CommandQueue, replaced(port, put=put))
+
+
+def queue_observer(metrics: Metrics) -> Callable[[Mapping[int, float]], None]:
+    """To be told, by lane, how long a command would wait."""
+
+    def observe(seconds: Mapping[int, float]) -> None:
+        metrics.queue_seconds.clear()  # there may be fewer lanes than there were
+        for lane, of_lane in seconds.items():
+            metrics.queue_seconds.labels(str(lane)).set(of_lane)
+
+    return observe
 
 
 def query_observer(metrics: Metrics) -> Callable[[str, int, float], None]:

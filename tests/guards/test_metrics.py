@@ -32,6 +32,7 @@ CONTRACT = {
     "twofold_view_state": {"view", "state"},
     "twofold_dead_messages": set(),
     "twofold_undecided_seconds": set(),
+    "twofold_queue_seconds": {"lane"},
     "twofold_queries": {"view", "status"},
     "twofold_query_seconds": {"view"},
     "twofold_members": {"room", "version", "standby"},

@@ -12,7 +12,7 @@ from tests.guards.house import FLOOR_OF, ROOT, Source, imports, room_of, room_so
 Layers = tuple[tuple[str, ...], ...]
 
 WALLS: dict[str, Layers] = {
-    "bus": (("listeners", "publishing"), ("outbox", "dispatch"), ("rabbitmq", "embedded"), ("description",)),
+    "bus": (("lane", "listeners", "publishing"), ("outbox", "dispatch"), ("rabbitmq", "embedded"), ("description",)),
     "database": (("times", "urls"), ("errors",), ("session",), ("postgres", "sqlite"), ("sqlite_file",)),
     "eventstore": (("leases",), ("records",), ("sqlite", "postgres"), ("lane_table", "migrations"), ("migrate",), ("identity",)),
     "gateway": (
@@ -26,7 +26,7 @@ WALLS: dict[str, Layers] = {
     "monitoring": (("metrics", "lag"), ("observed", "facts")),
     "readmodels": (("schema",), ("stores", "projection"), ("inline",)),
     "subscriptions": (("log_cache",), ("subscription",)),
-    "workers": (("states",), ("deciding",), ("trial_process",), ("trial",), ("execute",)),
+    "workers": (("deciding",), ("trial_process",), ("trial",), ("execute",)),
 }
 """`kernel` and `shop` are words, whose order is their own; `processes` has no parts yet, and the roof sees everything."""
 

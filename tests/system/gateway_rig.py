@@ -161,6 +161,15 @@ class GatedQueue:
             return refused
         return self._queue.put(envelope)
 
+    def decided(self, outcomes: Any) -> None:
+        self._queue.decided(outcomes)
+
+    def overdue(self, seconds: float) -> Any:
+        return self._queue.overdue(seconds)
+
+    def queue_seconds(self) -> Any:
+        return self._queue.queue_seconds()
+
     def refusal(self) -> Unavailable | None:
         if self.is_shut:
             return Unavailable(Neighbour.BROKER, "not connected")
@@ -232,6 +241,7 @@ async def rig(folder: Path, working: bool = True, projecting: bool = True, allow
             count_refusal=lambda neighbour, reason: refusals.append((neighbour, reason)),
             exposition=lambda: (b"twofold_log_head 1\n", "text/plain; version=0.0.4"),
             observe_undecided=undecided.append,
+            observe_queue_seconds=lambda seconds: None,
             observe_query=lambda view, status, seconds: queries.append((view, status)),
             allowed_hosts=allowed_hosts,
             describe={"title": "Tallies", "version": "1"},
@@ -280,6 +290,7 @@ def unconnected(domain: Domain) -> twofold.gateway.app.GatewayPorts:
         bus_description=BUS_DESCRIPTION,
         exposition=nobody.scrape,
         observe_undecided=nobody.observe,
+        observe_queue_seconds=nobody.observe,
         observe_query=nobody.observe,
         count_refusal=nobody.count,
     )

@@ -245,7 +245,7 @@ async def test_a_gateway_that_is_overloaded_says_so_and_counts_it_for_each_item(
     """Absence needs somebody to look, overload needs less traffic: whoever reads the answer or the metric must know which."""
     running.parts.queue.full_streams = {"tally-b"}
     answer = await running.count("b")
-    is_problem(answer, 503, "overloaded")
+    is_problem(answer, 429, "overloaded")
     assert answer.headers["Retry-After"] == "1"
     items = [{"type": "Count", "data": {"tally_id": name}} for name in "abcb"]
     bulk = (await running.call("POST", "/commands", items)).json
@@ -255,7 +255,7 @@ async def test_a_gateway_that_is_overloaded_says_so_and_counts_it_for_each_item(
         (3, "/problems/overloaded"),
     ]
     assert running.refusals == [("lanes", "too many commands wait")] * 3
-    assert (await running.call("GET", "/problems/overloaded")).json["status"] == 503
+    assert (await running.call("GET", "/problems/overloaded")).json["status"] == 429
 
 
 async def test_a_correlation_id_is_written_into_the_events(running: Rig) -> None:

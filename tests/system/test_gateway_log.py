@@ -206,7 +206,7 @@ async def test_open_streams_are_bounded_beaten_and_ended(tmp_path: Path, monkeyp
     async with rig(tmp_path) as running:
         async with following(running, "/events") as first, following(running, "/events") as second:
             answer = await running.call("GET", "/events", Accept="text/event-stream")
-            is_problem(answer, 503, "overloaded")
+            is_problem(answer, 429, "overloaded")
             lines = [await asyncio.wait_for(first.response.content.readline(), 5) for _ in range(4)]
             assert b": still here\n" in lines
             second.response.close()

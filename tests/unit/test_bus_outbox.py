@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+import twofold.bus.lane
 import twofold.bus.outbox
 from twofold.bus.outbox import Outbox
 from twofold.kernel.envelope import Envelope, decode_batch
@@ -95,9 +96,9 @@ async def test_batches_are_bounded_in_count_and_bytes() -> None:
     large = [outbox.put(envelope(f"large {n}", data=b'"' + b"x" * 400_000 + b'"')) for n in range(4)]
     await asyncio.gather(*many, *large)
     sizes = [len(batch) for _, batch in published.batches]
-    assert max(sizes) <= twofold.bus.outbox.BATCH_COMMANDS_MAX
+    assert max(sizes) <= twofold.bus.lane.BATCH_COMMANDS_MAX
     assert sum(sizes) == 1_204
-    assert max(len(body) for body in published.attempts) <= twofold.bus.outbox.BATCH_BYTES_MAX
+    assert max(len(body) for body in published.attempts) <= twofold.bus.lane.BATCH_BYTES_MAX
     await outbox.close()
 
 
@@ -165,7 +166,7 @@ async def test_a_full_outbox_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_room_is_counted_in_bytes_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few large commands fill a gateway's memory as well as many small ones; what is durable takes none of it."""
     large = b'"' + b"x" * 998 + b'"'
-    monkeypatch.setattr(twofold.bus.outbox, "PENDING_BYTES_MAX", 2 * (len(large) + twofold.bus.outbox.ENVELOPE_BYTES))
+    monkeypatch.setattr(twofold.bus.outbox, "PENDING_BYTES_MAX", 2 * (len(large) + twofold.bus.lane.ENVELOPE_BYTES))
     published = Published()
     outbox = await started(published)
     for turn in range(3):

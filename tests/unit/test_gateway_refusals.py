@@ -59,12 +59,12 @@ async def test_what_is_not_logged_yet_is_logged_when_the_gateway_ends() -> None:
     assert told(lines) == [("redis", "no answer", 1), ("redis", "no answer", 4)]
 
 
-async def test_every_problem_with_status_503_is_noted_and_no_other() -> None:
+async def test_every_refusal_is_noted_and_no_other() -> None:
     counted = Counted()
     refusals = Refusals(counted)
     for problem_type in PROBLEM_TYPES.values():
         note_refusal(refusals, Problem(problem_type.name, "why"))
-    assert counted.counts == {("gateway", one.name): 1 for one in PROBLEM_TYPES.values() if one.status == REFUSED}
+    assert counted.counts == {("gateway", one.name): 1 for one in PROBLEM_TYPES.values() if one.status in REFUSED}
     behind = Problem("view-behind", "why", cause=Unavailable(Neighbour.ROWS, "view behind"))
     note_refusal(refusals, behind)
     assert counted.counts["rows", "view behind"] == 1
@@ -77,7 +77,7 @@ def test_overload_never_reads_like_absence() -> None:
     busy = problem_of(Unavailable(Neighbour.BROKER, "blocks publishers", is_overload=True))
     assert away and busy
     assert (away.type.name, away.status, away.headers["Retry-After"]) == ("unavailable", 503, "3")
-    assert (busy.type.name, busy.status, busy.headers["Retry-After"]) == ("overloaded", 503, "1")
+    assert (busy.type.name, busy.status, busy.headers["Retry-After"]) == ("overloaded", 429, "1")
     assert "overload" in busy.type.title and "overload" not in away.type.title
     malformed = problem_of(Malformed("no"))
     assert malformed and malformed.cause is None

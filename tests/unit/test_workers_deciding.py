@@ -16,9 +16,8 @@ from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.errors import Rejected
 from twofold.kernel.log import Decision, Meta, Recorded
 from twofold.kernel.messages import Command, Event
-from twofold.workers.deciding import UnitOfWork
+from twofold.workers.deciding import Folded, States, UnitOfWork
 from twofold.workers.execute import _sort_out
-from twofold.workers.states import Folded, States
 
 
 class Add(Command, frozen=True):
