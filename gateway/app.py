@@ -50,6 +50,8 @@ from twofold.kernel.ports import Bell, Clock, CommandQueue, History, Inbox, Leas
 
 __all__ = ["ROUTES", "GatewayPorts", "application", "listen", "serve"]
 
+PATIENT_THREADS = 4
+"""For each store, for those who have waited and for event streams: none of those who ask once."""
 ROUTES: web.AppKey[list[Route]] = web.AppKey("ROUTES", list)
 """Every route of the application, with what the documents say of it."""
 
@@ -95,8 +97,11 @@ def application(ports: GatewayPorts) -> web.Application:
     lag = LagReports(ports.domain, ports.history, ports.rows, ports.parked_keys, ports.clock, threads, progress)
     auditing = Threads(1)
     of_store = {(view.sync, view.store): Threads() for view in ports.domain.views.values()}
-    of_view = {name: of_store[view.sync, view.store] for name, view in ports.domain.views.items()}
-    reads = ConsistentReads(ports.rows, ports.parked_keys, board, progress, of_view, lag.is_diverged)
+    patient_of_store = {store: Threads(PATIENT_THREADS) for store in of_store}
+    of_view, patient_of_view = (
+        {name: of[view.sync, view.store] for name, view in ports.domain.views.items()} for of in (of_store, patient_of_store)
+    )
+    reads = ConsistentReads(ports.rows, ports.parked_keys, board, progress, of_view, patient_of_view, lag.is_diverged)
     live = LiveAnswers(reads, progress, streams)
     routes: list[Route] = []
     pages = Pages(ports.domain, lambda: routes, ports.bus_description, ports.describe)
@@ -148,13 +153,14 @@ def application(ports: GatewayPorts) -> web.Application:
             ports.bell.listen(on_ring=on_loop(loop, progress.hear_ring), on_advanced=on_loop(loop, progress.hear_progress)),
         )
         lag.refresh()
-        looking = asyncio.create_task(look_after(ports.queue, board))
+        looking = [asyncio.create_task(look_after(ports.queue, board)), asyncio.create_task(reads.look_after())]
         yield
-        looking.cancel()
+        for task in looking:
+            task.cancel()
         for stop in stops:
             stop()
         refusals.close()
-        for pool in (threads, auditing, *of_store.values()):
+        for pool in (threads, auditing, *of_store.values(), *patient_of_store.values()):
             pool.close()
 
     async def end_waiting(app: web.Application) -> None:

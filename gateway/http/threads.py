@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from typing import Generic, TypeVar
 
 from twofold.kernel.errors import Neighbour, Unavailable
@@ -60,16 +61,24 @@ class Threads:
 class BatchLoader(Generic[K, V]):
     """Look-ups by key. `read` is blocking, is called on a thread with distinct keys, and may leave out what it does not find."""
 
-    def __init__(self, threads: Threads, read: Callable[[list[K]], Mapping[K, V]]) -> None:
+    def __init__(
+        self,
+        threads: Threads,
+        read: Callable[[list[K]], Mapping[K, V]],
+        keys_max: int = BATCH_KEYS_MAX,
+        pending_max: int = PENDING_MAX,
+    ) -> None:
         self._threads = threads
         self._read = read
+        self._keys_max = keys_max
+        self._pending_max = pending_max
         self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
         self._in_flight: set[asyncio.Task[None]] = set()
         self._is_scheduled = False
 
     async def load(self, key: K) -> V | None:
         """What there is under this key, read after this call; None when nothing is."""
-        if len(self._waiting) >= PENDING_MAX and key not in self._waiting:
+        if len(self._waiting) >= self._pending_max and key not in self._waiting:
             raise Unavailable(Neighbour.GATEWAY, "too many reads wait", is_overload=True)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[V | None] = loop.create_future()
@@ -82,7 +91,7 @@ class BatchLoader(Generic[K, V]):
     def _start_batch(self) -> None:
         """One turn of the loop after the first has come, so that all who came in the same turn are in one batch."""
         self._is_scheduled = False
-        keys = list(self._waiting)[:BATCH_KEYS_MAX]
+        keys = list(islice(self._waiting, self._keys_max))
         batch = {key: self._waiting.pop(key) for key in keys}
         task = asyncio.get_running_loop().create_task(self._load_batch(batch))
         self._in_flight.add(task)

@@ -4,20 +4,23 @@
                                                                         ^                   │ no
                                                                         └── hint or tick ───┘   until the time is up
 
-Only the checkpoint that comes with the row, from one snapshot, decides. A hint that says "not there yet" saves a query
-for a tick; a hint that says "there" causes one.
+Only the checkpoint that comes with the row, from one snapshot, decides. A hint that says "not there yet" saves a query; one that
+says "there" causes one. Hints may be lost: while anybody waits, the store is asked for everybody where its slices are. Who has
+waited reads on threads that are for those alone, and together with others who want the same.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
 from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.http.headers import Token
-from twofold.gateway.http.threads import BatchLoader, Threads
+from twofold.gateway.http.threads import PENDING_MAX, BatchLoader, Threads
 from twofold.gateway.queries.progress import ProgressBoard
+from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ports import ParkedLines, Rows
 from twofold.kernel.rows import Found, Query, RowPage
 from twofold.kernel.view import AnyView
@@ -25,6 +28,12 @@ from twofold.readmodels.schema.columns import is_stream_key, stream_key
 
 TICK_SECONDS = 0.1
 """How long a lost hint may cost."""
+REREAD_SECONDS = 2.0
+"""Who waits reads again this often, whatever was heard."""
+PAUSE_SECONDS_MIN = 0.005
+"""Between a reading that was too early and the next, for a hint that was: doubled each time, up to a tick."""
+WAITERS_MAX = 10_000
+PAGES_TOGETHER = 20
 
 LAST_SECONDS = 3.0
 """How long a gateway that stops waits on for what a query asks for: "not yet" would be a refusal, and in a system that is well it
@@ -52,49 +61,80 @@ class ConsistentReads:
         board: OutcomeBoard,
         progress: ProgressBoard,
         threads: Mapping[str, Threads],
+        patient_threads: Mapping[str, Threads],
         is_diverged: Callable[[str], Awaitable[bool]],
     ) -> None:
-        """`threads` by the view they are for: reads of a store that hangs must not keep those of another from running.
-        `is_diverged` says of a view whether it stands beside its log: then its checkpoints count for nothing."""
+        """`threads` by the view they are for: reads of a store that hangs must not keep those of another from running;
+        `patient_threads` are for those who have waited. `is_diverged` says of a view whether it stands beside its log: then its
+        checkpoints count for nothing."""
         self._rows = rows
         self._lines = lines
         self._is_diverged = is_diverged
         self._board = board
         self._progress = progress
         self._threads = threads
-        self._loaders: dict[str, BatchLoader[str, Found]] = {}
+        self._patient_threads = patient_threads
+        self._found: dict[tuple[str, bool], BatchLoader[str, Found]] = {}
+        self._pages: dict[str, BatchLoader[Query, RowPage]] = {}
+        self._waiter_count = 0
 
-    async def row(self, view: AnyView, key: str, token: Token | None = None, wait_seconds: float = 0.0) -> ViewReading[Found]:
-        """The row, with everything the token stands for folded into it; not reached when that took too long."""
+    async def row(
+        self, view: AnyView, key: str, token: Token | None = None, wait_seconds: float = 0.0, is_patient: bool = False
+    ) -> ViewReading[Found]:
+        """The row, with everything the token stands for folded into it; not reached when that took too long. `is_patient`: for
+        somebody who has waited, or does not wait for the answer."""
 
-        async def read() -> Found:
-            found = await self._loader(view.name).load(key)
+        async def read(is_patient: bool) -> Found:
+            found = await self._of_keys(view.name, is_patient).load(key)
             assert found is not None, "a view store answers for every key"
             return found
 
         if token is None:
-            return ViewReading(await read(), None, True)
+            return ViewReading(await read(is_patient), None, True)
         number = self._progress.slice_number(view.name, key)
         return await self._reach_unparked(view, number, token, wait_seconds, read)
 
     async def page(
-        self, view: AnyView, query: Query, token: Token | None = None, wait_seconds: float = 0.0
+        self, view: AnyView, query: Query, token: Token | None = None, wait_seconds: float = 0.0, is_patient: bool = False
     ) -> ViewReading[RowPage]:
         """A page of rows; the slowest slice of the view must have reached the token."""
 
-        async def read() -> RowPage:
-            return await self._threads[view.name].run(lambda: self._rows.find(view.name, query))
+        async def read(is_patient: bool) -> RowPage:
+            if not is_patient:
+                return await self._threads[view.name].run(lambda: self._rows.find(view.name, query))
+            page = await self._of_pages(view.name).load(query)
+            assert page is not None, "a view store answers every query"
+            return page
 
         if token is None:
-            return ViewReading(await read(), None, True)
+            return ViewReading(await read(is_patient), None, True)
         return await self._reach_unparked(view, None, token, wait_seconds, read)
 
+    async def look_after(self) -> None:
+        """Until cancelled: hints are lossy."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            if self._progress.waiter_count:
+                threads = next(iter(self._patient_threads.values()))
+                with suppress(Unavailable):
+                    self._progress.learn_positions(await threads.run(self._rows.positions))
+
     async def _reach_unparked(
-        self, view: AnyView, number: int | None, token: Token, wait_seconds: float, read: Callable[[], Awaitable[AnswerT]]
+        self, view: AnyView, number: int | None, token: Token, wait_seconds: float, read: Callable[[bool], Awaitable[AnswerT]]
     ) -> ViewReading[AnswerT]:
         """A checkpoint passes events of parked keys, rows do not: what waits in a line is not shown, until a retry or a discard
         has drained it. Whether there is one comes with the answer, from one snapshot; which one is looked up after it."""
-        deadline = asyncio.get_running_loop().time() + wait_seconds
+        if self._waiter_count >= WAITERS_MAX:
+            raise Unavailable(Neighbour.GATEWAY, "too many wait for rows", is_overload=True)
+        self._waiter_count += 1
+        try:
+            return await self._reach_out_of_line(view, number, token, asyncio.get_running_loop().time() + wait_seconds, read)
+        finally:
+            self._waiter_count -= 1
+
+    async def _reach_out_of_line(
+        self, view: AnyView, number: int | None, token: Token, deadline: float, read: Callable[[bool], Awaitable[AnswerT]]
+    ) -> ViewReading[AnswerT]:
         while True:
             reading = await self._reach(view, number, token, deadline, read)
             if not reading.is_reached or not _has_parked(reading.answer):
@@ -107,26 +147,30 @@ class ConsistentReads:
             await asyncio.sleep(min(TICK_SECONDS, left))
 
     async def _reach(
-        self, view: AnyView, number: int | None, token: Token, deadline: float, read: Callable[[], Awaitable[AnswerT]]
+        self, view: AnyView, number: int | None, token: Token, deadline: float, read: Callable[[bool], Awaitable[AnswerT]]
     ) -> ViewReading[AnswerT]:
         required = await self._position(token, self._left(deadline))
         if required is None:
-            return ViewReading(await read(), None, False, "pending")
+            return ViewReading(await read(True), None, False, "pending")
         # An inline view moves with the log itself and tells nobody; its last hint says nothing.
         hint = None if view.sync == "inline" else self._progress.position(view.name, number)
-        if hint is not None and hint < required:
-            await self._progress.reached(view.name, number, required, min(TICK_SECONDS, self._left(deadline)))
+        is_patient = hint is not None and hint < required
+        if is_patient:
+            await self._progress.reached(view.name, number, required, min(REREAD_SECONDS, self._left(deadline)))
+        pause_seconds = PAUSE_SECONDS_MIN
         while True:
-            answer = await read()
+            answer = await read(is_patient)
             if await self._is_diverged(view.name):
                 return ViewReading(answer, required, False, "diverged")
             if answer.position >= required:
                 return ViewReading(answer, required, True)
-            left = self._left(deadline)
-            if left <= 0:
+            if (left := self._left(deadline)) <= 0:
                 return ViewReading(answer, required, False, "behind")
-            of_slice = answer.slice.slice if isinstance(answer, Found) else None
-            await self._progress.reached(view.name, of_slice, required, min(TICK_SECONDS, left))
+            await asyncio.sleep(min(pause_seconds, left))
+            pause_seconds, is_patient = min(2 * pause_seconds, TICK_SECONDS), True
+            if view.sync != "inline":
+                of_slice = answer.slice.slice if isinstance(answer, Found) else None
+                await self._progress.reached(view.name, of_slice, required, min(REREAD_SECONDS, self._left(deadline)))
 
     def _left(self, deadline: float) -> float:
         """Seconds to wait: a few at most when the gateway is told to stop, and then as if the time were up."""
@@ -157,11 +201,28 @@ class ConsistentReads:
         parked = await self._threads[view.name].run(lambda: self._lines.parked_lines(view.name))
         return any(is_stream_key(line.key) and line.slice == answer.slice and line.position <= required for line in parked)
 
-    def _loader(self, name: str) -> BatchLoader[str, Found]:
-        loader = self._loaders.get(name)
+    def _of_keys(self, view: str, is_patient: bool) -> BatchLoader[str, Found]:
+        loader = self._found.get((view, is_patient))
         if loader is None:
-            loader = BatchLoader(self._threads[name], lambda keys: dict(zip(keys, self._rows.get(name, keys), strict=True)))
-            self._loaders[name] = loader
+            threads = (self._patient_threads if is_patient else self._threads)[view]
+            loader = BatchLoader(
+                threads,
+                lambda keys: dict(zip(keys, self._rows.get(view, keys), strict=True)),
+                pending_max=WAITERS_MAX if is_patient else PENDING_MAX,
+            )
+            self._found[view, is_patient] = loader
+        return loader
+
+    def _of_pages(self, view: str) -> BatchLoader[Query, RowPage]:
+        loader = self._pages.get(view)
+        if loader is None:
+            loader = BatchLoader(
+                self._patient_threads[view],
+                lambda queries: {query: self._rows.find(view, query) for query in queries},
+                keys_max=PAGES_TOGETHER,
+                pending_max=WAITERS_MAX,
+            )
+            self._pages[view] = loader
         return loader
 
 

@@ -25,7 +25,7 @@ from twofold.kernel.view import AnyView
 TICK_SECONDS = 1.0
 """How late a change is shown when its hint is lost."""
 PAUSE_SECONDS = 0.1
-"""A busy page is read at most ten times a second for each stream that shows it."""
+"""What is busy is read at most ten times a second for each stream that shows it."""
 
 
 class Shown(NamedTuple):
@@ -49,10 +49,11 @@ class LiveAnswers:
         """Events `row` with the row, and `gone` when there is none."""
 
         async def show() -> Shown:
-            found = (await self._reads.row(view, key)).answer
+            found = (await self._reads.row(view, key, is_patient=True)).answer
             after = found.position + 1
 
             async def wake() -> None:
+                await asyncio.sleep(PAUSE_SECONDS)
                 await self._progress.reached(view.name, found.slice.slice, after, TICK_SECONDS)
 
             if found.row is None:
@@ -66,7 +67,7 @@ class LiveAnswers:
 
         async def show() -> Shown:
             moves = self._progress.moves(view.name)
-            page = (await self._reads.page(view, query)).answer
+            page = (await self._reads.page(view, query, is_patient=True)).answer
             data = encode({"items": [row.value for row in page.rows], "next": page.next})
 
             async def wake() -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from itertools import count
 
 from twofold.kernel.ids import slice_of
 from twofold.kernel.rows import Progress
@@ -19,13 +20,37 @@ PEAK_SPAN_SECONDS = 0.5
 """As long as the time between two looks of the console."""
 
 
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    """Wants slice number `slice` of a view (None: any) to reach `position`."""
+class _Waiters:
+    """Who waits for a position to be reached. Thousands may: whoever is not due costs nothing."""
 
-    slice: int | None
-    position: int
-    future: asyncio.Future[None]
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._numbers = count()
+        self._gone = 0
+
+    def __len__(self) -> int:
+        return len(self._heap) - self._gone
+
+    async def wait(self, position: int, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        heappush(self._heap, (position, next(self._numbers), future))
+        try:
+            await asyncio.wait((future,), timeout=max(0.0, seconds))
+        finally:
+            if future.cancel():
+                self._gone += 1
+                if self._gone > len(self._heap) // 2:
+                    self._heap = [waiter for waiter in self._heap if not waiter[2].done()]
+                    heapify(self._heap)
+                    self._gone = 0
+
+    def wake(self, position: int) -> None:
+        while self._heap and self._heap[0][0] <= position:
+            future = heappop(self._heap)[2]
+            if future.done():
+                self._gone -= 1
+            else:
+                future.set_result(None)
 
 
 class ProgressBoard:
@@ -40,17 +65,16 @@ class ProgressBoard:
         self._counts: dict[str, int] = {}
         self._generations: dict[str, int] = {}
         self._moves: dict[str, int] = {}
-        self._waiters: dict[str, list[_Waiter]] = {}
-        self._head_waiters: list[asyncio.Future[None]] = []
+        self._waiters: dict[tuple[str, int | None], _Waiters] = {}
+        """By view and slice; None for all slices of a view."""
+        self._moved: dict[str, _Waiters] = {}
+        self._grown = _Waiters()
 
     def hear_ring(self, position: int) -> None:
         if position > self.head:
             self.head = position
             self._note_peaks()
-            waiters, self._head_waiters = self._head_waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._grown.wake(position)
 
     def hear_progress(self, progress: Sequence[Progress]) -> None:
         for step in progress:
@@ -59,7 +83,7 @@ class ProgressBoard:
             slices = self._slices.setdefault(step.view, {})
             slices[step.slice] = max(step.position, slices.get(step.slice, 0))
             self._moves[step.view] = self.moves(step.view) + 1
-            self._wake(step.view, step.slice, step.position)
+            self._wake(step.view, step.slice, slices[step.slice])
 
     def learn_positions(self, positions: Mapping[SliceId, int]) -> None:
         """Learn from the store which generation answers, into how many slices it is cut, and where they stand. Only progress of
@@ -85,16 +109,15 @@ class ProgressBoard:
             return slices.get(number)
         return min(slices.values()) if slices and len(slices) == self._counts.get(view) else None
 
+    @property
+    def waiter_count(self) -> int:
+        """How many wait for rows to be somewhere."""
+        return sum(map(len, self._waiters.values()))
+
     async def reached(self, view: str, number: int | None, position: int, seconds: float) -> None:
-        """Return when this slice (None: when any slice of the view) is heard to have reached the position, or the time is up."""
-        if number is not None and (self.position(view, number) or 0) >= position:
-            return
-        waiter = _Waiter(number, position, asyncio.get_running_loop().create_future())
-        waiters = self._waiters.setdefault(view, [])
-        waiters.append(waiter)
-        await _for_a_while(waiter.future, seconds)
-        if waiter in waiters:
-            waiters.remove(waiter)
+        """Return when this slice (None: the slowest of the view) is heard to have reached the position, or the time is up."""
+        if (self.position(view, number) or 0) < position:
+            await self._waiters.setdefault((view, number), _Waiters()).wait(position, seconds)
 
     def moves(self, view: str) -> int:
         """How often any slice of the view was heard to move; to be given to `moved`."""
@@ -103,17 +126,12 @@ class ProgressBoard:
     async def moved(self, view: str, since: int, seconds: float) -> None:
         """Return when the view is heard to have moved since `moves` said this, or the time is up."""
         if self.moves(view) == since:
-            await self.reached(view, None, 0, seconds)
+            await self._moved.setdefault(view, _Waiters()).wait(since + 1, seconds)
 
     async def grown(self, position: int, seconds: float) -> None:
         """Return when the log is heard to have grown beyond the position, or the time is up."""
-        if self.head > position:
-            return
-        waiter = asyncio.get_running_loop().create_future()
-        self._head_waiters.append(waiter)
-        await _for_a_while(waiter, seconds)
-        if waiter in self._head_waiters:
-            self._head_waiters.remove(waiter)
+        if self.head <= position:
+            await self._grown.wait(position + 1, seconds)
 
     def _note_peaks(self) -> None:
         """When the head moves: a view is never further behind than just then."""
@@ -130,19 +148,13 @@ class ProgressBoard:
         self._counts.pop(view, None)
 
     def _wake(self, view: str, number: int, position: int) -> None:
-        waiters = self._waiters.get(view)
-        if not waiters:
-            return
-        due = [waiter for waiter in waiters if waiter.slice in (None, number) and waiter.position <= position]
-        for waiter in due:
-            waiters.remove(waiter)
-            if not waiter.future.done():
-                waiter.future.set_result(None)
-
-
-async def _for_a_while(future: asyncio.Future[None], seconds: float) -> None:
-    await asyncio.wait((future,), timeout=max(0.0, seconds))
-    future.cancel()
+        if (of_slice := self._waiters.get((view, number))) is not None:
+            of_slice.wake(position)
+        if (of_view := self._waiters.get((view, None))) is not None:
+            slowest = self.position(view, None)
+            of_view.wake(position if slowest is None else slowest)
+        if (of_moves := self._moved.get(view)) is not None:
+            of_moves.wake(self.moves(view))
 
 
 class LagPeaks:

@@ -262,4 +262,28 @@ async def test_who_waits_for_the_log_to_grow_waits_until_it_has_or_the_time_is_u
     begun = asyncio.get_running_loop().time()
     await board.grown(6, 0.05)
     assert asyncio.get_running_loop().time() - begun >= 0.04
-    assert not board._head_waiters, "nobody is remembered who has gone"
+    assert len(board._grown) == 0, "nobody is remembered who has gone"
+
+
+async def test_thousands_who_wait_cost_those_who_are_due_nothing_and_are_forgotten() -> None:
+    board = ProgressBoard()
+    board.learn_positions({SliceId("v", 1, 0): 5, SliceId("v", 1, 1): 7})
+    due = [asyncio.create_task(board.reached("v", 0, 6, 60)) for _ in range(100)]
+    slowest = asyncio.create_task(board.reached("v", None, 8, 60))
+    late = [asyncio.create_task(board.reached("v", 0, 1_000, 60)) for _ in range(5_000)]
+    await asyncio.sleep(0)
+    assert board.waiter_count == 5_101
+    board.hear_progress([Progress("v", 1, 1, 9), Progress("v", 1, 0, 6)])
+    await asyncio.gather(*due)
+    assert not slowest.done() and board.waiter_count == 5_001
+    board.hear_progress([Progress("v", 1, 0, 8)])
+    await slowest
+    for waiter in late:
+        waiter.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    assert board.waiter_count == 0 and len(board._waiters["v", 0]._heap) < 100
+    moves = board.moves("v")
+    moved = asyncio.create_task(board.moved("v", moves, 60))
+    await asyncio.sleep(0)
+    board.hear_progress([Progress("v", 1, 1, 9)])
+    await asyncio.wait_for(moved, 5)

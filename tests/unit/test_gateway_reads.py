@@ -6,11 +6,15 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
+import pytest
+
+import twofold.gateway.queries.consistency
 from twofold.gateway.http.headers import Token
 from twofold.gateway.http.threads import IN_FLIGHT_MAX, Threads
 from twofold.gateway.queries.consistency import LAST_SECONDS, ConsistentReads
 from twofold.gateway.queries.progress import ProgressBoard
-from twofold.kernel.rows import Found
+from twofold.kernel.errors import Unavailable
+from twofold.kernel.rows import Found, Query, RowPage
 from twofold.kernel.view import SliceId
 
 READERS = 200
@@ -46,7 +50,7 @@ def test_reads_of_one_moment_are_one_look_up_for_each_view() -> None:
 
     async def read() -> list[Any]:
         pools = {view.name: threads for view in views}
-        reads = ConsistentReads(cast(Any, rows), cast(Any, None), cast(Any, None), ProgressBoard(), pools, never)
+        reads = ConsistentReads(cast(Any, rows), cast(Any, None), cast(Any, None), ProgressBoard(), pools, pools, never)
         return await asyncio.gather(*(reads.row(view, "k" * (1 + n % 9)) for n in range(READERS) for view in views))
 
     readings = asyncio.run(read())
@@ -65,7 +69,9 @@ def test_a_view_that_is_about_to_get_there_is_waited_for_though_the_gateway_stop
     view = cast(Any, View("one"))
 
     async def read() -> list[bool]:
-        reads = ConsistentReads(cast(Any, rows), cast(Any, None), cast(Any, None), progress, {"one": threads}, never)
+        reads = ConsistentReads(
+            cast(Any, rows), cast(Any, None), cast(Any, None), progress, {"one": threads}, {"one": threads}, never
+        )
         progress.closed_at = asyncio.get_running_loop().time()
         asking = asyncio.create_task(reads.row(view, "k", Token(8, None), 30.0))
         await asyncio.sleep(0.2)
@@ -75,4 +81,64 @@ def test_a_view_that_is_about_to_get_there_is_waited_for_though_the_gateway_stop
         return [near.is_reached, (await reads.row(view, "k", Token(9, None), 30.0)).is_reached]
 
     assert asyncio.run(read()) == [True, False]
+    threads.close()
+
+
+class Pages(Rows):
+    """Behind until it is told otherwise; counts what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finds = 0
+
+    def find(self, view: str, query: Query) -> RowPage:
+        self.finds += 1
+        return RowPage([], None, self.position)
+
+    def positions(self) -> dict[SliceId, int]:
+        return {SliceId("one", 1, 0): self.position}
+
+
+def test_thousands_who_wait_for_the_same_ask_the_store_once_and_not_again_and_again() -> None:
+    """Also when no hint is ever heard: the store is asked for all of them where its slices are."""
+    rows, threads, patient = Pages(), Threads(), Threads(1)
+    view, progress = cast(Any, View("one")), ProgressBoard()
+
+    async def read() -> list[bool]:
+        reads = ConsistentReads(
+            cast(Any, rows), cast(Any, None), cast(Any, None), progress, {"one": threads}, {"one": patient}, never
+        )
+        progress.learn_positions(rows.positions())
+        looking = asyncio.create_task(reads.look_after())
+        asking = [asyncio.create_task(reads.page(view, Query(limit=7), Token(8, None), 30.0)) for _ in range(1_500)]
+        await asyncio.sleep(1.0)
+        assert rows.finds == 0
+        rows.position = 8
+        answers = await asyncio.gather(*asking)
+        looking.cancel()
+        return [answer.is_reached for answer in answers]
+
+    assert asyncio.run(read()) == [True] * 1_500
+    assert rows.finds <= 2 * IN_FLIGHT_MAX
+    threads.close()
+    patient.close()
+
+
+def test_more_than_can_be_waited_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twofold.gateway.queries.consistency, "WAITERS_MAX", 3)
+    rows, threads = Pages(), Threads()
+    view = cast(Any, View("one"))
+
+    async def read() -> None:
+        pools = {"one": threads}
+        reads = ConsistentReads(cast(Any, rows), cast(Any, None), cast(Any, None), ProgressBoard(), pools, pools, never)
+        waiting = [asyncio.create_task(reads.page(view, Query(), Token(8, None), 0.5)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        with pytest.raises(Unavailable, match="too many wait"):
+            await reads.page(view, Query(), Token(8, None), 0.5)
+        assert (await reads.page(view, Query())).is_reached, "who does not wait is answered"
+        await asyncio.gather(*waiting)
+        assert not (await reads.page(view, Query(), Token(8, None), 0.0)).is_reached
+
+    asyncio.run(read())
     threads.close()
