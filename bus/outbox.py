@@ -161,7 +161,8 @@ class Outbox:
             if gather_seconds > 0 and len(lane.waiting) < BATCH_COMMANDS_MAX:
                 await asyncio.sleep(gather_seconds)
             left_at = loop.time()
-            lane.settle(lane.take_late(left_at), _late())
+            if late := lane.take_late(left_at):
+                lane.settle(late, _late())
             batch = lane.take()
             if not batch:
                 continue

@@ -7,7 +7,7 @@ GatewayPorts ──> boards (what was heard), threads (what is read) ──> adm
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,6 @@ from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.lanes import LaneOperations
 from twofold.kernel.letters import DeadLetters
-from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Bell, Clock, CommandQueue, History, Inbox, Leases, Outcomes, ParkedCommands, ParkedKeys, Rows
 
 __all__ = ["ROUTES", "GatewayPorts", "application", "listen", "serve"]
@@ -91,7 +90,7 @@ def application(ports: GatewayPorts) -> web.Application:
     """Every route of the contract. It listens to the bell and the outcomes for as long as it runs."""
     threads, streams, progress = Threads(), OpenEventStreams(), ProgressBoard()
     refusals = Refusals(ports.count_refusal)
-    board = OutcomeBoard(BatchLoader(threads, ports.inbox.outcomes).load)
+    board = OutcomeBoard(BatchLoader(threads, ports.inbox.outcomes).load, ports.queue.decided)
     mint = Mint(ports.domain, ports.codec, ports.clock)
     admission = Admission(ports.codec, ports.queue, ports.inbox, ports.history, board, threads)
     lag = LagReports(ports.domain, ports.history, ports.rows, ports.parked_keys, ports.clock, threads, progress)
@@ -143,13 +142,8 @@ def application(ports: GatewayPorts) -> web.Application:
 
     async def listening(app: web.Application) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
-
-        def hear(outcomes: Sequence[Outcome]) -> None:
-            board.hear_news(outcomes)
-            ports.queue.decided(outcomes)
-
         stops = (
-            ports.outcomes.listen(on_loop(loop, hear)),
+            ports.outcomes.listen(on_loop(loop, board.hear_news)),
             ports.bell.listen(on_ring=on_loop(loop, progress.hear_ring), on_advanced=on_loop(loop, progress.hear_progress)),
         )
         lag.refresh()

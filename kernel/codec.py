@@ -33,7 +33,7 @@ class Codec:
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
         self._commands = {tag: msgspec.json.Decoder(command) for tag, command in domain.commands.items()}
-        self._events = {tag: msgspec.json.Decoder(event) for tag, event in domain.events.items()}
+        self._events = {(tag, event.schema_version): msgspec.json.Decoder(event) for tag, event in domain.events.items()}
         self._defaults = {tag: _defaults_of(command) for tag, command in domain.commands.items()}
 
     def command(self, command_type: str, data: bytes) -> Command:
@@ -78,12 +78,13 @@ class Codec:
         """The fact in a recorded event, up- or downcast to the shape it has here. Raises NotKnown for one that only another
         version of this domain can read; on data that is not of its shape, a bug."""
         tag, written = recorded.type, recorded.meta.schema_version
+        decoder = self._events.get((tag, written))
+        if decoder is not None:
+            event: Event = decoder.decode(recorded.data)
+            return event
         if written > self._domain.readable.get(tag, 0):
             raise NotKnown([event_name(tag, written)])
         cls = self._domain.events[tag]
-        if written == cls.schema_version:
-            event: Event = self._events[tag].decode(recorded.data)
-            return event
         data: dict[str, Any] = msgspec.json.decode(recorded.data)
         for version in range(written, cls.schema_version):
             data = self._domain.upcasters[tag, version].upcast(data)

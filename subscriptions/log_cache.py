@@ -131,9 +131,10 @@ class LogCache:
             self._begin, self._begin_mark, self._recent, self._recent_bytes = position, mark, [], 0
             self._old.clear()
         self._recent += page
-        self._recent_bytes += sum(seen.size for seen in page)
-        excess = 0
-        while len(self._recent) - excess > len(page) and self._is_too_much(len(self._recent) - excess):
+        self._recent_bytes += sum([seen.size for seen in page])
+        excess, older = 0, len(self._recent) - len(page)
+        many = len(self._recent) - RECENT_EVENTS_MAX
+        while excess < older and (excess < many or self._recent_bytes > RECENT_BYTES_MAX):
             self._recent_bytes -= self._recent[excess].size
             excess += 1
         if excess:
@@ -141,9 +142,6 @@ class LogCache:
             del self._recent[:excess]
             self._begin += excess
         return page
-
-    def _is_too_much(self, count: int) -> bool:
-        return count > RECENT_EVENTS_MAX or self._recent_bytes > RECENT_BYTES_MAX
 
     def _old_page(self, position: int, limit: int) -> list[Seen]:
         page = self._old.get((position, limit))

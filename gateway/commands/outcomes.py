@@ -43,10 +43,16 @@ class AcceptedCommand(NamedTuple):
 
 
 class OutcomeBoard:
-    """Lives on the event loop; nothing here may be called from another thread. `look_up` asks the inbox."""
+    """Lives on the event loop; nothing here may be called from another thread. `look_up` asks the inbox; `pass_on` is told the
+    news, too."""
 
-    def __init__(self, look_up: Callable[[str], Awaitable[Outcome | None]]) -> None:
+    def __init__(
+        self,
+        look_up: Callable[[str], Awaitable[Outcome | None]],
+        pass_on: Callable[[Sequence[Outcome]], None] = lambda outcomes: None,
+    ) -> None:
         self._look_up = look_up
+        self._pass_on = pass_on
         self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
         self._accepted: OrderedDict[str, AcceptedCommand] = OrderedDict()
         self._waiters: dict[str, list[asyncio.Future[Outcome | None]]] = {}
@@ -86,6 +92,7 @@ class OutcomeBoard:
     def hear_news(self, outcomes: Sequence[Outcome]) -> None:
         self.heard_count += len(outcomes)
         self.hear(outcomes)
+        self._pass_on(outcomes)
 
     def hear(self, outcomes: Sequence[Outcome]) -> None:
         """News, or what a look-up found: both are the truth, may come again, and may be of an attempt that is over."""

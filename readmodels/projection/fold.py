@@ -70,14 +70,15 @@ def touched(
     0: not even the first one."""
     found: dict[int, Touches] = {slice: {} for slice in parked}
     blocked = {slice: {key for key in keys if is_stream_key(key)} for slice, keys in parked.items()}
+    listened = view.listened
     through = count = 0
     for seen in page:
         if count >= touches_max:
             break
-        if seen.type not in view.listened:
+        if seen.type not in listened:
             through = seen.position
             continue
-        if isinstance(seen.error, NotKnown):
+        if seen.event is None and isinstance(seen.error, NotKnown):
             break
         through = seen.position
         try:
