@@ -58,11 +58,12 @@ class LaneEndpoints:
 
     async def _answer(self, state: LaneState) -> web.Response:
         depths = await self._threads.run(self._lanes.depths)
+        count, seconds = state.newest.lane_count, self._queue.queue_seconds()
         shown: dict[str, Any] = {
             "epoch": state.newest.number,
-            "count": state.newest.lane_count,
+            "count": count,
             "depths": {lane: depth for lane, depth in depths.items() if lane.isdigit()},
-            "queue_seconds": {str(lane): round(seconds, 3) for lane, seconds in self._queue.queue_seconds().items()},
+            "queue_seconds": {str(lane): round(seconds.get(lane, 0.0), 3) for lane in range(count)},
         }
         if state.working != state.newest and state.old is not None:
             shown["draining"] = {"epoch": state.old.number, "left": state.old.lane_count - len(state.drained)}

@@ -211,7 +211,7 @@ async def test_open_streams_are_bounded_beaten_and_ended(tmp_path: Path, monkeyp
             assert b": still here\n" in lines
             second.response.close()
             async with asyncio.timeout(10):
-                while (status := await _status(running, "/events")) == 503:
+                while (status := await _status(running, "/events")) == 429:
                     await asyncio.sleep(0.2)
             assert status == 200, "who is gone makes room"
         started = asyncio.get_running_loop().time()

@@ -20,14 +20,14 @@ PROGRAM = """
 import time
 from twofold.deadline import ending_endless
 began = time.monotonic()
-with ending_endless(lambda: time.monotonic() - began if {is_deciding} else 0.0, seconds_max=0.4):
+with ending_endless(lambda: time.monotonic() - began if {is_deciding} else 0.0, seconds_max={seconds_max}):
     {spin}
 print("went on")
 """
 
 
 def run(spin: str, is_deciding: bool) -> subprocess.CompletedProcess[str]:
-    program = PROGRAM.format(spin=spin, is_deciding=is_deciding)
+    program = PROGRAM.format(spin=spin, is_deciding=is_deciding, seconds_max=0.4)
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -41,13 +41,13 @@ def test_deciding_without_end_ends_the_process_and_tells_where_it_was(spin: str,
 
 def test_a_process_that_was_stopped_while_it_decided_goes_on() -> None:
     """Its lanes are another's by then, which is no reason to end."""
-    spin = "print('deciding', flush=True); time.sleep(0.3)"
-    program = PROGRAM.format(spin=spin, is_deciding=True)
+    spin = "print('deciding', flush=True); time.sleep(0.5)"
+    program = PROGRAM.format(spin=spin, is_deciding=True, seconds_max=4.0)
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "deciding\n"
         process.send_signal(signal.SIGSTOP)
-        time.sleep(2.0)
+        time.sleep(7.0)
         process.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "went on\n"), err
