@@ -23,7 +23,7 @@ from twofold.gateway.http.headers import Door
 from twofold.gateway.http.operation import Route
 from twofold.gateway.http.problem import answer_problems
 from twofold.gateway.http.refusals import CountRefusal, Refusals
-from twofold.gateway.http.request import COMMAND_BYTES_MAX
+from twofold.gateway.http.request import BODIES, COMMAND_BYTES_MAX, Bodies
 from twofold.gateway.http.server import listen, serve
 from twofold.gateway.http.threads import BatchLoader, Threads, on_loop
 from twofold.gateway.log.endpoints import LogEndpoints
@@ -137,7 +137,7 @@ def application(ports: GatewayPorts) -> web.Application:
     app = web.Application(
         client_max_size=COMMAND_BYTES_MAX, middlewares=[answer_problems(refusals, Door(ports.allowed_hosts).check)]
     )
-    app[ROUTES] = routes
+    app[ROUTES], app[BODIES] = routes, Bodies()
     app.router.add_routes([route.definition() for route in routes])
 
     async def listening(app: web.Application) -> AsyncIterator[None]:

@@ -13,7 +13,7 @@ from aiohttp import web
 from twofold.gateway.http.operation import COUNT, NUMBER_MAX, TEXT, TEXT_CHARS_MAX, Parameter
 from twofold.gateway.http.problem import Problem
 from twofold.kernel.domain import Domain
-from twofold.kernel.errors import Malformed
+from twofold.kernel.errors import Malformed, Neighbour, Unavailable
 from twofold.kernel.view import AnyView
 
 STREAM_CHARS_MAX = 500
@@ -21,6 +21,9 @@ LIMIT_MAX = 1_000
 COMMAND_BYTES_MAX = 256 * 1024
 BULK_BYTES_MAX = 4 * 1024 * 1024
 BODY_SECONDS_MAX = 20.0
+BODIES_BYTES_MAX = 64 * 1024 * 1024
+BODY_BYTES_FREE = 64 * 1024
+"""As much of each body comes in whatever the others take: a command is seldom longer."""
 
 LIMIT = Parameter("query", "limit", "How many at most.", COUNT | {"minimum": 1, "maximum": LIMIT_MAX})
 ROW_KEY = Parameter("path", "key", "The row's key.", TEXT)
@@ -104,31 +107,60 @@ class Params:
             raise Malformed(f"{parameter.name} must be a time like 2026-01-31T12:00:00Z") from error
 
 
+class Bodies:
+    """What all bodies under way take in memory. Who sends half of many large ones holds up others who do so, and nobody else."""
+
+    def __init__(self) -> None:
+        self._bytes_left = BODIES_BYTES_MAX
+
+    async def read(self, request: web.Request, bytes_max: int) -> bytes:
+        """The whole body. Raises Problem too-large or too-slow, or overloaded when there is no room for it; the connection is
+        closed then, for the rest is not read."""
+        declared = request.content_length
+        if declared is not None and declared > bytes_max:
+            raise _too_large(bytes_max)
+        content = request.content
+        if content.is_eof():
+            body = content.read_nowait()
+            if len(body) > bytes_max:
+                raise _too_large(bytes_max)
+            return body
+        try:
+            async with asyncio.timeout(BODY_SECONDS_MAX):
+                return await self._gather(request, bytes_max)
+        except TimeoutError as error:
+            raise Problem(
+                "too-slow", f"the body did not arrive within {BODY_SECONDS_MAX:g} s", {"Connection": "close"}
+            ) from error
+
+    async def _gather(self, request: web.Request, bytes_max: int) -> bytes:
+        body, taken = bytearray(), 0
+        try:
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > bytes_max:
+                    raise _too_large(bytes_max)
+                more = max(0, len(body) - BODY_BYTES_FREE) - taken
+                if more > self._bytes_left:
+                    raise Problem(
+                        "overloaded",
+                        "too many large bodies are under way",
+                        {"Connection": "close", "Retry-After": "1"},
+                        Unavailable(Neighbour.GATEWAY, "too many bodies are under way", is_overload=True),
+                    )
+                self._bytes_left -= more
+                taken += more
+            return bytes(body)
+        finally:
+            self._bytes_left += taken
+
+
+BODIES: web.AppKey[Bodies] = web.AppKey("BODIES", Bodies)
+
+
 async def read_body(request: web.Request, bytes_max: int) -> bytes:
-    """The whole body. Raises Problem too-large or too-slow; the connection is closed then, for the rest is not read."""
-    declared = request.content_length
-    if declared is not None and declared > bytes_max:
-        raise _too_large(bytes_max)
-    content = request.content
-    if content.is_eof():
-        body = content.read_nowait()
-        if len(body) > bytes_max:
-            raise _too_large(bytes_max)
-        return body
-    try:
-        async with asyncio.timeout(BODY_SECONDS_MAX):
-            return await _gather(request, bytes_max)
-    except TimeoutError as error:
-        raise Problem("too-slow", f"the body did not arrive within {BODY_SECONDS_MAX:g} s", {"Connection": "close"}) from error
-
-
-async def _gather(request: web.Request, bytes_max: int) -> bytes:
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > bytes_max:
-            raise _too_large(bytes_max)
-    return bytes(body)
+    """The whole body, as `Bodies.read` of this application."""
+    return await request.app[BODIES].read(request, bytes_max)
 
 
 def _too_large(bytes_max: int) -> Problem:

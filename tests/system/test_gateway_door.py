@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+import twofold.gateway.http.request
 from tests.system.gateway_rig import Rig, is_problem, rig
 
 
@@ -57,3 +59,35 @@ async def test_our_host_names_are_answered(tmp_path: Path) -> None:
         is_problem(await named.call("GET", "/livez", Host="inner.example"), 421, "unknown-host")
     async with rig(tmp_path / "any", allowed_hosts="*") as named:
         assert (await named.call("GET", "/livez", Host="elsewhere.example")).status == 200
+
+
+async def test_many_who_send_half_of_a_large_body_take_a_bounded_room_and_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three hundred of them took 1.45 GB."""
+    monkeypatch.setattr(twofold.gateway.http.request, "BODIES_BYTES_MAX", 4_000_000)
+    head = b"POST /commands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 4000000\r\n\r\n["
+    async with rig(tmp_path) as running:
+
+        async def send_half() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            writer.write(head + b" " * 2_000_000)
+            return reader, writer
+
+        async def answered(reader: asyncio.StreamReader) -> bytes:
+            async with asyncio.timeout(10):
+                return await reader.read()
+
+        halves = [await send_half() for _ in range(6)]
+        refused = [asyncio.create_task(answered(reader)) for reader, _ in halves]
+        done, waiting = await asyncio.wait(refused, timeout=5)
+        assert len(waiting) in (1, 2) and all(b" 429 " in task.result().splitlines()[0] for task in done)
+        assert (await running.count("a", Prefer="wait=5")).json["status"] == "succeeded"
+        for _, writer in halves:
+            writer.close()
+        await asyncio.wait(waiting)
+        body = b"[" + b" " * 3_000_000 + b"]"
+        async with asyncio.timeout(10):
+            while (answer := await running.call("POST", "/commands", body)).status == 429:
+                await asyncio.sleep(0.1)
+        assert answer.status == 202, "what is given up makes room"
