@@ -52,13 +52,21 @@ def load_domain(module_name: str) -> Domain:
         if not all(part.isidentifier() for part in module_name.split(".")):
             raise ImportError("a module is named with dots, as in an import, not by its path")
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise Misconfigured(f"TWOFOLD_DOMAIN={module_name}: cannot be imported ({error}); name an importable module") from error
     except Exception as error:
-        at = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__}: {error}".replace("\n", " ")
-        raise Misconfigured(f"TWOFOLD_DOMAIN={module_name}: importing it fails in {at.filename}:{at.lineno} ({said})") from error
+        if (place := _place_of(error)) is not None:
+            raise Misconfigured(f"TWOFOLD_DOMAIN={module_name}: importing it fails in {place} ({said})") from error
+        raise Misconfigured(f"TWOFOLD_DOMAIN={module_name}: cannot be imported ({error}); name an importable module") from error
     return domain_of(module)
+
+
+def _place_of(error: Exception) -> str | None:
+    """File and line of a module where importing it, or what it imports, failed; None when there is no such module."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__)[1:] if not frame.filename.startswith("<frozen ")]
+    written = [frame for frame in frames if frame.filename != importlib.__file__]
+    return f"{written[-1].filename}:{written[-1].lineno}" if written else None
 
 
 def domain_of(module: ModuleType) -> Domain:

@@ -27,6 +27,10 @@ parked = typer.Typer(help="Commands and view keys that wait because of a bug.", 
 app.add_typer(parked, name="parked")
 app.add_typer(dead.app, name="dead")
 
+STATUS_OF = {"succeeded": 0, "ignored": 0, "rejected": 1, "parked": 1}
+UNDECIDED = 3
+"""What `send --wait` ends with, by what became of the command."""
+
 Processes = Annotated[int, typer.Option("--processes", "-n", min=1, max=64, help="How many, under one supervisor.")]
 
 
@@ -97,12 +101,15 @@ def send(
     data: Annotated[str, typer.Argument(metavar="JSON", help="The command's fields, or - for standard input.")],
     wait: Annotated[float | None, typer.Option(help="Seconds to wait for the outcome.")] = None,
 ) -> None:
-    """Submit a command."""
+    """Submit a command. With --wait: status 0 succeeded or ignored, 1 rejected or parked, 3 not decided in time."""
     try:
         fields = json.loads(sys.stdin.read() if data == "-" else data)
     except json.JSONDecodeError as error:
         raise typer.BadParameter(f"not JSON: {error}") from error
-    show(gateway_here().send(command_type, fields, wait))
+    answer = gateway_here().send(command_type, fields, wait)
+    show(answer)
+    if wait is not None:
+        raise typer.Exit(STATUS_OF.get(answer["status"], UNDECIDED))
 
 
 @app.command()

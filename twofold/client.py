@@ -21,7 +21,12 @@ class Refused(Error):
     """The gateway answered with a problem. `problem` is its JSON object."""
 
     def __init__(self, problem: Mapping[str, Any]) -> None:
-        super().__init__(f"{problem.get('title', 'refused')}: {problem.get('detail', '')}".rstrip(": "))
+        said = f"{problem.get('title', 'refused')}: {problem.get('detail', '')}".rstrip(": ")
+        pointers = [error["pointer"] for error in problem.get("errors", ()) if error.get("pointer")]
+        more = [f"at {', '.join(pointers)}"] if pointers else []
+        if problem.get("details"):
+            more.append(json.dumps(problem["details"], ensure_ascii=False))
+        super().__init__(" ".join([said, *more]))
         self.problem = problem
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 
 from twofold.client import Gateway
 
 REFRESH_SECONDS = 0.5
 ERROR_CHARS = 80
+OTHERS_CHARS_MIN = 70
 COMMANDS_SHOWN = 2
 HELD_SHOWN = 6
 
@@ -35,7 +36,7 @@ def show_lag(gateway: Gateway, watch: bool) -> None:
 
 def show_parked(parked: Any) -> None:
     """Print parked commands and keys; each row begins with the reference that `retry` and `discard` take."""
-    table = Table("ref", "what", "why", "error", title="parked")
+    table = Table(Column("ref", no_wrap=True), "what", "why", "error", title="parked")
     for command in parked["commands"]:
         table.add_row(
             command["ref"], f"{command['type']} on {command['stream']}", command["reason"], _last_line(command["error"])
@@ -43,20 +44,29 @@ def show_parked(parked: Any) -> None:
     for key in parked["keys"]:
         what = f"{key['view']} {key['key']}: {key['waiting']} waiting from {key['position']}"
         table.add_row(key["ref"], what, "evolve raised", _last_line(key["error"]))
-    console = Console()
-    console.print(table if table.row_count else "nothing is parked")
+    _print_whole(table, "nothing is parked")
 
 
 def show_dead(dead: Any) -> None:
     """Print dead letters; each row begins with the id that `replay` and `discard` take."""
-    table = Table("id", "lane", "died", "commands", "why", title="dead letters")
+    table = Table(Column("id", no_wrap=True), "lane", "died", "commands", "why", title="dead letters")
     for letter in dead["items"]:
         what = ", ".join(f"{command['type']} on {command['stream']}" for command in letter["commands"][:COMMANDS_SHOWN])
         more = letter["command_count"] - COMMANDS_SHOWN
         shown = (f"{what}, and {more} more" if more > 0 else what) or f"{letter['bytes']} bytes"
         table.add_row(letter["id"], letter["lane"], letter["died_at"] or "", shown, letter["reason"])
+    _print_whole(table, "nothing is dead")
+
+
+def _print_whole(table: Table, nothing: str) -> None:
+    """The first column as it is, however narrow the terminal: it is what is typed next."""
     console = Console()
-    console.print(table if table.row_count else "nothing is dead")
+    if not table.row_count:
+        console.print(nothing)
+        return
+    longest = max(len(str(cell)) for cell in table.columns[0].cells)
+    console.width = max(console.width, longest + OTHERS_CHARS_MIN)
+    console.print(table, soft_wrap=False)
 
 
 def show_members(members: Any) -> None:

@@ -61,6 +61,8 @@ class Mint:
         decider, key_field = named
         command = self._codec.command(command_type, data)
         stream = f"{decider}-{getattr(command, key_field)}"
+        if stream == f"{decider}-":
+            raise Malformed("the key must not be empty", f"/{key_field}")
         if len(stream) > STREAM_CHARS_MAX:
             raise Malformed(f"the stream's name would be longer than {STREAM_CHARS_MAX} characters", f"/{key_field}")
         canonical = encode(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from twofold.gateway.http.problem import Problem
+from twofold.kernel.errors import Misconfigured
 
 KEEP_ALIVE_SECONDS = 75.0
 """Longer than the 60 s for which proxies commonly keep their own connections."""
@@ -60,15 +62,18 @@ class Connection(web.RequestHandler):
 
 @asynccontextmanager
 async def listen(app: web.Application, host: str, port: int, reuse_port: bool = False) -> AsyncIterator[int]:
-    """Serve inside the block; the port (of use when 0 was asked for). Ends open streams, lets running requests finish."""
+    """Serve inside the block; the port (of use when 0 was asked for). Ends open streams, lets running requests finish.
+    Raises Misconfigured when the socket cannot be had."""
     runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
         loop, server = asyncio.get_running_loop(), runner.server
         assert server is not None, "a runner that is set up has one"
-        sockets = await loop.create_server(
-            partial(Connection, server, loop=loop, **_CONNECTION), host, port, backlog=BACKLOG, reuse_port=reuse_port or None
-        )
+        make = partial(Connection, server, loop=loop, **_CONNECTION)
+        try:
+            sockets = await loop.create_server(make, host, port, backlog=BACKLOG, reuse_port=reuse_port or None)
+        except OSError as error:
+            raise Misconfigured(_why_deaf(host, port, error)) from error
         try:
             yield int(sockets.sockets[0].getsockname()[1])
         finally:
@@ -76,6 +81,12 @@ async def listen(app: web.Application, host: str, port: int, reuse_port: bool = 
             await _let_go(app, server)
     finally:
         await runner.cleanup()
+
+
+def _why_deaf(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"TWOFOLD_PORT={port}: somebody listens on {host}:{port} already; end that, or take another port"
+    return f"TWOFOLD_HOST={host}, TWOFOLD_PORT={port}: cannot be listened on ({error.strerror or error})"
 
 
 async def _let_go(app: web.Application, server: web.Server) -> None:

@@ -176,7 +176,7 @@ class RoutedViewStore:
         return store
 
     def _of_all(self, ask: Callable[[ViewStore], AnswerT]) -> list[AnswerT]:
-        """What the stores say that answer in time. Raises what failed when none does."""
+        """What the stores say that answer in time. Raises what failed when none does, of those there are."""
         if len(self._behind) == 1:
             return [self._asked(self._behind[0], ask)]
         asked = [(store, self._pools[id(store)].submit(self._asked, store, ask)) for store in self._answering()]
@@ -190,7 +190,7 @@ class RoutedViewStore:
                     self._late[id(store)] = future
             except Unavailable as error:
                 failed = error
-        if not answers:
+        if self._behind and not answers:
             raise failed
         return answers
 

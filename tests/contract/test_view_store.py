@@ -321,3 +321,9 @@ def test_views_in_several_stores_are_one_port(request: pytest.FixtureRequest) ->
             assert both.waiting(SliceId(view, 1, 0), "b", 9) == [4]
             assert both.request_retry(view, "b") and both.discard(view, "b") and not both.discard(view, "a")
             assert [parked.discard_requested for parked in both.parked(view)] == [True]
+
+
+def test_a_domain_without_views_has_rows_that_answer() -> None:
+    """The first day of a domain: it can be started, and is ready."""
+    rows = RoutedViewStore({})
+    assert (rows.positions(), rows.builds([]), rows.parked()) == ({}, [], [])

@@ -185,7 +185,15 @@ def test_a_domain_that_contradicts_itself_is_refused_at_start_up(exported: dict[
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(("text", "said"), [("DECIDERS = (", "SyntaxError"), ("1 / 0", "ZeroDivisionError: division by zero")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("DECIDERS = (", "SyntaxError"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'"),
+        ("from json import no_such_name", "ImportError: cannot import name 'no_such_name'"),
+    ],
+)
 def test_a_domain_that_fails_on_import_says_where_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
 ) -> None:
@@ -194,6 +202,7 @@ def test_a_domain_that_fails_on_import_says_where_in_one_line(
     with pytest.raises(Misconfigured, match=r"TWOFOLD_DOMAIN=failing_domain: importing it fails") as refused:
         load_domain("failing_domain")
     assert said in str(refused.value) and "\n" not in str(refused.value)
+    assert f"{tmp_path / 'failing_domain.py'}:2" in str(refused.value)
 
 
 def test_a_domain_is_found_by_the_name_of_its_module() -> None:

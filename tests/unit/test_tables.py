@@ -52,6 +52,18 @@ def test_what_is_parked_is_told_with_the_last_line_of_its_error(capsys: pytest.C
     assert capsys.readouterr().out == "nothing is parked\n"
 
 
+def test_a_reference_is_never_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what is typed next: at a narrow terminal, and in a pipe."""
+    monkeypatch.setenv("COLUMNS", "40")
+    ref = "key-customer_history-" + "x" * 90
+    show_parked({"commands": [COMMAND], "keys": [KEY | {"ref": ref}]})
+    assert ref in capsys.readouterr().out
+    show_dead(
+        {"items": [{"id": ref, "lane": "0", "died_at": None, "bytes": 1, "reason": "r", "commands": [], "command_count": 0}]}
+    )
+    assert ref in capsys.readouterr().out
+
+
 def test_dead_letters_show_some_of_their_commands_and_how_many_more(capsys: pytest.CaptureFixture[str]) -> None:
     command = {"type": "Forge", "stream": "anvil-1"}
     letter = {"id": "1", "lane": "0", "died_at": "noon", "bytes": 12, "reason": "expired"}
