@@ -21,7 +21,7 @@ from twofold.gateway.documents.pages import Pages
 from twofold.gateway.http.event_streams import OpenEventStreams
 from twofold.gateway.http.headers import Door
 from twofold.gateway.http.operation import Route
-from twofold.gateway.http.problem import answer_problems
+from twofold.gateway.http.problem import answer_expectation, answer_problems
 from twofold.gateway.http.refusals import CountRefusal, Refusals
 from twofold.gateway.http.request import BODIES, COMMAND_BYTES_MAX, Bodies
 from twofold.gateway.http.server import listen, serve
@@ -138,7 +138,7 @@ def application(ports: GatewayPorts) -> web.Application:
         client_max_size=COMMAND_BYTES_MAX, middlewares=[answer_problems(refusals, Door(ports.allowed_hosts).check)]
     )
     app[ROUTES], app[BODIES] = routes, Bodies()
-    app.router.add_routes([route.definition() for route in routes])
+    app.router.add_routes([route.definition(answer_expectation) for route in routes])
 
     async def listening(app: web.Application) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()

@@ -25,6 +25,7 @@ TEXT_CHARS_MAX = 1_000
 Json = dict[str, Any]
 Shape = Any
 Call = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Expected = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 TEXT: Json = {"type": "string", "minLength": 1, "maxLength": TEXT_CHARS_MAX}
 COUNT: Json = {"type": "integer", "minimum": 0, "maximum": NUMBER_MAX}
@@ -83,5 +84,8 @@ class Route(NamedTuple):
     call: Call
     operations: tuple[Operation, ...] = ()
 
-    def definition(self) -> web.RouteDef:
-        return web.get(self.path, self.call) if self.method == "GET" else web.route(self.method, self.path, self.call)
+    def definition(self, expect_handler: Expected) -> web.RouteDef:
+        """`expect_handler` answers what a request expects before its body is read."""
+        if self.method == "GET":
+            return web.get(self.path, self.call, expect_handler=expect_handler)
+        return web.route(self.method, self.path, self.call, expect_handler=expect_handler)

@@ -165,6 +165,17 @@ def answer_problems(refusals: Refusals, check: Callable[[web.Request], None]) ->
     return cast(Middleware, answer)
 
 
+async def answer_expectation(request: web.Request) -> web.StreamResponse | None:
+    """What a client expects before it sends its body: that it may send it. Nothing else can be expected here."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
+        return None
+    problem = Problem("http", "nothing but 100-continue can be expected", {"Connection": "close"})
+    problem.status = 417
+    return problem.response()
+
+
 def note_refusal(refusals: Refusals, problem: Problem) -> None:
     """Every 429 and 503 is logged and counted, one that names nobody as our own."""
     if problem.status in REFUSED:

@@ -91,3 +91,10 @@ async def test_many_who_send_half_of_a_large_body_take_a_bounded_room_and_nobody
             while (answer := await running.call("POST", "/commands", body)).status == 429:
                 await asyncio.sleep(0.1)
         assert answer.status == 202, "what is given up makes room"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_what_cannot_be_expected_is_a_problem_too(running: Rig, method: str) -> None:
+    path = "/lag" if method == "GET" else "/commands/Count"
+    is_problem(await running.call(method, path, Expect="the-spanish-inquisition"), 417, "http")
+    assert (await running.count("a", Expect="100-continue")).status == 202
