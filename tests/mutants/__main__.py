@@ -107,9 +107,12 @@ def shared_out(tasks: Iterable[Task], work: Callable[[Task, Copy], Result], pool
         finally:
             free.put(copy)
 
-    with ThreadPoolExecutor(len(pool)) as threads:
+    threads = ThreadPoolExecutor(len(pool))
+    try:
         for done in as_completed([threads.submit(in_a_copy, task) for task in tasks]):
             yield done.result()
+    finally:
+        threads.shutdown(cancel_futures=True)  # whoever ends the run waits for what is under way, and for no more
 
 
 @contextmanager
