@@ -13,10 +13,10 @@ from typing import Any
 
 from aiohttp import web
 
-from twofold.gateway.commands.admission import Admission, Mint, look_after
+from twofold.gateway.commands.admission import Admission, Mint
 from twofold.gateway.commands.bulk import BulkEndpoint
 from twofold.gateway.commands.endpoints import CommandEndpoints
-from twofold.gateway.commands.outcomes import OutcomeBoard
+from twofold.gateway.commands.outcomes import OutcomeBoard, look_after
 from twofold.gateway.documents.pages import Pages
 from twofold.gateway.http.event_streams import OpenEventStreams
 from twofold.gateway.http.headers import Door

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -24,13 +23,12 @@ from twofold.kernel.codec import Codec, encode
 from twofold.kernel.codes import STREAM_MOVED
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope, fingerprint_of
-from twofold.kernel.errors import Error, Malformed, Unavailable
+from twofold.kernel.errors import Error, Malformed
 from twofold.kernel.ids import command_id_for, is_made_of_key, new_command_id
 from twofold.kernel.ports import Clock, CommandQueue, History, Inbox
 
 ANONYMOUS = "anonymous"
-LOOK_SECONDS, OVERDUE_SECONDS = 1.0, 2.0
-"""How often the inbox is asked about commands whose outcomes should have been heard by now, and when that is."""
+
 
 Verdict = Problem | Error | None
 """On one envelope: None when it is durable in its lane, now or since before; else why not."""
@@ -241,12 +239,3 @@ async def _ended(durable: asyncio.Future[None]) -> None:
 def stream_moved(version: int, expected: object) -> Problem:
     details = {"version": version, "expected": expected}
     return Problem("stream-moved", f"the stream is at version {version}, not at {expected}", code=STREAM_MOVED, details=details)
-
-
-async def look_after(queue: CommandQueue, board: OutcomeBoard) -> None:
-    """Until cancelled: news are lossy, and a queue that misses the last of them would take an empty lane for one that stands."""
-    while True:
-        await asyncio.sleep(LOOK_SECONDS)
-        with suppress(Unavailable):
-            found = [await board.find(command_id) for command_id in queue.overdue(OVERDUE_SECONDS)]
-            queue.decided([outcome for outcome in found if outcome is not None])

@@ -21,9 +21,12 @@ from twofold.kernel.backoff import Backoff
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.outcome import Outcome
+from twofold.kernel.ports import CommandQueue
 
 LOOKED_UP_TOGETHER, LOOKS_MAX = 100, 20
 """How many of the oldest undecided commands the inbox is asked about at a time, and how often."""
+LOOK_SECONDS, OVERDUE_SECONDS = 1.0, 2.0
+"""How often the inbox is asked about commands whose outcomes should have been heard by now, and when that is."""
 REMEMBERED_MAX = 50_000
 """Outcomes, and accepted commands, kept in memory: a few seconds of full load. What is forgotten is looked up."""
 WAITING_MAX = 10_000
@@ -178,3 +181,12 @@ class OutcomeBoard:
 def _forget_oldest(memory: OrderedDict[str, AcceptedCommand] | OrderedDict[str, Outcome]) -> None:
     while len(memory) > REMEMBERED_MAX:
         memory.popitem(last=False)
+
+
+async def look_after(queue: CommandQueue, board: OutcomeBoard) -> None:
+    """Until cancelled: news are lossy, and a queue that misses the last of them would take an empty lane for one that stands."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        with suppress(Unavailable):
+            found = [await board.find(command_id) for command_id in queue.overdue(OVERDUE_SECONDS)]
+            queue.decided([outcome for outcome in found if outcome is not None])

@@ -84,8 +84,8 @@ class Route(NamedTuple):
     call: Call
     operations: tuple[Operation, ...] = ()
 
-    def definition(self, expect_handler: Expected) -> web.RouteDef:
-        """`expect_handler` answers what a request expects before its body is read."""
+    def definition(self, expected: Expected) -> web.RouteDef:
+        """`expected` answers what a request expects before its body is read."""
         if self.method == "GET":
-            return web.get(self.path, self.call, expect_handler=expect_handler)
-        return web.route(self.method, self.path, self.call, expect_handler=expect_handler)
+            return web.get(self.path, self.call, expect_handler=expected)
+        return web.route(self.method, self.path, self.call, expect_handler=expected)

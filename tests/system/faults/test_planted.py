@@ -25,7 +25,7 @@ from tests.chaos.served import Backends, Plan, Served
 from tests.servers import Servers
 
 SETTLE_SECONDS_MAX = 5.0
-CUT_SECONDS = 6.0
+CUT_SECONDS, STANDSTILL_SECONDS_MAX = 12.0, 5.0
 WAIT_SECONDS_MAX = 10.0
 TICK_SECONDS = 0.005
 ROUNDS_MAX = 3
@@ -113,7 +113,7 @@ def test_planted_bugs_are_caught(backends: Backends, tmp_path: Path, workers: st
 
 def test_a_worker_that_keeps_its_lanes_though_it_is_cut_off_is_caught(backends: Backends, tmp_path: Path) -> None:
     keeper = ("tests.chaos.planted", "keep-leases")
-    hurt = Scenario("keep", lambda served, _: cut_for(served, CUT_SECONDS, keeper), standstill_seconds_max=CUT_SECONDS - 1.0)
+    hurt = Scenario("keep", lambda served, _: cut_for(served, CUT_SECONDS, keeper), standstill_seconds_max=STANDSTILL_SECONDS_MAX)
     with planted(backends, tmp_path, "", "") as served:
         one = run_round(served, hurt, "keep", Random(1))
         print(one)
