@@ -179,6 +179,7 @@ class Outbox:
                 return
             except Exception as bug:
                 structlog.get_logger().error("publishing failed", lane=number, commands=len(batch), error=type(bug).__name__)
+                lane.queue.came_back(batch)
                 lane.settle(batch, bug)
             else:
                 lane.settle(batch, None)

@@ -25,7 +25,7 @@ from twofold.gateway.http.problem import answer_expectation, answer_problems
 from twofold.gateway.http.refusals import CountRefusal, Refusals
 from twofold.gateway.http.request import BODIES, COMMAND_BYTES_MAX, Bodies
 from twofold.gateway.http.server import listen, serve
-from twofold.gateway.http.threads import BatchLoader, Threads, on_loop
+from twofold.gateway.http.threads import BatchLoader, Threads, on_loop, tell_bug
 from twofold.gateway.log.endpoints import LogEndpoints
 from twofold.gateway.operations.audits import AuditEndpoint
 from twofold.gateway.operations.console import ConsoleData
@@ -148,6 +148,8 @@ def application(ports: GatewayPorts) -> web.Application:
         )
         lag.refresh()
         looking = [asyncio.create_task(look_after(ports.queue, board)), asyncio.create_task(reads.look_after())]
+        for task in looking:
+            task.add_done_callback(tell_bug)
         yield
         for task in looking:
             task.cancel()

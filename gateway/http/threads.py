@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from twofold.kernel.errors import Neighbour, Unavailable
 
@@ -129,3 +129,11 @@ def on_loop(loop: asyncio.AbstractEventLoop, hear: Callable[[T], None]) -> Calla
             loop.call_soon_threadsafe(hear, news)
 
     return pass_on
+
+
+def tell_bug(task: asyncio.Task[Any]) -> None:
+    """When a task is done that nobody may be waiting for. A neighbour that is away is told to whoever asks; bugs stay loud."""
+    if not task.cancelled():
+        error = task.exception()
+        if error is not None and not isinstance(error, Unavailable):
+            task.get_loop().call_exception_handler({"message": task.get_name(), "exception": error, "task": task})

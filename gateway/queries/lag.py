@@ -16,7 +16,7 @@ from aiohttp import web
 from twofold.gateway.http.answers import ViewState, encode
 from twofold.gateway.http.operation import AWAY, JSON, Operation, Reply, Route
 from twofold.gateway.http.request import Params
-from twofold.gateway.http.threads import Threads
+from twofold.gateway.http.threads import Threads, tell_bug
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Unavailable
@@ -107,7 +107,7 @@ class LagReports:
         """The reading that is under way, or else a new one."""
         if self._reading is None or self._reading.done():
             self._reading = asyncio.get_running_loop().create_task(self._read())
-            self._reading.add_done_callback(_seen)
+            self._reading.add_done_callback(tell_bug)
         return self._reading
 
     def seconds(self, view: str, position: int) -> float:
@@ -168,11 +168,3 @@ class LagReports:
     def _read_blocking(self, read_at: float, known: Mapping[str, int]) -> Report:
         lag = read_lag(self._history, self._rows, self._parked, self._domain.views, self._clock, known)
         return Report(lag, self._rows.positions(), self._parked.parked_counts(), read_at)
-
-
-def _seen(task: asyncio.Task[Report]) -> None:
-    """A reading that nobody waits for may fail for want of a database: whoever waits is told, and bugs stay loud."""
-    if not task.cancelled():
-        error = task.exception()
-        if error is not None and not isinstance(error, Unavailable):
-            task.get_loop().call_exception_handler({"message": "reading the lag", "exception": error, "task": task})
