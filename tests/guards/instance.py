@@ -28,6 +28,7 @@ class Instance:
     """A running `twofold up`. `environment` makes `twofold …` lines find it; `said` holds what it printed."""
 
     port: int
+    pid: int
     environment: dict[str, str]
     said: Path
 
@@ -61,7 +62,7 @@ def running(folder: Path, *arguments: str) -> Iterator[Instance]:
     with said.open("wb") as output:
         command = [sys.executable, "-m", "twofold", "up", *arguments]
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True)
-    instance = Instance(port, environment, said)
+    instance = Instance(port, process.pid, environment, said)
     try:
         _wait_until_ready(instance, process)
         yield instance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,11 @@ def test_what_is_wrong_with_a_command_is_said_with_its_place(forge: Instance) ->
     assert (sent.returncode, sent.stderr.endswith(" at /anvil_id\n"), sent.stderr.count("\n")) == (1, True, 1), sent.stderr
     empty = forge.run("""twofold send Strike '{"anvil_id": ""}'""")
     assert empty.returncode == 1 and "the key must not be empty at /anvil_id" in empty.stderr
+
+
+def test_the_embedded_process_stays_on_one_core(forge: Instance) -> None:
+    """It has one interpreter lock; handing it from core to core costs a third (docs/decisions/0007)."""
+    assert len(os.sched_getaffinity(forge.pid)) == 1
 
 
 def test_a_taken_port_is_told_in_one_line(forge: Instance, tmp_path: Path) -> None:

@@ -66,6 +66,10 @@ def test_sigterm_drains_every_child(tmp_path: Path) -> None:
         assert not children()
 
 
+def test_one_that_is_told_to_stop_before_its_children_are_there_ends() -> None:
+    assert twofold.supervisor.Supervisor(["version"], 2)._drain() == 0
+
+
 def test_children_do_not_outlive_a_killed_supervisor(tmp_path: Path) -> None:
     """Else a crash leaves workers that nobody knows of."""
     with supervisor(tmp_path) as (process, children):
