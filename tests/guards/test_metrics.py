@@ -79,6 +79,16 @@ def test_every_metric_of_the_contract_is_there_with_its_labels_and_no_other(scra
     assert labels_of(scraped) == CONTRACT | BEYOND
 
 
+def test_every_stage_of_a_command_is_timed(scraped: str) -> None:
+    counted = {
+        sample.labels["stage"]: sample.value
+        for family in text_string_to_metric_families(scraped)
+        for sample in family.samples
+        if sample.name == "twofold_command_seconds_count"
+    }
+    assert counted == {"queue": 1, "decide": 1, "total": 1}
+
+
 def test_durations_are_histograms_and_have_units_in_their_names(scraped: str) -> None:
     for family in text_string_to_metric_families(scraped):
         if family.name in KINDS:

@@ -130,7 +130,9 @@ def _changes(node: ast.AST, text: str) -> Iterator[tuple[str, ast.expr | ast.stm
         case ast.comprehension(ifs=tests) if tests:
             for test in tests:
                 yield "negation", test, f"(not ({code(test)}))"
-        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value in (None, False)):
+        case ast.Return(value=ast.expr() as value) if not (
+            isinstance(value, ast.Constant) and (value.value is None or value.value is False)
+        ):
             yield "return", value, "None"
         case ast.Expr(value=ast.Call() | ast.Await()) | ast.AugAssign() | ast.Raise() | ast.Delete():
             yield "dropped", node, "pass"
