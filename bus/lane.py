@@ -41,58 +41,6 @@ class Waiting(NamedTuple):
     """When its client is told that it may not be durable."""
 
 
-@dataclass(slots=True)
-class Lane:
-    """Every lane has its share of the room: one that is stuck takes none from the others."""
-
-    commands_max: int
-    bytes_max: int
-    waiting: deque[Waiting] = field(default_factory=deque)
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
-    pending_commands: int = 0
-    pending_bytes: int = 0
-    """What waits or is under way."""
-    queue: QueueTime = field(default_factory=lambda: QueueTime())
-
-    def has_room(self, size: int = 0) -> bool:
-        return self.pending_commands < self.commands_max and self.pending_bytes + size <= self.bytes_max
-
-    def add(self, waiting: Waiting) -> None:
-        self.pending_commands += 1
-        self.pending_bytes += waiting.size
-        self.waiting.append(waiting)
-        self.arrived.set()
-
-    def take(self) -> list[Waiting]:
-        """The next batch; empty when nothing waits."""
-        waiting, batch, size = self.waiting, list[Waiting](), 0
-        while waiting and len(batch) < BATCH_COMMANDS_MAX and (not batch or size + waiting[0].size <= BATCH_BYTES_MAX):
-            batch.append(waiting.popleft())
-            size += batch[-1].size
-        if not waiting:
-            self.arrived.clear()
-        return batch
-
-    def take_late(self, now: float) -> list[Waiting]:
-        """Those whose time is up before they could leave: what was before them took all of it."""
-        late: list[Waiting] = []
-        while self.waiting and self.waiting[0].deadline <= now:
-            late.append(self.waiting.popleft())
-        return late
-
-    def settle(self, batch: list[Waiting], error: Exception | None) -> None:
-        """Durable, or not as far as one knows."""
-        for waiting in batch:
-            self.pending_commands -= 1
-            self.pending_bytes -= waiting.size
-            if waiting.accepted.done():
-                pass  # whoever asked has gone; the command has not
-            elif error is None:
-                waiting.accepted.set_result(None)
-            else:
-                waiting.accepted.set_exception(error.again() if isinstance(error, Unavailable) else error)
-
-
 class _Mark(NamedTuple):
     commands: int
     at: float
@@ -170,3 +118,55 @@ class QueueTime:
 
     def _oldest(self) -> _Mark:
         return next(iter(self._marks.values()))
+
+
+@dataclass(slots=True)
+class Lane:
+    """Every lane has its share of the room: one that is stuck takes none from the others."""
+
+    commands_max: int
+    bytes_max: int
+    waiting: deque[Waiting] = field(default_factory=deque)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    pending_commands: int = 0
+    pending_bytes: int = 0
+    """What waits or is under way."""
+    queue: QueueTime = field(default_factory=QueueTime)
+
+    def has_room(self, size: int = 0) -> bool:
+        return self.pending_commands < self.commands_max and self.pending_bytes + size <= self.bytes_max
+
+    def add(self, waiting: Waiting) -> None:
+        self.pending_commands += 1
+        self.pending_bytes += waiting.size
+        self.waiting.append(waiting)
+        self.arrived.set()
+
+    def take(self) -> list[Waiting]:
+        """The next batch; empty when nothing waits."""
+        waiting, batch, size = self.waiting, list[Waiting](), 0
+        while waiting and len(batch) < BATCH_COMMANDS_MAX and (not batch or size + waiting[0].size <= BATCH_BYTES_MAX):
+            batch.append(waiting.popleft())
+            size += batch[-1].size
+        if not waiting:
+            self.arrived.clear()
+        return batch
+
+    def take_late(self, now: float) -> list[Waiting]:
+        """Those whose time is up before they could leave: what was before them took all of it."""
+        late: list[Waiting] = []
+        while self.waiting and self.waiting[0].deadline <= now:
+            late.append(self.waiting.popleft())
+        return late
+
+    def settle(self, batch: list[Waiting], error: Exception | None) -> None:
+        """Durable, or not as far as one knows."""
+        for waiting in batch:
+            self.pending_commands -= 1
+            self.pending_bytes -= waiting.size
+            if waiting.accepted.done():
+                pass  # whoever asked has gone; the command has not
+            elif error is None:
+                waiting.accepted.set_result(None)
+            else:
+                waiting.accepted.set_exception(error.again() if isinstance(error, Unavailable) else error)
