@@ -228,7 +228,8 @@ async def test_health_follows_the_neighbours(running: Rig, monkeypatch: pytest.M
     def away() -> tuple[int, None]:
         raise Unavailable(Neighbour.LOG)
 
-    monkeypatch.setattr(running.parts.events, "head", away, raising=False)
+    for name in ("head", "require_writable"):
+        monkeypatch.setattr(running.parts.events, name, away, raising=False)
     await asyncio.sleep(1.1)
     problem = is_problem(await running.call("GET", "/readyz"), 503, "unavailable")
     assert problem["detail"].startswith("log: ")
