@@ -1,4 +1,4 @@
-"""Ready means that a command would be decided: a log that takes nothing more is not. Whole processes, real servers."""
+"""The disk: ready only while it takes what is decided, and what is on it is its owner's alone. Whole processes, real servers."""
 
 from __future__ import annotations
 
@@ -61,6 +61,20 @@ def test_up_on_a_full_disk_is_not_ready_until_there_is_room_again(tmp_path: Path
         )
     finally:
         up.stop()
+
+
+def test_embedded_data_is_for_its_owner_alone(tmp_path: Path) -> None:
+    settings = Settings(data=str(tmp_path / "data"), port=free_port())
+    up = Room("up", ["up"], environment_of(settings), tmp_path, settings.port)
+    try:
+        up.start()
+        up.wait_ready()
+        made = {path.name: oct(path.stat().st_mode & 0o777) for path in [tmp_path / "data", *(tmp_path / "data").iterdir()]}
+    finally:
+        up.stop()
+    assert made.pop("data") == "0o700"
+    assert {"log.db", "log.db-wal", "log.db.lock", "views.db", "views.db-wal"} <= set(made)
+    assert set(made.values()) == {"0o600"}, made
 
 
 @contextmanager
