@@ -127,10 +127,11 @@ def _shortest(session: Session, table: RowTable, query: CheckedQuery) -> Walk | 
     if any(column is table.columns.key for column, _ in query.equal):
         return None
     paths = [*single_paths(table.view, table.columns), *compounds_of(table.view, table.columns)]
-    walks = [one for one in all_walks(paths, query) if one.is_ordered or one.fixed_count]
-    best = max(walks, key=_merit)
-    if best.is_ordered and not best.equal and all(span.column in best.rest for span in best.beside):
+    every = all_walks(paths, query)
+    best = max(every, key=_merit)
+    if not best.equal and all(span.column in best.rest for span in best.beside):
         return best
+    walks = [one for one in every if (one.fixed_count == best.fixed_count if one.is_ordered else one.fixed_count)]
     counted = dict(zip(walks, _counts(session, table, query, walks), strict=True))
     gathering = min((one for one in walks if not one.is_ordered), key=counted.__getitem__, default=best)
     ordered = min((one for one in walks if one.is_ordered), key=lambda one: (counted[one], *(-each for each in _merit(one))))
