@@ -177,7 +177,7 @@ def _require_kind(where: str, message: Any, parent: type[Command] | type[Event],
 
 
 def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) -> None:
-    _require_classes(f"{where}: view {view.name}", on=view.on, indexes=view.indexes, orders=view.orders)
+    _require_classes(f"{where}: view {view.name}", on=view.on, indexes=view.indexes, orders=view.orders, compounds=view.compounds)
     _require_functions(f"{where}: view {view.name}", keys=view.keys, evolve=view.evolve)
     if not (isinstance(view.row, type) and issubclass(view.row, msgspec.Struct)):
         raise Misconfigured(f"{where}: view {view.name}: row is a class derived from msgspec.Struct, not {view.row!r}")
@@ -185,6 +185,8 @@ def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) ->
     for name in (view.key, *view.indexes, *view.orders):
         if name not in fields:
             raise Misconfigured(f"{where}: view {view.name}: row {view.row.__name__} has no field {name!r}")
+    for compound in view.compounds:
+        _check_compound(f"{where}: view {view.name}", view, compound)
     if not view.on:
         raise Misconfigured(f"{where}: view {view.name} listens to no event; name some in on=(…)")
     for event in view.on:
@@ -203,3 +205,11 @@ def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) ->
         )
     if view.sync == "inline" and view.store != "sql":
         raise Misconfigured(f"{where}: view {view.name} is inline and so must be in the store 'sql'")
+
+
+def _check_compound(where: str, view: AnyView, compound: object) -> None:
+    if not isinstance(compound, tuple) or len(set(compound)) < max(2, len(compound)):
+        raise Misconfigured(f"{where}: a compound is a tuple of two fields or more, not {compound!r}")
+    for name in compound:
+        if name == view.key or name not in (*view.indexes, *view.orders):
+            raise Misconfigured(f"{where}: {name!r} of compound {compound!r} is no index and no order; the key ends each anyway")

@@ -173,6 +173,12 @@ async def test_a_page_can_be_followed(running: Rig) -> None:
     async with following(running, "/views/tallies?colour=red&order=-count", last_event_id=seen) as heard:
         with pytest.raises(TimeoutError):
             await heard.next(0.5)
+    async with following(running, "/views/tallies?colour=red&count.from=2&count.to=12") as heard:
+        assert [item["tally_id"] for item in (await heard.next())[2]["items"]] == ["b"]
+        await running.count("a", 3, "red")
+        assert [item["tally_id"] for item in (await heard.next())[2]["items"]] == ["a", "b"]
+        await running.count("b", 2, "red")
+        assert [item["count"] for item in (await heard.next())[2]["items"]] == [4]
     is_problem(await running.call("GET", "/views/tallies?size=1", Accept="text/event-stream"), 400, "malformed")
 
 

@@ -22,10 +22,12 @@ from twofold.readmodels.schema.shape import reading_of
 from twofold.readmodels.stores.redis import lines, rebuilds
 from twofold.readmodels.stores.redis.errors import in_our_words
 from twofold.readmodels.stores.redis.generations import Keyspace, builds, is_lost, make, of_shape, swap, use
-from twofold.readmodels.stores.redis.orders import range_of
+from twofold.readmodels.stores.redis.orders import stretches_of
 from twofold.readmodels.stores.redis.scripts import script
 
 SLICES_DEFAULT = 4
+TOUCHED_MEMBERS_MAX = 2_000
+"""So many members are looked at for one page, while the server does nothing else: then the page ends, the next goes on."""
 
 
 class RedisViewStore:
@@ -162,31 +164,28 @@ class RedisViewStore:
 
     def find(self, view: str, query: Query) -> RowPage:
         keyspace = self._keyspaces[view]
-        if keyspace.reading:
-            keyspace.reading.require(query)
-        asked = checked_query(keyspace.view, keyspace.columns, query)
-        path, lowest, highest = range_of(keyspace.columns, asked)
-        bounds = ("ZREVRANGEBYLEX", highest, lowest) if asked.descending else ("ZRANGEBYLEX", lowest, highest)
-        keys = (
-            keyspace.rows,
-            keyspace.orders[keyspace.paths.index(path)],
-            keyspace.checkpoints,
-            keyspace.parked,
-            keyspace.firsts,
-        )
+        reading, columns = keyspace.reading, keyspace.columns
+        asked = reading.checked(columns, query) if reading else checked_query(keyspace.view, columns, query)
+        stretches = stretches_of(keyspace.paths, columns.key, asked)
+        orders = [keyspace.orders[stretch.number] for stretch in stretches]
+        keys = (keyspace.rows, keyspace.checkpoints, keyspace.parked, keyspace.firsts, *orders)
+        command = "ZREVRANGEBYLEX" if asked.descending else "ZRANGEBYLEX"
+        packed = msgspec.msgpack.encode([stretch[1:] for stretch in stretches])
         with in_our_words():
-            checkpoints, stored, parked_count, first = self._find(keys=keys, args=(*bounds, asked.limit + 1))
+            checkpoints, stored, parked_count, first, last = self._find(
+                keys=keys, args=(command, asked.limit + 1, TOUCHED_MEMBERS_MAX, packed)
+            )
         positions = dict(zip(checkpoints[::2], checkpoints[1::2], strict=True))
         rows = [keyspace.row(None, one) for one in stored]
-        page = rows[: asked.limit]
+        page, more = rows[: asked.limit], len(rows) > asked.limit or last
         answer = RowPage(
             rows=page,
-            next=asked.cursor(page[-1]) if len(rows) > asked.limit else None,
+            next=asked.cursor(page[-1] if len(rows) > asked.limit else keyspace.row(None, last)) if more else None,
             position=min(int(positions.get(b"%d" % slice, 0)) for slice in range(keyspace.generation.slices)),
             has_parked=parked_count > 0,
             parked=int(first) if first else None,
         )
-        return keyspace.reading.page(answer) if keyspace.reading else answer
+        return reading.page(answer) if reading else answer
 
     def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
         asked = key and queryable_key(key)

@@ -35,7 +35,7 @@ class RowTable:
     """What both dialects share."""
 
     mark = "?"
-    places_nulls = False
+    on_postgres = False
 
     def __init__(self, view: AnyView, generation: Generation, dialect: Dialect, head: str | None = None) -> None:
         """`head` is the table whose `position` counts for an inline view while it is live; one that is not stands nowhere."""
@@ -151,7 +151,7 @@ class PostgresRows(RowTable):
     """
 
     mark = "%s"
-    places_nulls = True
+    on_postgres = True
 
     def read(self, name: str, column_type: ColumnType) -> str:
         return f"{quoted(name)}::text AS {quoted(name)}" if column_type == "json" else quoted(name)

@@ -137,9 +137,7 @@ class SqlViewStore:
 
     def find(self, view: str, query: Query) -> RowPage:
         table, reading = self._attached(view)
-        if reading:
-            reading.require(query)
-        question = checked_query(table.view, table.columns, query)
+        question = reading.checked(table.columns, query) if reading else checked_query(table.view, table.columns, query)
         page = self._read(lambda session: find(session, table, question))
         return reading.page(page) if reading else page
 

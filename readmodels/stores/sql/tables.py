@@ -5,6 +5,7 @@ On PostgreSQL they live in the schema `read`, so that views may share a database
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
@@ -96,7 +97,8 @@ def create_platform(dialect: Dialect) -> list[str]:
 
 
 def create_rows(view: AnyView, generation: Generation, dialect: Dialect) -> list[str]:
-    """DDL of one generation's rows: a column for each field, an index for each field one may filter or sort by, key last."""
+    """DDL of one generation's rows: a column for each field, an index for each field one may filter or sort by, and for each
+    compound, key last."""
     columns = Columns(view)
     types = _types(dialect)
     name = row_table_name(generation)
@@ -115,9 +117,12 @@ def create_rows(view: AnyView, generation: Generation, dialect: Dialect) -> list
         Column("_position", BigInteger, nullable=False),
         postgresql_with={"fillfactor": 80},
     )
-    indexed = dict.fromkeys(field for field in (*view.indexes, *view.orders) if field != view.key)
+    singles = [(field,) for field in (*view.indexes, *view.orders) if field != view.key]
     first = (lambda column: nulls_first(asc(column))) if dialect.name == "postgresql" else asc
-    indexes = [Index(_index_name(name, field), first(table.c[field]), table.c[view.key]) for field in indexed]
+    indexes = [
+        Index(index_name(name, fields), *(first(table.c[field]) for field in fields), table.c[view.key])
+        for fields in dict.fromkeys((*singles, *view.compounds))
+    ]
     statements = [_ddl(CreateTable(table, if_not_exists=True), dialect)]
     return statements + [_ddl(CreateIndex(index, if_not_exists=True), dialect) for index in indexes]
 
@@ -162,8 +167,9 @@ def _schema(dialect: Dialect) -> str | None:
     return SCHEMA if dialect.name == "postgresql" else None
 
 
-def _index_name(table: str, field: str) -> str:
-    name = f"{table}__{field}"
+def index_name(table: str, fields: Sequence[str]) -> str:
+    """On disk. A field's name has no plus in it."""
+    name = f"{table}__{'+'.join(fields)}"
     return name if len(name) <= INDEX_NAME_CHARS else f"{name[: INDEX_NAME_CHARS - 9]}_{crc32(name.encode()):08x}"
 
 
