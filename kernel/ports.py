@@ -197,7 +197,7 @@ class ParkedKeys(ParkedLines, Protocol):
     """What operators ask about them."""
 
     def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
-        """Of one view, or of every one known here: one key alone, wherever it is parked, or the first `limit` as they wait."""
+        """Of one view, or of every one known here: one key alone, wherever it is parked, or `limit` in the order they wait."""
 
     def request_retry(self, view: str, key: str) -> bool:
         """Ask the projector that holds the key's slice to drain its line. False when the key is not parked."""

@@ -10,7 +10,7 @@ from typing import TextIO, cast
 import structlog
 
 
-class Lines:
+class LossyLines:
     """stderr; a line that cannot be written is lost: a full disk or a pipe that nobody reads fails nothing that it tells of."""
 
     def write(self, text: str) -> None:
@@ -34,7 +34,7 @@ def set_up(room: str, level: int = logging.INFO) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Lines())),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LossyLines())),
     )
     structlog.contextvars.bind_contextvars(process=room)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=f"%(asctime)s {room} %(name)s %(levelname)s %(message)s")

@@ -71,7 +71,7 @@ async def listen(app: web.Application, host: str, port: int, reuse_port: bool = 
     try:
         loop, server = asyncio.get_running_loop(), runner.server
         assert server is not None, "a runner that is set up has one"
-        server.request_handler = partial(_with_problems, server.request_handler)
+        vars(server)["request_handler"] = partial(_with_problems, server.request_handler)  # aiohttp's name for it
         make = partial(Connection, server, loop=loop, **_CONNECTION)
         try:
             sockets = await loop.create_server(make, host, port, backlog=BACKLOG, reuse_port=reuse_port or None)
