@@ -109,11 +109,11 @@ def test_several_gateways_leave_their_port_to_a_proxy(compose: dict[str, Any]) -
 
 def test_one_container_builds_the_image_of_all_and_nobody_fetches_it(compose: dict[str, Any]) -> None:
     """Two builders of one tag race; and the tag is the deployment's own, so that another clone's build does not replace it."""
-    services = compose["services"]
-    assert {name for name, told in services.items() if "build" in told} == {"migrate"}
-    assert {services[name]["image"] for name in OURS} == {"twofold:${COMPOSE_PROJECT_NAME}"}
-    assert {name for name, told in services.items() if told.get("pull_policy") == "never"} == OURS
-    assert all("migrate" in services[name]["depends_on"] for name in ROOMS)
+    containers = compose["services"]
+    assert {name for name, told in containers.items() if "build" in told} == {"migrate"}
+    assert {containers[name]["image"] for name in OURS} == {"twofold:${COMPOSE_PROJECT_NAME}"}
+    assert {name for name, told in containers.items() if told.get("pull_policy") == "never"} == OURS
+    assert all("migrate" in containers[name]["depends_on"] for name in ROOMS)
 
 
 def test_two_clones_are_two_deployments(compose: dict[str, Any]) -> None:
