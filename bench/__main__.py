@@ -17,10 +17,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
+
 from bench import table
 from bench.results import Row
 from bench.run import Run
 from tests.servers import Servers
+from tests.servers.postgres import DurablePostgres, libpq
 
 SECTIONS = {
     "served": "bench.endtoend:served_rows",
@@ -43,6 +46,14 @@ def measure(name: str, run: Run) -> list[Row]:
     return section(run)
 
 
+def durability_of(url: str) -> str:
+    """What the measured PostgreSQL does before it says that something is committed, as it tells itself."""
+    names = ("server_version", "fsync", "synchronous_commit", "full_page_writes")
+    with psycopg.connect(libpq(url)) as connection:
+        told = {name: connection.execute("SELECT current_setting(%s)", (name,)).fetchall()[0][0] for name in names}
+    return f"PostgreSQL {told.pop('server_version')}, " + ", ".join(f"{name} {value}" for name, value in told.items())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the house next to its peers.")
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="sections to measure")
@@ -53,11 +64,13 @@ def main() -> int:
     chosen = parser.parse_args()
     names = chosen.only or [name for name in SECTIONS if name not in LONG or getattr(chosen, name)]
     machine = table.machine()
+    durability = ""
     rows: list[Row] = []
     failures: list[str] = []
-    servers = Servers()
+    servers = Servers(DurablePostgres)
     try:
         with tempfile.TemporaryDirectory(prefix="twofold-bench-") as folder:
+            durability = durability_of(servers.postgres_url)
             run = Run(servers.postgres_url, servers.broker_url, Path(folder), chosen.repeats, chosen.scale)
             for name in names:
                 begin = time.monotonic()
@@ -68,8 +81,8 @@ def main() -> int:
                 print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     finally:
         servers.close()
-    all_met = table.show(rows, machine, chosen.scale)
-    print(f"numbers: {table.save(rows, machine)}")
+    all_met = table.show(rows, f"{machine}; {durability}", chosen.scale)
+    print(f"numbers: {table.save(rows, f'{machine}; {durability}')}")
     for failure in failures:
         print(f"FAILED {failure}", file=sys.stderr)
     return 0 if all_met and not failures else 1

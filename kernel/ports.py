@@ -4,8 +4,7 @@
                     Bell (positions, progress) and Outcomes fly back beside it; Leases say who holds which lane or slice.
 
 What needs a server when served has an embedded implementation, too, and one conformance suite in tests/contract. All calls
-are blocking and thread-safe unless they say otherwise; every one may raise Unavailable. Gateways call them from threads.
-What only the bus asks, of the log's database, about its lanes is in `lanes.py`.
+are blocking and thread-safe unless they say otherwise; every one may raise Unavailable. What only the bus asks: `lanes.py`.
 """
 
 from __future__ import annotations
@@ -58,10 +57,13 @@ class LogPages(Protocol):
 
 
 class History(LogPages, Protocol):
-    """What people ask of the log: where it ends, one stream, and when things happened."""
+    """What people ask of the log: where it ends, whether it takes more, one stream, and when things happened."""
 
     def head(self) -> tuple[int, datetime | None]:
         """The log's last position and when it was recorded, UTC; (0, None) when it is empty."""
+
+    def require_writable(self) -> None:
+        """Write, and change nothing. Raises Unavailable when nothing can be kept now: its disk is full, its server only reads."""
 
     def stream(
         self,
@@ -129,8 +131,7 @@ class CommandQueue(Protocol):
         """To be told of every outcome that is heard: so it knows how fast its lanes become shorter."""
 
     def overdue(self, since_seconds: float) -> list[str]:
-        """Ids of commands that left so long ago and of which nothing was heard, at most one for each lane, in the lanes' order:
-        somebody should look what became of them."""
+        """Ids of commands that left so long ago and were not heard of, at most one a lane, in the lanes' order: look them up."""
 
     def queue_seconds(self) -> Mapping[int, float]:
         """By lane, how many seconds a command put now would wait for its worker, as far as one knows."""
@@ -196,8 +197,7 @@ class ParkedKeys(ParkedLines, Protocol):
     """What operators ask about them."""
 
     def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
-        """The parked keys of one view, or of every one known here; of them one key alone, wherever it is parked, or of each view
-        the first `limit` by where they wait."""
+        """Of one view, or of every one known here: one key alone, wherever it is parked, or the first `limit` as they wait."""
 
     def request_retry(self, view: str, key: str) -> bool:
         """Ask the projector that holds the key's slice to drain its line. False when the key is not parked."""

@@ -235,10 +235,10 @@ def rows_url(settings: Settings) -> str:
 
 
 def folder_of(settings: Settings) -> Path:
-    """The folder of the embedded databases, made if need be. Raises Misconfigured."""
+    """The folder of the embedded databases, made if need be, for nobody but its owner. Raises Misconfigured."""
     folder = Path(settings.data)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Misconfigured(f"TWOFOLD_DATA={folder}: cannot be made ({error.strerror}); name a writable folder") from error
     return folder.resolve()

@@ -21,6 +21,10 @@ class PostgresHistory(PostgresLogPages):
         position, recorded_at = fetch(self._engine, sql.HEAD)[0]
         return position, recorded_at if position else None
 
+    def require_writable(self) -> None:
+        with borrowed(self._engine) as connection:
+            connection.execute(sql.WRITE_NOTHING)
+
     def stream(
         self,
         stream: str,

@@ -158,6 +158,9 @@ VERSION = "SELECT max(version) FROM events WHERE stream = %s"
 
 HEAD = "SELECT position, recorded_at FROM log_head"
 
+WRITE_NOTHING = "UPDATE log SET domain = domain"
+"""Needs all that an append needs of its server, and room for a row; not the head's lock."""
+
 RECORDED_AT = """
     SELECT asked.position, e.recorded_at FROM unnest(%b::bigint[]) AS asked (position)
     CROSS JOIN LATERAL (SELECT recorded_at FROM events WHERE events.position = asked.position OFFSET 0) AS e

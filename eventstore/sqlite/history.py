@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection
 from datetime import datetime
 
@@ -20,6 +21,13 @@ class SqliteHistory(SqliteLogPages):
     def head(self) -> tuple[int, datetime | None]:
         position, recorded_at = self._file.fetch(sql.HEAD)[0]
         return position, moment(recorded_at) if position else None
+
+    def require_writable(self) -> None:
+        def write(writer: sqlite3.Connection) -> None:
+            writer.execute(sql.WRITE)
+            writer.execute(sql.UNWRITE)
+
+        self._file.write(write)
 
     def stream(
         self,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 import structlog
-from aiohttp import ClientConnectionResetError, web
+from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from twofold.gateway.http.operation import Call
@@ -150,9 +150,9 @@ def answer_problems(refusals: Refusals, check: Callable[[web.Request], None]) ->
             if error.status < 400:
                 raise
             return _of_aiohttp(error).response()
-        except ClientConnectionResetError:
-            raise  # gone before it was answered
         except Exception as error:
+            if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+                raise  # the client has gone, before it had sent all or was answered
             problem = problem_of(error)
             if problem is None:
                 resource = request.match_info.route.resource

@@ -122,6 +122,9 @@ class MemoryLog:
                 position: self._events[position - 1].recorded_at for position in positions if 0 < position <= len(self._events)
             }
 
+    def require_writable(self) -> None:
+        """There is always room."""
+
     def parked(self, limit: int = 100, after: int = 0) -> list[ParkedCommand]:
         with self._lock:
             return sorted((each for each in self._parked.values() if each.id > after), key=lambda each: each.id)[:limit]
