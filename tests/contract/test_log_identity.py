@@ -102,8 +102,9 @@ def test_a_new_log_may_begin_with_more_lanes_and_one_that_is_there_keeps_its_own
 
 def test_a_used_log_that_does_not_say_how_many_lanes_it_has_has_the_first_ones(where: SqlPlace) -> None:
     """One of release 0.1.0: what waits in its lanes was put there by that number."""
-    where.open().append([placed("order-1")])
-    assert adopt(url_of(where), COUNTER, None, first_lanes=4).lanes == FIRST_LANES
+    hotel = domain("hotel")
+    where.open().append([wrote(hotel.events["Counted"](), 1)])
+    assert adopt(url_of(where), hotel, None, first_lanes=4).lanes == FIRST_LANES
 
 
 def test_a_renamed_module_keeps_its_log_by_one_line(where: SqlPlace) -> None:
