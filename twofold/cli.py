@@ -69,6 +69,16 @@ def gateway(processes: Processes = 1) -> None:
 
 
 @app.command()
+def proxy(gateways: Annotated[str, typer.Argument(metavar="NAME:PORT", help="Where they are; several with commas.")]) -> None:
+    """Be the one port that several gateways stand behind."""
+    from twofold.gateway.proxy.serving import run
+
+    settings = settings_here()
+    logs.set_up("proxy")
+    run(gateways, settings.host, settings.port)
+
+
+@app.command()
 def workers(processes: Processes = 1) -> None:
     """Run workers: they execute commands."""
     _room("workers", processes)
@@ -87,11 +97,13 @@ def monitoring() -> None:
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    lanes: Annotated[int | None, typer.Option(min=1, max=LANES_MAX, help="Of a new log, where TWOFOLD_LANES is unset.")] = None,
+) -> None:
     """Make or update the schemas of log and views. Safe to repeat."""
     from twofold.wiring import migrate as migrate_all
 
-    migrate_all(settings_here())
+    migrate_all(settings_here(), lanes)
     typer.echo("migrated")
 
 

@@ -76,7 +76,7 @@ async def listen(app: web.Application, host: str, port: int, reuse_port: bool = 
         try:
             sockets = await loop.create_server(make, host, port, backlog=BACKLOG, reuse_port=reuse_port or None)
         except OSError as error:
-            raise Misconfigured(_why_deaf(host, port, error)) from error
+            raise Misconfigured(why_deaf(host, port, error)) from error
         try:
             yield int(sockets.sockets[0].getsockname()[1])
         finally:
@@ -98,7 +98,8 @@ async def _with_problems(handle: Answering, request: web.BaseRequest) -> web.Str
         return response
 
 
-def _why_deaf(host: str, port: int, error: OSError) -> str:
+def why_deaf(host: str, port: int, error: OSError) -> str:
+    """The line that says why a socket cannot be had."""
     if error.errno == errno.EADDRINUSE:
         return f"TWOFOLD_PORT={port}: somebody listens on {host}:{port} already; end that, or take another port"
     return f"TWOFOLD_HOST={host}, TWOFOLD_PORT={port}: cannot be listened on ({error.strerror or error})"

@@ -17,7 +17,7 @@ WALLS: dict[str, Layers] = {
     "eventstore": (("leases",), ("records",), ("sqlite", "postgres"), ("lane_table", "migrations"), ("migrate",), ("identity",)),
     "gateway": (
         ("http",),
-        ("commands",),
+        ("commands", "proxy"),
         ("queries",),
         ("log", "operations"),
         ("documents",),
