@@ -56,13 +56,13 @@ class End(asyncio.Protocol):
             end.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def data_received(self, data: bytes) -> None:
-        if self.other is not None and not self.other.is_gone:
+        if self.other is not None and not self.other.transport.is_closing():
             self.other.transport.write(data)
 
     def eof_received(self) -> bool:
         """Whether this end is kept for what has yet to go out."""
         self.has_ended = True
-        if self.other is None or self.other.is_gone:
+        if self.other is None or self.other.transport.is_closing():
             return False
         if self.other.has_ended:
             self.other.transport.close()
@@ -132,7 +132,8 @@ class ClientEnd(End):
             gateway.transport.write(data)
         if self.has_ended:
             self.eof_received()
-        self.transport.resume_reading()
+        elif not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def refuse(self, problem: Problem) -> None:
         """Answer in a gateway's place, and close."""
@@ -141,9 +142,12 @@ class ClientEnd(End):
         lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}", *(f"{k}: {v}" for k, v in headers.items())]
         self._early = None
         self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
-        self.transport.write_eof()
-        self.transport.resume_reading()
-        self.close_after(LINGER_SECONDS)
+        if self.has_ended:
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+            self.transport.resume_reading()
+            self.close_after(LINGER_SECONDS)
 
 
 class GatewayEnd(End):
@@ -202,7 +206,7 @@ class Proxy:
 
     async def _hand_on(self, client: ClientEnd) -> None:
         gateway = await self._gateway()
-        if client.is_gone:
+        if client.transport.is_closing():
             if gateway is not None:
                 gateway.transport.abort()
         elif gateway is None:

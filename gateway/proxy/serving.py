@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import uvloop
 
 from twofold.gateway.http.server import BACKLOG, why_deaf
+from twofold.gateway.http.threads import tell_bug
 from twofold.gateway.proxy.connections import Proxy
 from twofold.gateway.proxy.gateways import Address, Gateways, Resolve, by_name
 from twofold.kernel.errors import Misconfigured
@@ -27,6 +28,7 @@ async def listen(resolve: Resolve, host: str, port: int) -> AsyncIterator[int]:
     except OSError as error:
         raise Misconfigured(why_deaf(host, port, error)) from error
     looking = asyncio.create_task(gateways.look_on())
+    looking.add_done_callback(tell_bug)
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:
