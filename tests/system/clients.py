@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from twofold.client import AsyncGateway, Gateway
 
-SECONDS_MAX = 60.0
+SECONDS_MAX = 180.0
 CLIENTS = ("blocking", "awaited")
 
 

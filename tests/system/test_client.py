@@ -153,10 +153,10 @@ def test_anything_else_is_asked_by_its_path(gateway: Gateway) -> None:
 def test_one_client_serves_many_at_once(gateway: Gateway, unique: str) -> None:
     """Thirty threads, or tasks, over the few connections that are kept."""
     with ThreadPoolExecutor(30) as threads:
-        sent = list(threads.map(lambda number: gateway.send(Count(f"{unique}{number % 3}")), range(300)))
-    assert len({one.command_id for one in sent}) == 300
+        sent = list(threads.map(lambda number: gateway.send(Count(f"{unique}{number % 3}")), range(120)))
+    assert len({one.command_id for one in sent}) == 120
     versions = [gateway.wait(one.command_id, 10).version for one in sent]
-    assert sorted(version or 0 for version in versions) == sorted([*range(1, 101)] * 3)
+    assert sorted(version or 0 for version in versions) == sorted([*range(1, 41)] * 3)
 
 
 def test_what_is_under_way_ends_when_the_client_is_closed(system: Instance) -> None:
@@ -199,11 +199,10 @@ def test_whoever_does_not_answer_is_told_in_time(kind: str) -> None:
             assert time.monotonic() - started < 5
 
     def say_nonsense(server: socket.socket) -> None:
-        for _ in range(2):
-            connection, _address = server.accept()
-            connection.recv(1_000)
-            connection.sendall(b"hello\r\n\r\n")
-            connection.close()
+        connection, _address = server.accept()
+        connection.recv(1_000)
+        connection.sendall(b"hello\r\n\r\n")
+        connection.close()
 
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         talking = threading.Thread(target=say_nonsense, args=(other,), daemon=True)
