@@ -223,7 +223,9 @@ def _room(name: str, processes: int) -> None:
     if child is not None:
         end_with_supervisor()
     from twofold import rooms
+    from twofold.passwords import refuse_wrong_passwords
 
+    refuse_wrong_passwords(settings, name)
     if name == "gateway":
         rooms.run_gateway(settings, reuse_port=child is not None)
     else:

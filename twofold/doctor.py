@@ -13,6 +13,7 @@ import twofold.bus.rabbitmq.topology
 import twofold.bus.rabbitmq.transport
 import twofold.eventstore.migrate
 import twofold.readmodels.stores.redis
+import twofold.readmodels.stores.sql
 from twofold.database.postgres import LOG, connect
 from twofold.database.urls import sqlite_path
 from twofold.deployment import log_url
@@ -59,6 +60,8 @@ def _checks(settings: Settings) -> Iterator[Check]:
     if not settings.is_embedded:
         yield "members", lambda: _members(settings)
         yield "broker", lambda: _broker(settings)
+        if settings.read_database_url:
+            yield "rows database", lambda: _rows(settings)
     if settings.redis_url:
         yield "redis", lambda: _redis(settings)
     yield "gateway", lambda: _gateway(settings)
@@ -101,6 +104,11 @@ def _broker(settings: Settings) -> str:
     with open_deployment(settings) as deployment:
         state, depths = deployment.lane_state(), deployment.depths()
     return f"reachable, {told(state)}, {sum(depths.values())} messages waiting"
+
+
+def _rows(settings: Settings) -> str:
+    twofold.readmodels.stores.sql.ask(settings.read_database_url)
+    return "reachable"
 
 
 def _redis(settings: Settings) -> str:

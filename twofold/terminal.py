@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from twofold.client import Gateway
-from twofold.kernel.errors import Error, Neighbour, Unavailable
+from twofold.kernel.errors import Error, Neighbour, Unavailable, WrongPassword
 from twofold.settings import Settings, read_settings, refuse_two_shops
 
 
@@ -43,7 +43,7 @@ def show(value: Any) -> None:
 
 def said(error: Error) -> str:
     """One line, with what to do about it."""
-    if not isinstance(error, Unavailable):
+    if not isinstance(error, Unavailable) or isinstance(error, WrongPassword):
         return str(error)
     is_alone = error.neighbour is Neighbour.GATEWAY and error.reason == "nobody listens"
     return f"not available: {error}{'; start one, or set TWOFOLD_HOST and TWOFOLD_PORT' if is_alone else ''}"
