@@ -10,6 +10,7 @@ COPY pyproject.toml README.md ./
 # The rooms, and the links that make them one package: COPY keeps links as they are.
 COPY kernel kernel
 COPY database database
+COPY client client
 COPY shop shop
 COPY eventstore eventstore
 COPY bus bus

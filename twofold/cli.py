@@ -6,15 +6,16 @@ import json
 import logging
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
+import msgspec
 import typer
 
 from twofold import VERSION, dead, logs
-from twofold.kernel.errors import Error, Misconfigured, Unavailable
+from twofold.kernel.errors import Error, Misconfigured
 from twofold.kernel.lanes import LANES_MAX
 from twofold.supervisor import CHILD, Supervisor, end_with_supervisor
-from twofold.terminal import gateway_here, settings_here, show
+from twofold.terminal import gateway_here, said, settings_here, show
 
 app = typer.Typer(
     name="twofold",
@@ -38,10 +39,8 @@ def main() -> None:
     """Entry point: the five errors become one line and status 1."""
     try:
         app()
-    except Unavailable as error:
-        _fail(f"not available: {error}")
     except Error as error:
-        _fail(str(error))
+        _fail(said(error))
 
 
 @app.command()
@@ -115,13 +114,14 @@ def send(
 ) -> None:
     """Submit a command. With --wait: status 0 succeeded or ignored, 1 rejected or parked, 3 not decided in time."""
     try:
-        fields = json.loads(sys.stdin.read() if data == "-" else data)
-    except json.JSONDecodeError as error:
+        text = sys.stdin.read() if data == "-" else data
+        json.loads(text)
+    except ValueError as error:
         raise typer.BadParameter(f"not JSON: {error}") from error
-    answer = gateway_here().send(command_type, fields, wait)
+    answer = gateway_here().send(command_type, msgspec.Raw(text.encode()), wait_seconds=wait)
     show(answer)
     if wait is not None:
-        raise typer.Exit(STATUS_OF.get(answer["status"], UNDECIDED))
+        raise typer.Exit(STATUS_OF.get(answer.status, UNDECIDED))
 
 
 @app.command()
@@ -131,7 +131,10 @@ def get(
     after: Annotated[str | None, typer.Option(metavar="TOKEN", help="Wait for this command id or position.")] = None,
 ) -> None:
     """Show one row of a view."""
-    show(gateway_here().get(view, key, after))
+    found = gateway_here().get(view, key, after=after)
+    if found.row is None:
+        _fail("There is no such row: the view has no row with this key")
+    show(found.row)
 
 
 @app.command()
@@ -232,13 +235,15 @@ def _room(name: str, processes: int) -> None:
     if child is not None:
         end_with_supervisor()
     from twofold import rooms
+    from twofold.passwords import refuse_wrong_passwords
 
+    refuse_wrong_passwords(settings, name)
     if name == "gateway":
         rooms.run_gateway(settings, reuse_port=child is not None)
     else:
         {"workers": rooms.run_workers, "readmodels": rooms.run_readmodels, "monitoring": rooms.run_monitoring}[name](settings)
 
 
-def _fail(line: str) -> None:
+def _fail(line: str) -> NoReturn:
     typer.echo(f"twofold: {line}", err=True)
     raise SystemExit(1)

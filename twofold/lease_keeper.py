@@ -21,7 +21,7 @@ import structlog
 
 from twofold import VERSION
 from twofold.kernel.domain import Domain
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Unavailable, WrongPassword
 from twofold.kernel.members import Member, event_names_of, inline_views_name, names_of
 from twofold.kernel.ports import Leases
 
@@ -127,6 +127,8 @@ class LeaseKeeper:
 
 def _reason(error: Exception) -> str:
     """Without what differs from one time to the next. The text of what is no Unavailable may be of any length."""
+    if isinstance(error, WrongPassword):
+        return str(error)
     if isinstance(error, Unavailable):
         return f"{error.neighbour.value}: {error.reason}"
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"

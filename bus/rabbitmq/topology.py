@@ -13,7 +13,7 @@ from typing import Any
 
 import pika
 
-from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
+from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable, WrongPassword
 from twofold.kernel.lanes import place_of
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.rows import Progress
@@ -106,6 +106,13 @@ def parameters(url: str, purpose: str) -> pika.URLParameters:
     return found
 
 
+def unavailable(error: BaseException, reason: str = "no answer") -> Unavailable:
+    """What an error of the connection means, to be raised from it."""
+    if isinstance(error, pika.exceptions.ProbableAuthenticationError | pika.exceptions.AuthenticationError):
+        return WrongPassword(Neighbour.BROKER, "TWOFOLD_BROKER_URL")
+    return Unavailable(Neighbour.BROKER, reason)
+
+
 def lane_depths(url: str, prefix: str, lanes: Iterable[int]) -> dict[str, int]:
     """Messages that wait in each lane ("0", "1", …, whatever the epoch) and in the dead letters ("dead"); 0 for a queue that does
     not exist yet.
@@ -125,5 +132,5 @@ def lane_depths(url: str, prefix: str, lanes: Iterable[int]) -> dict[str, int]:
                         raise
                     channel = connection.channel()
     except (pika.exceptions.AMQPError, OSError) as error:
-        raise Unavailable(Neighbour.BROKER) from error
+        raise unavailable(error) from error
     return depths

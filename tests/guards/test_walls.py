@@ -13,6 +13,15 @@ Layers = tuple[tuple[str, ...], ...]
 
 WALLS: dict[str, Layers] = {
     "bus": (("lane", "listeners", "publishing"), ("outbox", "dispatch"), ("rabbitmq", "embedded"), ("description",)),
+    "client": (
+        ("endpoint", "steps"),
+        ("refusals", "said"),
+        ("answers",),
+        ("calls",),
+        ("bulks", "listening"),
+        ("connections", "sessions"),
+        ("gateway", "asynchronous"),
+    ),
     "database": (("times", "urls"), ("errors",), ("session",), ("postgres", "sqlite"), ("sqlite_file",)),
     "eventstore": (("leases",), ("records",), ("sqlite", "postgres"), ("lane_table", "migrations"), ("migrate",), ("identity",)),
     "gateway": (

@@ -353,7 +353,7 @@ async def test_an_audit_says_that_rows_are_what_their_events_make_of_them(runnin
     assert (await running.call("POST", "/views/tallies/audit?limit=0")).status == 400
     token = (await running.count("b")).json["command_id"]
     await running.call("GET", "/views/tallies/b", Consistency_Token=token, Prefer="wait=5")
-    client = Gateway("127.0.0.1", running.port)
+    client = Gateway(running.url)
     assert await asyncio.to_thread(show_audit, client, None) == 0
 
 

@@ -38,7 +38,7 @@ SQLSTATES = {
     "25P03": "idle in transaction",
     "26000": "statement refused",
     "28000": "statement refused",
-    "28P01": "statement refused",
+    "28P01": "wrong password",
     "3D000": "statement refused",
     "40001": "rolled back",
     "40P01": "rolled back",
@@ -97,8 +97,8 @@ REDIS_REPLIES = {
     "OOM command not allowed when used memory > 'maxmemory'.": "out of resources",
     "READONLY You can't write against a read only replica.": "read only",
     "TRYAGAIN Multiple keys request during rehashing of slot": "resharding",
-    "WRONGPASS invalid username-password pair": "no connection",
-    "NOAUTH Authentication required.": "no connection",
+    "WRONGPASS invalid username-password pair": "wrong password",
+    "NOAUTH Authentication required.": "wrong password",
     "ERR max number of clients reached": "no connection",
     "BUSYGROUP Consumer Group name already exists": "refused",
     "BUSYKEY Target key name already exists.": "refused",
@@ -110,7 +110,7 @@ REDIS_REPLIES = {
 }
 REDIS_TYPES = {
     redis.ConnectionError("refused"): "no connection",
-    redis.AuthenticationError("no"): "no connection",
+    redis.AuthenticationError("no"): "wrong password",
     redis.exceptions.MaxConnectionsError("Too many connections"): "no free connection",
     redis.TimeoutError("slow"): "no answer",
     redis.DataError("a list cannot be a value"): OURS,

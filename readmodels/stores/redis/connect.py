@@ -32,6 +32,12 @@ def connect(url: str, prefix: str, slices: int) -> RedisViewStore:
     return RedisViewStore(client_of(url), prefix, slices)
 
 
+def ask(url: str) -> None:
+    """Whether it answers. Raises Unavailable, WrongPassword and Misconfigured."""
+    with in_our_words(), client_of(url) as client:
+        client.ping()
+
+
 def refuse_eviction(url: str) -> None:
     """Raises Misconfigured for a server that makes rows vanish when its memory is full; Unavailable."""
     with in_our_words(), client_of(url) as client:
