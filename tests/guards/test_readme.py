@@ -63,7 +63,8 @@ def answer_to(instance: Instance, line: str, **variables: str) -> dict[str, obje
 
 
 def test_the_readmes_shell_lines_work_as_written(newcomer: Instance, readme: str) -> None:
-    """In order, by somebody in his clone, each with the id of the last command sent as $COMMAND_ID; `make` lines name a target."""
+    """In order, by somebody who stands in his clone, each with the id of the last command sent as $COMMAND_ID. `make` lines must
+    name a target."""
     variables: dict[str, str] = {}
     ran = 0
     for line in (line for block in blocks(readme) if block.language in SHELL for line in shell_lines(block)):

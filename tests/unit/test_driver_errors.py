@@ -163,9 +163,8 @@ def test_each_sqlstate_means_the_same_to_log_and_rows(sqlstate: str, expected: s
     found = errors.as_ours(error, Neighbour.LOG)
     assert meaning(found, Neighbour.LOG) == expected
     assert meaning(errors.as_ours(wrapped(error), Neighbour.LOG), Neighbour.LOG) == expected
-    if isinstance(found, Unavailable):
-        told = "TWOFOLD_DATABASE_URL" if expected == "wrong password" else sqlstate
-        assert (found.detail.partition(":")[0], found.is_overload) == (told, sqlstate in OVERLOADED)
+    detail = sqlstate if expected != "wrong password" else "TWOFOLD_DATABASE_URL: its user or password is refused"
+    assert not isinstance(found, Unavailable) or (found.detail, found.is_overload) == (detail, sqlstate in OVERLOADED)
     of_rows = raised_as(wrapped(error))
     assert isinstance(of_rows, Unavailable) == (expected not in (OURS, "conflict"))
 
@@ -183,6 +182,10 @@ def test_each_result_code_of_sqlite_means_the_same_to_log_and_rows(code: int, ex
     ("error", "expected"),
     [
         (psycopg.OperationalError("connection refused"), "no connection"),
+        (psycopg.OperationalError('connection failed: FATAL:  password authentication failed for user "x"'), "wrong password"),
+        (psycopg.OperationalError("connection failed: FATAL:  SASL authentication failed"), "wrong password"),
+        (psycopg.OperationalError("connection failed: fe_sendauth: no password supplied"), "wrong password"),
+        (psycopg.OperationalError('connection failed: FATAL:  database "x" does not exist'), "no connection"),
         (psycopg.errors.ConnectionTimeout("timed out"), "no connection"),
         (psycopg.InterfaceError("the connection is closed"), "no connection"),
         (psycopg.ProgrammingError("the query has 2 placeholders but 1 parameters were passed"), OURS),

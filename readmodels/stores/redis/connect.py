@@ -16,15 +16,19 @@ CONNECTIONS_MAX = 32
 
 
 def client_of(url: str) -> redis.Redis:
-    """Nothing is opened yet. Commands are never repeated by the client: whether one was executed is ours to find out."""
-    return redis.Redis.from_url(
-        url,
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=ANSWER_SECONDS,
-        socket_keepalive=True,
-        max_connections=CONNECTIONS_MAX,
-        retry=Retry(NoBackoff(), 0),
-    )
+    """Nothing is opened yet. Commands are never repeated by the client: whether one was executed is ours to find out. Raises
+    Misconfigured."""
+    try:
+        return redis.Redis.from_url(
+            url,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
+            socket_keepalive=True,
+            max_connections=CONNECTIONS_MAX,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except (ValueError, TypeError) as error:
+        raise Misconfigured("TWOFOLD_REDIS_URL: is not a Redis URL; write redis://:password@host:6379/0") from error
 
 
 def connect(url: str, prefix: str, slices: int) -> RedisViewStore:
