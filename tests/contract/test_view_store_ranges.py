@@ -203,7 +203,7 @@ def test_absent_values_are_in_no_range(store: ViewStore) -> None:
     assert keys(store, Range("ward", "c")) == []
 
 
-NONSENSE = (
+NONSENSE: tuple[tuple[tuple[Range, ...], dict[str, Any], str], ...] = (
     ((Range("count", 2, 1),), {}, "count.to lies before count.from"),
     ((Range("count"),), {}, "a from, a to"),
     ((Range("count", "x"),), {}, "not a bound of count"),

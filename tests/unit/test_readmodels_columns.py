@@ -162,7 +162,7 @@ def test_a_view_that_declares_nothing_new_keeps_its_shape() -> None:
 
 def test_the_fields_of_a_compound_share_the_room_of_one_entry() -> None:
     row = Mixed(name="k", state="x" * 751)  # type: ignore[arg-type]
-    declared = {"indexes": ("state",), "orders": ("count",)}
+    declared: dict[str, Any] = {"indexes": ("state",), "orders": ("count",)}
     assert Columns(view_of(**declared)).encode("k", row)
     with pytest.raises(ValueError, match="750 bytes"):
         Columns(view_of(**declared, compounds=(("state", "count"),))).encode("k", row)

@@ -144,14 +144,11 @@ class MemoryViewStore(MemoryRebuilds):
             order = asked.order
 
             def anchor(row: Row) -> tuple[Any, ...]:
-                value = None if order is None else _plain(order, row)
-                return _anchor(value, row.key)
+                return _anchor(None if order is None else _plain(order, row), row.key)
 
-            rows = list(build.rows.values())
-            for column, value in asked.equal:
-                rows = [row for row in rows if _plain(column, row) == value]
-            for span in (*asked.beside, *([asked.span] if asked.span else [])):
-                rows = [row for row in rows if _is_in(span, _plain(span.column, row))]
+            spans = [*asked.beside, *([asked.span] if asked.span else [])]
+            rows = [row for row in build.rows.values() if all(_plain(column, row) == value for column, value in asked.equal)]
+            rows = [row for row in rows if all(_is_in(span, _plain(span.column, row)) for span in spans)]
             rows.sort(key=anchor, reverse=asked.descending)
             if asked.after is not None:
                 after = _anchor(*asked.after)
