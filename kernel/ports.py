@@ -217,6 +217,9 @@ class Projection(Standing, ParkedLines, Protocol):
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         """Those of these rows that exist, by key."""
 
+    def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
+        """The same of several views at once, by view: of each that is asked for, at least one key."""
+
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         """Apply each advance whose slice still stands at `expected`, rows and checkpoint as `promises` says. Those that moved."""
 

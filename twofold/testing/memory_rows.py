@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -91,6 +91,9 @@ class MemoryViewStore(MemoryRebuilds):
         with self._lock:
             rows = self._attached[view].rows
             return {key: rows[key] for key in keys if key in rows}
+
+    def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
+        return {view: self.load(view, keys) for view, keys in wanted.items()}
 
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         with self._lock:
