@@ -29,8 +29,9 @@ from twofold.subscriptions.log_cache import LogCache, Seen
 TICK_SECONDS = 0.25
 """A lost ring costs at most this much, and so does what a reader is asked for beside it."""
 PACE_SECONDS = 0.010
-"""Rings that come closer together than this share a round: the first after a pause is followed at once, a crowd of them in
-one step each time. Under load it is the difference between a commit for every worker's batch and one for several."""
+"""Rings that come closer together than this may share a round: the first after a pause is followed at once, then one rests as
+long as the round took, until so much time has passed since it began. A round that is cheap delays nobody, and under load,
+where it is dear, a crowd of rings is one step, and not a commit for every worker's batch."""
 VERIFY_SECONDS = 1.0
 """How often checkpoints are looked up although nothing happened: a store that was emptied does not say so."""
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.1, 2.0
@@ -103,8 +104,10 @@ class Subscription(Generic[KeyT]):
                 self._backoff.succeeded()
             if is_behind and self._portion.now < self._portion.most:
                 self._portion.succeeded()
+            ended = self._seconds()
             if not is_behind and self._wait(self._rung, TICK_SECONDS):
-                self._wait(stop, max(0.0, began + PACE_SECONDS - self._seconds()))
+                rested = min(began + PACE_SECONDS, ended + (ended - began))
+                self._wait(stop, max(0.0, rested - self._seconds()))
 
     def round(self) -> bool:
         """One page for every group whose turn it is. Whether there may be more to do at once."""
