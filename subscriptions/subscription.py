@@ -42,6 +42,9 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 class Reader(Protocol[KeyT]):
     """What follows the log. Called by the subscription's thread alone; any call may raise, Unavailable or a bug."""
 
+    def is_idle(self) -> bool:
+        """Whether it follows nothing at the moment. From any thread."""
+
     def take_over(self) -> None:
         """Let go of what is not ours any more, look up where what is new stands. Before every round."""
 
@@ -62,8 +65,8 @@ class Reader(Protocol[KeyT]):
 
 
 class Subscription(Generic[KeyT]):
-    """One thread runs it; `ring` may be called from any other. `seconds` is a clock that never goes back, `wait` waits for an
-    event that long and says whether it came."""
+    """One thread runs it; `ring` and `wake` may be called from any other. `seconds` is a clock that never goes back, `wait` waits
+    for an event that long and says whether it came."""
 
     def __init__(
         self,
@@ -83,8 +86,13 @@ class Subscription(Generic[KeyT]):
         self._rung = Event()
         self._verified_at = 0.0
 
-    def ring(self, position: int = 0) -> None:
-        """The log may have grown."""
+    def ring(self, position: int) -> None:
+        """The log has grown, which is nothing to a reader that follows nothing: of a projector's most do not."""
+        if not self._reader.is_idle():
+            self.wake()
+
+    def wake(self) -> None:
+        """There may be something to do."""
         self._rung.set()
 
     def run(self, stop: Event) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
 from threading import Event, Thread
 
 from twofold.kernel.codec import Codec
@@ -65,9 +64,7 @@ class Projector:
 
     def run(self, stop: Event) -> None:
         """Fold until `stop` is set; returns within a page. Never raises: what fails is logged and tried again."""
-        silences = [
-            self._bell.listen(on_ring=partial(_ring, *one)) for one in zip(self._readers, self._subscriptions, strict=True)
-        ]
+        silences = [self._bell.listen(on_ring=subscription.ring) for subscription in self._subscriptions]
         threads = [
             Thread(target=subscription.run, args=(stop,), name=f"projector {number}", daemon=True)
             for number, subscription in enumerate(self._subscriptions)
@@ -83,13 +80,7 @@ class Projector:
 
     def _wake(self) -> None:
         for subscription in self._subscriptions:
-            subscription.ring()
-
-
-def _ring(reader: SliceReader, subscription: Subscription[SliceId], position: int) -> None:
-    """Wakes those who can use it: a process has a thread for each kind of store and projection, of which most hold nothing."""
-    if not reader.is_idle():
-        subscription.ring(position)
+            subscription.wake()
 
 
 class Projectors:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +14,6 @@ from tests.contract.projections import (
     Heard,
     Log,
     Noise,
-    QuietBell,
     Said,
     domain,
     projector,
@@ -34,8 +32,7 @@ from tests.contract.viewstores import (
 from twofold.kernel.codec import Codec
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ports import ViewStore
-from twofold.kernel.view import AnyView, SliceId, View
-from twofold.subscriptions.subscription import Subscription
+from twofold.kernel.view import AnyView, View
 
 NAMES = ("ann", "bob", "cid", "dan", "eve")
 SLICES = 3
@@ -210,24 +207,3 @@ def test_a_view_built_in_one_go_equals_the_view_built_in_pieces(
         until(reached(bench.store, generation, len(rest)), "all slices at the head")
     rows = {key: row.value for key, row in bench.store.load(with_slices.name, NAMES).items()}
     assert rows == refold(log, with_slices, bench.codec)
-
-
-def test_a_ring_wakes_those_alone_who_hold_something(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process has a thread for each kind of store, and as many for what is built beside it: a ring would wake all of them."""
-    generation = bench.store.make(bench.view, SLICES)
-    woken: list[bool] = []
-    ring = Subscription.ring
-
-    def noted(self: Subscription[SliceId], position: int = 0) -> None:
-        woken.append(position > 0)
-        ring(self, position)
-
-    monkeypatch.setattr(Subscription, "ring", noted)
-    idle, busy = (projector(bench.log, bench.store, (bench.view,), bench.codec) for _ in range(2))
-    with running(idle, ()), running(busy, generation.slice_ids()):
-        for position in range(1, 4):
-            bench.say("word")
-            for one in (idle, busy):
-                cast(QuietBell, one._bell).ring(position)
-        until(reached(bench.store, generation, 3), "the head")
-    assert sum(woken) == 3

@@ -30,6 +30,9 @@ class Collector:
         self.fails: Exception | None = None
         self.work_left = 0
 
+    def is_idle(self) -> bool:
+        return not self.at
+
     def take_over(self) -> None:
         self.said.append("take over")
 
@@ -262,3 +265,13 @@ def test_a_log_that_is_away_stops_nobody_for_good() -> None:
     time._meanwhile = meanwhile
     follow(log, reader, time).run(stop)
     assert reader.seen["a"] == [1, 2]
+
+
+def test_a_ring_wakes_who_follows_something() -> None:
+    """A process has a subscription for each kind of store, and as many for what is built beside it; most of them hold nothing."""
+    idle, busy = follow(log_of(1), Collector()), follow(log_of(1), Collector(a=0))
+    for one in (idle, busy):
+        one.ring(1)
+    assert (idle._rung.is_set(), busy._rung.is_set()) == (False, True)
+    idle.wake()
+    assert idle._rung.is_set()
