@@ -31,6 +31,7 @@ SECTIONS = {
     "peer": "bench.endtoend:peer_rows",
     "embedded": "bench.endtoend:embedded_rows",
     "shop": "bench.endtoend:whole_shop_rows",
+    "beside": "bench.beside:rows",
     "inprocess": "bench.inprocess:rows",
     "replay": "bench.replay:rows",
     "growth": "bench.growth:rows",

@@ -23,16 +23,13 @@ from twofold.kernel.outcome import Outcome
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Progress, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 
-OnRing = Callable[[int], None]
 OnAdvanced = Callable[[Sequence[Progress]], None]
 Stop = Callable[[], None]  # ends a subscription; may be called from any thread, any number of times
 
 
 class Inbox(Protocol):
-    """One permanent outcome for each command id."""
-
     def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
-        """The outcomes of those of these commands that were decided, by id; no entry for any other."""
+        """Of those of these commands that were decided the outcome, one for ever, by id; no entry for any other."""
 
 
 class EventStore(Inbox, Protocol):
@@ -146,7 +143,7 @@ class Bell(Protocol):
     def advanced(self, progress: Sequence[Progress]) -> None:
         """These slices' rows and checkpoints are committed up to there."""
 
-    def listen(self, on_ring: OnRing | None = None, on_advanced: OnAdvanced | None = None) -> Stop:
+    def listen(self, on_ring: Callable[[int], None] | None = None, on_advanced: OnAdvanced | None = None) -> Stop:
         """Call back from the bell's own thread; callbacks must return at once. Stop may be called from anywhere, and again."""
 
 
@@ -217,6 +214,9 @@ class Projection(Standing, ParkedLines, Protocol):
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         """Those of these rows that exist, by key."""
 
+    def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
+        """The same of several views at once, by view: of each that is asked for, at least one key."""
+
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         """Apply each advance whose slice still stands at `expected`, rows and checkpoint as `promises` says. Those that moved."""
 
@@ -232,11 +232,11 @@ class ViewStore(Rows, Projection, ParkedKeys, Builds, Protocol):
 
 
 class Leases(Protocol):
-    """Who holds which lane or slice, settled in the database, by its clock."""
+    """Who holds which lane or slice, settled in the database, by its clock. A lost lease is heard of when it is renewed."""
 
     def renew(self, member: Member, resources: Sequence[str], term_seconds: float) -> dict[str, int]:
-        """Be alive for `term_seconds`, with a fair share, among those who want it, of each resource: what is held, to its epoch,
-        which grows whenever it changes hands. To be called several times a term: a lost lease is heard of here only."""
+        """Be alive for `term_seconds`, with a fair share of what is wanted: what is held, to its epoch, which grows whenever it
+        changes hands. To be called several times a term."""
 
     def leave(self, room: str, member: str) -> None:
         """Free everything at once; epochs stay. Nothing happens when there is no such member."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ from twofold.readmodels.schema.shape import Reading, reading_of, shape_of
 from twofold.testing.memory_rebuilds import Kept, MemoryRebuilds
 
 OWN_STATES = ("live", "building", "retired")
-
+NOTHING_ASKED = {"retry_requested": False, "discard_requested": False}
 Line = tuple[SliceId, str]
 
 
@@ -92,6 +92,9 @@ class MemoryViewStore(MemoryRebuilds):
             rows = self._attached[view].rows
             return {key: rows[key] for key in keys if key in rows}
 
+    def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
+        return {view: self.load(view, keys) for view, keys in wanted.items()}
+
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         with self._lock:
             for advance in advances:
@@ -119,12 +122,10 @@ class MemoryViewStore(MemoryRebuilds):
                 return True
             left, parked = self._lines[line], self._parked[line]
             is_retried = parked.retry_requested or (parked.discard_requested and drain.through is not None)
-            is_discarded = parked.discard_requested and not is_retried
-            requests = {"retry_requested": is_retried, "discard_requested": is_discarded}
+            requests = {"retry_requested": is_retried, "discard_requested": parked.discard_requested and not is_retried}
             parked = msgspec.structs.replace(parked, position=left[0], waiting=len(left), **requests)
             if drain.error:
-                asked = {"retry_requested": False, "discard_requested": False}
-                parked = msgspec.structs.replace(parked, error=drain.error, attempts=parked.attempts + 1, **asked)
+                parked = msgspec.structs.replace(parked, error=drain.error, attempts=parked.attempts + 1, **NOTHING_ASKED)
             self._parked[line] = parked
             return True
 

@@ -7,7 +7,7 @@ at 0, every commit is refused, and the projector begins anew.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -115,6 +115,17 @@ class RedisViewStore:
         with in_our_words():
             stored = self._client.hmget(keyspace.rows, list(keys))
         return {key: keyspace.row(key, one) for key, one in zip(keys, stored, strict=True) if one is not None}
+
+    def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
+        keyspaces = {view: self._keyspaces[view] for view in wanted}
+        with in_our_words(), self._client.pipeline(transaction=False) as together:
+            for view, keys in wanted.items():
+                together.hmget(keyspaces[view].rows, list(keys))
+            answers = together.execute()
+        return {
+            view: {key: keyspaces[view].row(key, one) for key, one in zip(keys, stored, strict=True) if one is not None}
+            for (view, keys), stored in zip(wanted.items(), answers, strict=True)
+        }
 
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         """One script for each view, all of them packed before the first one runs: what cannot be kept is found out in time."""

@@ -36,6 +36,17 @@ INDEX_NAME_CHARS = 50
 """PostgreSQL cuts names at 63; ours are cut before that and made unique by a check sum."""
 
 
+TYPES: dict[ColumnType, str] = {
+    "integer": "bigint",
+    "truth": "boolean",
+    "number": "double precision",
+    "text": "text",
+    "time": "timestamptz",
+    "json": "jsonb",
+}
+"""As PostgreSQL names them."""
+
+
 def row_table_name(generation: Generation) -> str:
     return f"{generation.view}__g{generation.number}"
 
@@ -55,14 +66,24 @@ def create_platform(dialect: Dialect) -> list[str]:
         Column("shape", Text, nullable=False),
         Column("state", Text, nullable=False),
     )
-    Table(
-        "checkpoints",
-        metadata,
-        *_slice_columns(dialect),
-        Column("position", BigInteger, nullable=False),
-        Column("mark", Text),
-        **hot,
-    )
+    if dialect.name == "postgresql":
+        Table(
+            "standings",
+            metadata,
+            *_slice_columns(dialect, "first"),
+            Column("last", Integer, nullable=False),
+            Column("position", BigInteger, nullable=False),
+            Column("mark", Text),
+            **hot,
+        )
+    else:
+        Table(
+            "checkpoints",
+            metadata,
+            *_slice_columns(dialect),
+            Column("position", BigInteger, nullable=False),
+            Column("mark", Text),
+        )
     Table(
         "parked_keys",
         metadata,
@@ -137,12 +158,12 @@ def qualified(table: str, dialect: Dialect) -> str:
     return f'"{schema}"."{table}"' if schema else f'"{table}"'
 
 
-def _slice_columns(dialect: Dialect) -> list[Column[Any]]:
+def _slice_columns(dialect: Dialect, slice: str = "slice") -> list[Column[Any]]:
     """The three columns that name a slice."""
     return [
         Column("view", _text(dialect), primary_key=True),
         Column("generation", Integer, primary_key=True, autoincrement=False),
-        Column("slice", Integer, primary_key=True, autoincrement=False),
+        Column(slice, Integer, primary_key=True, autoincrement=False),
     ]
 
 
