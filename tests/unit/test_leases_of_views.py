@@ -115,8 +115,8 @@ def test_where_one_does_not_know_whole_views_all_share_as_it_does() -> None:
 
 def test_what_only_some_want_is_shared_by_whole_views_among_those() -> None:
     """Of two versions each knows a generation that the other does not."""
-    common, new = slices_of("a", "b", "c"), slices_of("d", "e")
-    wants: dict[Sequence[str], list[str]] = {common: ["m0", "m1"], common + new: ["m2"]}
+    shared, new = slices_of("a", "b", "c"), slices_of("d", "e")
+    wants: dict[Sequence[str], list[str]] = {shared: ["m0", "m1"], shared + new: ["m2"]}
     leases: dict[str, Lease] = {}
     for _ in range(ROUNDS):
         for member in ("m0", "m1", "m2"):
