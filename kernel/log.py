@@ -62,6 +62,25 @@ class LastEvent(NamedTuple):
     version: int
     command_id: str
     recorded_at: datetime
+    position: int
+
+
+class Snapshot(NamedTuple):
+    """The state of a stream after its event `last`, as its decider folded it: JSON, of a shape (kernel/snapshots.py)."""
+
+    stream: str
+    shape: str
+    last: LastEvent
+    state: bytes
+
+
+class Loaded(NamedTuple):
+    """What was read of many streams: by stream, the events, in version order, and the snapshot that stands for what is before
+    them. Of those that are `unread` there may be more behind it; nothing at all is here of a stream that has nothing new."""
+
+    events: dict[str, list[Recorded]]
+    snapshots: dict[str, Snapshot]
+    unread: frozenset[str] = frozenset()
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from typing import cast
 
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Conflict
-from twofold.kernel.log import Appended, Decision
+from twofold.kernel.log import Appended, Decision, Snapshot
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import EventStore, InlineProjection
 from twofold.monitoring.metrics import Metrics
@@ -20,9 +20,11 @@ Execute = Callable[[Sequence[Envelope]], list[Outcome]]
 
 
 def observe_event_store(port: EventStore, metrics: Metrics) -> EventStore:
-    def append(decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
+    def append(
+        decisions: Sequence[Decision], inline: InlineProjection | None = None, snapshots: Sequence[Snapshot] = ()
+    ) -> Appended:
         try:
-            appended = port.append(decisions, inline)
+            appended = port.append(decisions, inline, snapshots)
         except Conflict:
             metrics.conflicts.inc()
             raise

@@ -221,7 +221,7 @@ def decided(
 
 def last_event(event: Recorded) -> LastEvent:
     """What somebody who has read it knows of its stream."""
-    return LastEvent(event.version, event.meta.command_id, event.recorded_at)
+    return LastEvent(event.version, event.meta.command_id, event.recorded_at, event.position)
 
 
 def placed(stream: str, version: int = 1, count: int = 1, data: bytes = b'{"n":1}') -> Decision:

@@ -79,7 +79,7 @@ def test_a_retry_of_what_killed_its_process_kills_no_worker(monkeypatch: pytest.
 def test_what_comes_to_no_end_is_ended_by_a_deadline_and_parked_with_where_it_was() -> None:
     """Its neighbours have as long as it had, each."""
     commands = [strike("a", 1), strike("a", 2, "never"), strike("a", 3)]
-    decisions = Trial(anvils.__name__, seconds_max=0.5).decide(commands, {})
+    decisions = Trial(anvils.__name__, seconds_max=0.5).decide(commands)
     assert [decision.status for decision in decisions] == ["succeeded", "parked", "succeeded"]
     error = decisions[1].error
     assert error is not None and error.count("Timeout") == 3 and "in decide" in error
@@ -88,7 +88,7 @@ def test_what_comes_to_no_end_is_ended_by_a_deadline_and_parked_with_where_it_wa
 def test_a_process_that_cannot_start_parks_nothing() -> None:
     """It is not the commands' fault."""
     with pytest.raises(Unavailable, match="no process to try commands in"):
-        Trial("no.such.domain").decide([strike("a", 1)], {})
+        Trial("no.such.domain").decide([strike("a", 1)])
 
 
 def test_nothing_is_parked_for_want_of_room_to_start_a_process_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,8 +146,8 @@ def test_a_process_that_has_decided_all_is_asked_again_and_one_that_is_gone_is_r
     monkeypatch.setattr(twofold.workers.trial, "TrialProcess", Counted)
     trial = Trial(anvils.__name__)
     for number in range(3):
-        assert [decision.status for decision in trial.decide([strike("a", number)], {})] == ["succeeded"]
+        assert [decision.status for decision in trial.decide([strike("a", number)])] == ["succeeded"]
     assert len(started) == 1
     os.kill(started[0].pid, signal.SIGKILL)
-    assert [decision.status for decision in trial.decide([strike("a", 3), strike("a", 4, "kill")], {})] == ["succeeded", "parked"]
+    assert [decision.status for decision in trial.decide([strike("a", 3), strike("a", 4, "kill")])] == ["succeeded", "parked"]
     assert len(started) == 4
