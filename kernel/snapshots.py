@@ -40,7 +40,8 @@ class StateCodec:
 
     def __init__(self, decider: AnyDecider) -> None:
         self.shape, self.why_not = "", ""
-        self._every = decider.snapshot_every or EVERY_EVENTS
+        self.every = decider.snapshot_every or EVERY_EVENTS
+        """After fewer events none is due."""
         self._is_rarer_for_large = not decider.snapshot_every
         try:
             state_type = _type_of(decider)
@@ -59,11 +60,9 @@ class StateCodec:
         text = "\n".join(_ADDRESS.sub("", str(part)) for part in about)
         self.shape = blake2b(text.encode(), digest_size=16).hexdigest()
 
-    def is_due(self, events_count: int, events_bytes: int, state_bytes: int) -> bool:
-        """After so much since the last one, when the state was `state_bytes`."""
-        if events_count < self._every or self.why_not:
-            return False
-        return not self._is_rarer_for_large or events_bytes >= state_bytes
+    def is_due(self, events_bytes: int, state_bytes: int) -> bool:
+        """After `every` events, of so many bytes, since the last one, when the state was `state_bytes`."""
+        return not self.why_not and (not self._is_rarer_for_large or events_bytes >= state_bytes)
 
     def encode(self, state: Any) -> bytes:
         """Raises ValueError when something else would come back, and whatever the state's own classes do."""

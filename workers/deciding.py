@@ -200,8 +200,9 @@ class UnitOfWork:
     def _keep(self, decider: AnyDecider, stream: str, folded: Folded) -> None:
         """Weigh the state anew when it is time to, and have it stored if it can be."""
         states = self._codec.states[decider.name]
-        events_bytes = folded.size_bytes - folded.kept_bytes
-        if not states.is_due(folded.version - folded.kept_version, events_bytes, folded.kept_bytes) or folded.last is None:
+        if folded.version - folded.kept_version < states.every or folded.last is None:
+            return
+        if not states.is_due(folded.size_bytes - folded.kept_bytes, folded.kept_bytes):
             return
         if sum(len(snapshot.state) for snapshot in self.snapshots) > BATCH_SNAPSHOT_BYTES_MAX:
             return

@@ -263,12 +263,8 @@ def test_a_role_that_may_make_no_tables_runs_everything_but_migrate(where: Postg
     log.append([decided(envelope("order-3"), 0, status="parked", code="bug", error="no")])
     assert log.outcomes([sent.command_id])[sent.command_id].status == "succeeded"
     assert [event.position for event in log.page(0, 10).events] == [1, 2]
-    assert (log.head()[0], log.version("order-2"), len(log.stream("order-1")), len(log.read({"order-1": None}).events)) == (
-        2,
-        1,
-        1,
-        1,
-    )
+    assert (log.head()[0], log.version("order-2"), len(log.stream("order-1"))) == (2, 1, 1)
+    assert len(log.read({"order-1": None}).events) == 1
     assert log.discard(log.parked()[0].id)
     assert leases.renew(Member("workers", "a"), ["lane-0", "lane-1"], 30.0) == {"lane-0": 1, "lane-1": 1}
     assert leases.renew(Member("workers", "a"), ["lane-0"], 30.0) == {"lane-0": 1}
