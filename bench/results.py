@@ -54,6 +54,13 @@ FLOORS = (
     ),
     Floor("embedded single posts, with HTTP and view ÷ eventsourcing on SQLite", "embedded-single", "library-sqlite", at_least=1),
     Floor("append → visible p99 at a quarter of the load, ms", "visible-p99", None, at_most=50),
+    Floor("a stream of 1,000,000 events, served: cold ÷ warm", "streams-served-cold", "streams-served-warm", at_most=1.2),
+    Floor(
+        "a stream of 1,000,000 events, embedded: cold ÷ warm",
+        "streams-embedded-cold",
+        "streams-embedded-warm",
+        at_most=1.2,
+    ),
     Floor("worker memory, 500,000 ÷ 10,000 commands", "growth-memory-last", "growth-memory-first", at_most=1.1),
     Floor("command time, 500,000 ÷ 10,000 commands", "growth-command-last", "growth-command-first", at_most=1.1),
     Floor("query time, 500,000 ÷ 10,000 commands", "growth-query-last", "growth-query-first", at_most=1.1),
