@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -63,6 +64,12 @@ class LastEvent(NamedTuple):
     command_id: str
     recorded_at: datetime
     position: int
+
+
+def last_of(events: Sequence[Recorded]) -> LastEvent:
+    """The last one of these, of which there is one."""
+    end = events[-1]
+    return LastEvent(end.version, end.meta.command_id, end.recorded_at, end.position)
 
 
 class Snapshot(NamedTuple):

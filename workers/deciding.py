@@ -6,9 +6,8 @@ also those on the same stream, are decided as if it had never come.
 Folded states are kept from batch to batch, so that a busy aggregate is not folded from its beginning for every command. One is
 only ever a starting point: before deciding, the executor reads what came after its last event, so a state that another worker has
 moved on is brought up to date rather than trusted. And it is read *after that event*: when the log does not hold it any more (a
-failover lost the tail, a backup was restored), the state is dropped and the stream folded anew.
-
-A snapshot is such a state, kept beside the log for whoever has none (docs/decisions/0023). Streams are folded page by page.
+failover lost the tail, a backup was restored), the state is dropped and the stream folded anew. A snapshot is such a state, kept
+beside the log for whoever has none (docs/decisions/0023).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from twofold.kernel.decider import AnyDecider
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import BUGS, Malformed, NotKnown, Rejected
-from twofold.kernel.log import Decision, LastEvent, Loaded, Meta, NewEvent, Recorded, Snapshot
+from twofold.kernel.log import Decision, LastEvent, Loaded, Meta, NewEvent, Recorded, Snapshot, last_of
 from twofold.kernel.members import name_of
 from twofold.kernel.snapshots import SNAPSHOT_BYTES_MAX
 
@@ -142,8 +141,7 @@ class UnitOfWork:
             return
         decider = self._deciders.get(stream)
         if events:
-            end = events[-1]
-            self._last[stream] = LastEvent(end.version, end.meta.command_id, end.recorded_at, end.position)
+            self._last[stream] = last_of(events)
         if decider is not None and stream not in self._unfoldable:
             try:
                 self.folded[stream] = self._evolved(decider, stream, events or ())
@@ -202,9 +200,8 @@ class UnitOfWork:
         states = self._codec.states[decider.name]
         if folded.version - folded.kept_version < states.every or folded.last is None:
             return
-        if not states.is_due(folded.size_bytes - folded.kept_bytes, folded.kept_bytes):
-            return
-        if sum(len(snapshot.state) for snapshot in self.snapshots) > BATCH_SNAPSHOT_BYTES_MAX:
+        is_full = sum(len(snapshot.state) for snapshot in self.snapshots) > BATCH_SNAPSHOT_BYTES_MAX
+        if is_full or not states.is_due(folded.size_bytes - folded.kept_bytes, folded.kept_bytes):
             return
         weight, why_not = folded.size_bytes, ""
         try:
@@ -221,8 +218,8 @@ class UnitOfWork:
 
     def _version(self, stream: str) -> int:
         """The stream's last version, whether or not it can be folded."""
-        known = self.folded.get(stream) or self._last.get(stream)
-        return known.version if known else 0
+        folded, last = self.folded.get(stream), self._last.get(stream)
+        return max(folded.version if folded else 0, last.version if last else 0)
 
 
 def _extend(

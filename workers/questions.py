@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from twofold.kernel.envelope import Envelope
-from twofold.kernel.log import Decision, LastEvent, Loaded, Recorded
+from twofold.kernel.log import Decision, LastEvent, Loaded, Recorded, last_of
 
 NOTHING = Loaded({}, {})
 ReadOn = Callable[[str, LastEvent | None], Loaded]
@@ -87,8 +87,7 @@ class Streams:
         while is_unread:
             is_unread, events = stream in page.unread, page.events.get(stream, [])
             if events:
-                end = events[-1]
-                last = LastEvent(end.version, end.meta.command_id, end.recorded_at, end.position)
+                last = last_of(events)
             elif stream in page.snapshots:
                 last = page.snapshots[stream].last
             snapshots = {stream: page.snapshots[stream]} if stream in page.snapshots else {}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 USABLE = """
     SELECT s.position, s.version, s.command_id, s.recorded_at, s.state FROM snapshots AS s
-    JOIN events ON events.position = s.position AND events.stream = s.stream AND events.version = s.version
-        AND events.recorded_at = s.recorded_at AND events.meta ->> 'command_id' = s.command_id
-    WHERE asked.shape <> '' AND s.stream = asked.stream AND s.shape = asked.shape OFFSET 0
+    WHERE asked.shape <> '' AND s.stream = asked.stream AND s.shape = asked.shape AND EXISTS (
+        SELECT FROM events
+        WHERE events.position = s.position AND events.stream = s.stream AND events.version = s.version
+            AND events.recorded_at = s.recorded_at AND events.meta ->> 'command_id' = s.command_id OFFSET 0
+    ) OFFSET 0
 """
 """Of the stream and shape that are `asked` for, beside which it is joined; none that stands on an event which is not there."""
 

@@ -281,11 +281,18 @@ def test_truncating_the_log_is_refused(where: PostgresPlace) -> None:
         where.execute("TRUNCATE events")
 
 
+def asked(streams: list[str], version: int, shape: str) -> dict[str, Any]:
+    """Parameters of READ."""
+    about = {"versions": version, "command_ids": "c", "recorded_at": ACCEPTED_AT, "shapes": shape}
+    return {"streams": streams, "bytes": 10_000} | {name: [value] * len(streams) for name, value in about.items()}
+
+
 ROWS = 5_000
 HOT: dict[str, tuple[str, Any]] = {
     "outcomes": (sql.OUTCOMES, ([f"command-{number}" for number in range(200)],)),
-    "read": (sql.READ, ([f"order-{number}" for number in range(1000)], [3] * 1000, ["c"] * 1000, [ACCEPTED_AT] * 1000)),
-    "read from the start": (sql.READ, (["order-7"], [0], [""], [ACCEPTED_AT])),
+    "read": (sql.READ, asked([f"order-{number}" for number in range(1000)], 3, "")),
+    "read from the start": (sql.READ, asked(["order-7"], 0, "")),
+    "read behind snapshots": (sql.READ, asked([f"order-{number}" for number in range(1000)], 0, "round")),
     "take the head": (
         sql.TAKE_HEAD,
         {"event_count": 2, "inline_views": 0, "preceded_streams": ["order-7"], "preceding_versions": [3]},
@@ -321,6 +328,9 @@ def grown(servers: Servers) -> Iterator[str]:
             "INSERT INTO parked_commands (command_id, fingerprint, envelope, reason, error, parked_at)"
             f" SELECT n, 'f', '{{}}', 'bug', '', now() FROM generate_series(1, {ROWS}) AS n"
         )
+        connection.execute(
+            f"INSERT INTO snapshots SELECT 'order-' || n, 'round', 2, n, '', now(), '0' FROM generate_series(1, {ROWS // 4}) AS n"
+        )
         connection.execute("ANALYZE")
     yield url
     with psycopg.connect(admin_url, autocommit=True) as admin:
@@ -339,6 +349,9 @@ def test_no_hot_read_scans_a_table(grown: str, name: str, plan_cache_mode: str) 
     scans = list(scanned(row[0][0]["Plan"]))
     assert scans, json.dumps(row[0])
     assert not [scan for scan in scans if scan["Node Type"] == "Seq Scan" and scan["Relation Name"] != "log_head"], scans
+    if statement == sql.READ:
+        conditions = [scan["Index Cond"] for scan in scans if scan["Relation Name"] == "events"]
+        assert all("version" in each or "position" in each for each in conditions), "a stream is not read to find one event of it"
 
 
 def scanned(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
