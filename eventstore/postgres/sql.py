@@ -126,14 +126,15 @@ READ = f"""
             SELECT {EVENT_COLUMNS}, size, sum(size) OVER (ORDER BY version ROWS UNBOUNDED PRECEDING) AS through FROM (
                 SELECT {EVENT_COLUMNS}, pg_column_size(data) + {ROW_BYTES} AS size FROM events
                 WHERE events.stream = asked.stream AND version > greatest(asked.version, snapshot.version)
-                ORDER BY version LIMIT %(bytes)s / {ROW_BYTES} + 1
+                    AND version <= greatest(asked.version, snapshot.version) + %(bytes)s / {ROW_BYTES} + 1
             ) AS event
         ) AS event WHERE through - size < %(bytes)s
     ) AS e ON true
     WHERE e.position IS NOT NULL OR (asked.version > 0 AND known.position IS NULL)
 """
 """No row for a stream that has nothing new. One at least, `is_lost`, where the last event known of it is not in the log. First a
-snapshot, which has no type; last, `is_full`, the event with which a stream's are so many bytes, as they are stored."""
+snapshot, which has no type; last, `is_full`, the event with which a stream's are so many bytes, as they are stored. What would
+be more in any case is not looked at, whatever the plan: LIMIT would not keep it from sorting a whole stream for each page."""
 
 _WITHIN = """
     SELECT e.*, count(*) OVER () AS found, sum(pg_column_size(e.data)) OVER (

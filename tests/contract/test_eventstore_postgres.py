@@ -317,7 +317,7 @@ def grown(servers: Servers) -> Iterator[str]:
     migrate(url)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
-            f"INSERT INTO events SELECT n, 'order-' || n % {ROWS // 4}, n / {ROWS // 4}, 'OrderPlaced', '{{}}', '{{}}', now()"
+            f"INSERT INTO events SELECT n, 'order-' || n % {ROWS // 20}, n / {ROWS // 20}, 'OrderPlaced', '{{}}', '{{}}', now()"
             f" FROM generate_series(1, {ROWS}) AS n"
         )
         connection.execute(
@@ -329,7 +329,8 @@ def grown(servers: Servers) -> Iterator[str]:
             f" SELECT n, 'f', '{{}}', 'bug', '', now() FROM generate_series(1, {ROWS}) AS n"
         )
         connection.execute(
-            f"INSERT INTO snapshots SELECT 'order-' || n, 'round', 2, n, '', now(), '0' FROM generate_series(1, {ROWS // 4}) AS n"
+            "INSERT INTO snapshots SELECT 'order-' || n, 'round', 2, n, '', now(), '0'"
+            f" FROM generate_series(1, {ROWS // 20}) AS n"
         )
         connection.execute("ANALYZE")
     yield url
@@ -350,7 +351,7 @@ def test_no_hot_read_scans_a_table(grown: str, name: str, plan_cache_mode: str) 
     assert scans, json.dumps(row[0])
     assert not [scan for scan in scans if scan["Node Type"] == "Seq Scan" and scan["Relation Name"] != "log_head"], scans
     if statement == sql.READ:
-        conditions = [scan["Index Cond"] for scan in scans if scan["Relation Name"] == "events"]
+        conditions = [scan.get("Index Cond", scan.get("Recheck Cond", "")) for scan in scans if scan["Relation Name"] == "events"]
         assert all("version" in each or "position" in each for each in conditions), "a stream is not read to find one event of it"
 
 
