@@ -1,9 +1,10 @@
 """`python -m bench`: measure, print one table, exit 1 when a floor is not met or a measurement failed.
 
-python -m bench                     everything but growth, overload and crowd: some minutes on 2 cores
+python -m bench                     everything but growth, overload, crowd and streams: some minutes on 2 cores
 python -m bench --growth            that, and the log grown to 500,000 commands
 python -m bench --overload          that, and five minutes of twice what it can decide, served and embedded
 python -m bench --crowd             that, and 10,000 who wait and 600 who do not read, beside others
+python -m bench --streams           that, and commands on streams of 1,000,000 events
 python -m bench --only served peer  some sections
 python -m bench --scale 0.1         fewer commands: whether it works, not how fast
 """
@@ -37,9 +38,10 @@ SECTIONS = {
     "growth": "bench.growth:rows",
     "overload": "bench.overload:rows",
     "crowd": "bench.crowd:rows",
+    "streams": "bench.streams:rows",
 }
 """In the order of the table. Imported when measured: a section needs only what it measures."""
-LONG = ("growth", "overload", "crowd")
+LONG = ("growth", "overload", "crowd", "streams")
 """Measured when asked for."""
 
 
@@ -63,6 +65,7 @@ def main() -> int:
     parser.add_argument("--growth", action="store_true", help="also grow the log to 500,000 commands")
     parser.add_argument("--overload", action="store_true", help="also offer twice what it can decide for five minutes")
     parser.add_argument("--crowd", action="store_true", help="also measure what others feel of 10,000 who wait")
+    parser.add_argument("--streams", action="store_true", help="also decide on streams of 1,000,000 events")
     parser.add_argument("--repeats", type=int, default=3, help="how often each number is measured (default 3)")
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the number of commands (default 1)")
     chosen = parser.parse_args()

@@ -70,8 +70,8 @@ class Running:
 
 
 @contextmanager
-def served(domain: str, database_url: str, broker_url: str, folder: Path) -> Iterator[Running]:
-    """One gateway, one process of workers, one projector. Its queues are deleted when the block ends."""
+def served(domain: str, database_url: str, broker_url: str, folder: Path, events: int = 0) -> Iterator[Running]:
+    """One gateway, one process of workers, one projector, on a log of so many events. Its queues are deleted at the end."""
     namespace = f"bench{uuid4().hex[:8]}"
     port = free_port()
     env = {
@@ -88,25 +88,25 @@ def served(domain: str, database_url: str, broker_url: str, folder: Path) -> Ite
         with Process(f"migrate-{namespace}", _twofold("migrate"), env, folder) as migrate:
             migrate.finish(START_SECONDS_MAX)
         processes = {room: stack.enter_context(Process(f"{room}-{namespace}", _twofold(room), env, folder)) for room in ROOMS}
-        yield _ready(Running(port, processes, env, folder))
+        yield _ready(Running(port, processes, env, folder), events)
 
 
 @contextmanager
-def embedded(domain: str, data: Path, folder: Path) -> Iterator[Running]:
-    """Everything in one process, on files in `data`."""
+def embedded(domain: str, data: Path, folder: Path, events: int = 0) -> Iterator[Running]:
+    """Everything in one process, on files in `data`, with a log of so many events."""
     port = free_port()
     command = _twofold("up", "--domain", domain, "--data", str(data), "--host", HOST, "--port", str(port))
     with Process(f"up-{data.name}", command, {}, folder) as process:
-        yield _ready(Running(port, {"up": process}))
+        yield _ready(Running(port, {"up": process}), events)
 
 
 def _twofold(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "twofold", *arguments]
 
 
-def _ready(running: Running) -> Running:
+def _ready(running: Running, events: int) -> Running:
     wait_until("the gateway", answers(running.port, "/readyz"), START_SECONDS_MAX, running.members)
-    wait_until("the views", lambda: running.shows(0), START_SECONDS_MAX, running.members)
+    wait_until("the views", lambda: running.shows(events), START_SECONDS_MAX, running.members)
     return running
 
 

@@ -58,6 +58,13 @@ FLOORS = (
     Floor("a token read, p50: 4 projectors ÷ 1", "beside-four-p50", "beside-one-p50", at_most=1.15),
     Floor("the same where folding is slow", "beside-slow-four-p50", "beside-slow-one-p50", at_most=1),
     Floor("seven views ÷ one view, single posts", "beside-seven-views", "beside-one-view", at_least=0.75),
+    Floor("a stream of 1,000,000 events, served: cold ÷ warm", "streams-served-cold", "streams-served-warm", at_most=1.2),
+    Floor(
+        "a stream of 1,000,000 events, embedded: cold ÷ warm",
+        "streams-embedded-cold",
+        "streams-embedded-warm",
+        at_most=1.2,
+    ),
     Floor("worker memory, 500,000 ÷ 10,000 commands", "growth-memory-last", "growth-memory-first", at_most=1.1),
     Floor("command time, 500,000 ÷ 10,000 commands", "growth-command-last", "growth-command-first", at_most=1.1),
     Floor("query time, 500,000 ÷ 10,000 commands", "growth-query-last", "growth-query-first", at_most=1.1),

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from twofold.kernel.builds import Builds
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Unavailable
-from twofold.kernel.log import Appended, Decision, LastEvent, NewEvent, Page, ParkedCommand, Recorded
+from twofold.kernel.log import Appended, Decision, LastEvent, Loaded, NewEvent, Page, ParkedCommand, Recorded, Snapshot
 from twofold.kernel.members import Member
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Progress, Promises, Query, Row, RowPage
@@ -35,12 +35,14 @@ class Inbox(Protocol):
 class EventStore(Inbox, Protocol):
     """What workers ask of the log: look up, read, append."""
 
-    def read(self, after: Mapping[str, LastEvent | None]) -> dict[str, list[Recorded]]:
-        """Of many streams at once, the events after the last one known of each (None: all), in version order. No entry when none.
-        Raises Conflict when one that is known is not in the log: it is another log, or lost its tail. Forget it, read anew."""
+    def read(self, after: Mapping[str, LastEvent | None], shapes: Mapping[str, str] | None = None) -> Loaded:
+        """Of many streams at once what follows the last event known of each (None: all, or behind a snapshot of its shape here),
+        some megabytes. Raises Conflict where that event is not in the log: it is another, or lost its tail. Forget, read anew."""
 
-    def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
-        """Commit a batch, whole or not at all: events at gapless positions in the order given, outcomes, parked, inline rows.
+    def append(
+        self, decisions: Sequence[Decision], inline: InlineProjection | None = None, snapshots: Sequence[Snapshot] = ()
+    ) -> Appended:
+        """Commit a batch, whole or not at all: snapshots, events at gapless positions in the order given, outcomes, inline rows.
         Raises Conflict when a version does not follow its stream's last, or a command has an outcome (unless of an older, parked
         attempt); Unavailable for a cut during COMMIT (the inbox knows) or another set of inline views. All else is a bug."""
 
@@ -63,12 +65,7 @@ class History(LogPages, Protocol):
         """Write, and change nothing. Raises Unavailable when nothing can be kept now: its disk is full, its server only reads."""
 
     def stream(
-        self,
-        stream: str,
-        after: int = 0,
-        limit: int | None = None,
-        until_version: int | None = None,
-        until: datetime | None = None,
+        self, stream: str, after: int = 0, limit: int | None = None, to_version: int | None = None, until: datetime | None = None
     ) -> list[Recorded]:
         """One stream's events after version `after`, ascending, at most `limit`, up to a version and a time (with its zone)."""
 
@@ -93,14 +90,13 @@ class ParkedCommands(Protocol):
 
 
 class Log(EventStore, History, ParkedCommands, Protocol):
-    """The log and the inbox, the only truth: what an adapter implements. Each room is given the part it asks for."""
+    """The log and the inbox, the only truth: what an adapter implements. Each room is given its part."""
 
 
 class InlineProjection(Protocol):
     """Inline views, folded inside the append's own transaction. `connection` is the store's, opaque to everybody between."""
 
-    number: int
-    """The set_number of the generations it folds; beside the log's head stands that of those which have to be."""
+    number: int  # the set_number of the generations it folds; beside the log's head stands that of those which have to be
 
     def folding_seconds(self) -> float:
         """How long whoever folds longest has been at it, what waits for the database apart. From any thread."""

@@ -34,12 +34,12 @@ class SqliteHistory(SqliteLogPages):
         stream: str,
         after: int = 0,
         limit: int | None = None,
-        until_version: int | None = None,
+        to_version: int | None = None,
         until: datetime | None = None,
     ) -> list[Recorded]:
         if not storable((stream,)):
             return []
-        last_version = BIGINT_MAX if until_version is None else min(until_version, BIGINT_MAX)
+        last_version = BIGINT_MAX if to_version is None else min(to_version, BIGINT_MAX)
         last_time = BIGINT_MAX if until is None else microseconds(until)
         asked = (stream, min(after, BIGINT_MAX), last_version, last_time, NO_LIMIT if limit is None else limit)
         return [

@@ -10,7 +10,7 @@ from typing import cast, get_args
 
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Conflict
-from twofold.kernel.log import Appended, Decision
+from twofold.kernel.log import Appended, Decision, Snapshot
 from twofold.kernel.outcome import Outcome, Status
 from twofold.kernel.ports import EventStore, InlineProjection
 from twofold.monitoring.metrics import Metrics
@@ -27,9 +27,11 @@ def observe_event_store(port: EventStore, metrics: Metrics, commands: Iterable[s
     for event_type in events:
         metrics.appended.labels(event_type)
 
-    def append(decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
+    def append(
+        decisions: Sequence[Decision], inline: InlineProjection | None = None, snapshots: Sequence[Snapshot] = ()
+    ) -> Appended:
         try:
-            appended = port.append(decisions, inline)
+            appended = port.append(decisions, inline, snapshots)
         except Conflict:
             metrics.conflicts.inc()
             raise
