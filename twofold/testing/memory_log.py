@@ -105,10 +105,12 @@ class MemoryLog:
     def page(self, after: int, limit: int, types: Collection[str] | None = None) -> Page:
         with self._lock:
             if types is None:
-                events, is_cut = _within(self._events[after : after + limit])
+                events, is_cut = _within(self._events[after : after + limit], PAGE_BYTES_MAX)
                 return Page(events, events[-1].position if events else after, is_cut)
             through = after + FILTERED_POSITIONS_MAX
-            events, is_cut = _within([event for event in self._events[after:through] if event.type in types][:limit])
+            events, is_cut = _within(
+                [event for event in self._events[after:through] if event.type in types][:limit], PAGE_BYTES_MAX
+            )
             last = min(through, max(after, len(self._events)))
             return Page(events, events[-1].position if len(events) == limit or is_cut else last, is_cut)
 
@@ -211,7 +213,7 @@ def _details_as_stored(decision: Decision) -> dict[str, Any] | None:
     return details
 
 
-def _within(events: list[Recorded], bytes_max: int = PAGE_BYTES_MAX, row_bytes: int = 0) -> tuple[list[Recorded], bool]:
+def _within(events: list[Recorded], bytes_max: int, row_bytes: int = 0) -> tuple[list[Recorded], bool]:
     sizes = accumulate(len(event.data) + row_bytes for event in events)
     count = next((number for number, size in enumerate(sizes, start=1) if size >= bytes_max), len(events))
     return events[:count], count < len(events)
