@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from twofold.gateway.http.problem import Problem, problem_of
+from twofold.gateway.http.problem import Problem, answer_before_routes
 from twofold.kernel.errors import Misconfigured
 
 KEEP_ALIVE_SECONDS = 75.0
@@ -28,8 +28,6 @@ LINE_BYTES_MAX = 16 * 1024
 
 LINGER_SECONDS = 2.0
 """How long the rest of a refused body is read, so that the client gets to read why it was refused."""
-
-Answering = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _CONNECTION: dict[str, Any] = {
     "access_log": None,
@@ -71,7 +69,7 @@ async def listen(app: web.Application, host: str, port: int, reuse_port: bool = 
     try:
         loop, server = asyncio.get_running_loop(), runner.server
         assert server is not None, "a runner that is set up has one"
-        vars(server)["request_handler"] = partial(_with_problems, server.request_handler)  # aiohttp's name for it
+        vars(server)["request_handler"] = partial(answer_before_routes, server.request_handler)  # aiohttp's name for it
         make = partial(Connection, server, loop=loop, **_CONNECTION)
         try:
             sockets = await loop.create_server(make, host, port, backlog=BACKLOG, reuse_port=reuse_port or None)
@@ -84,18 +82,6 @@ async def listen(app: web.Application, host: str, port: int, reuse_port: bool = 
             await _let_go(app, server)
     finally:
         await runner.cleanup()
-
-
-async def _with_problems(handle: Answering, request: web.BaseRequest) -> web.StreamResponse:
-    """aiohttp refuses some requests before any middleware: what is expected, where there is no route."""
-    try:
-        return await handle(request)
-    except web.HTTPException as error:
-        problem = problem_of(error)
-        assert problem is not None, "every answer of aiohttp's is one"
-        response = problem.response()
-        response.force_close()  # the body is not read
-        return response
 
 
 def why_deaf(host: str, port: int, error: OSError) -> str:

@@ -108,9 +108,8 @@ class MemoryLog:
                 events, is_cut = _within(self._events[after : after + limit], PAGE_BYTES_MAX)
                 return Page(events, events[-1].position if events else after, is_cut)
             through = after + FILTERED_POSITIONS_MAX
-            events, is_cut = _within(
-                [event for event in self._events[after:through] if event.type in types][:limit], PAGE_BYTES_MAX
-            )
+            wanted = [event for event in self._events[after:through] if event.type in types][:limit]
+            events, is_cut = _within(wanted, PAGE_BYTES_MAX)
             last = min(through, max(after, len(self._events)))
             return Page(events, events[-1].position if len(events) == limit or is_cut else last, is_cut)
 
