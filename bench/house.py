@@ -52,7 +52,7 @@ class Running:
 
     def _is_shared_by(self, count: int) -> bool:
         held = [len(member["holds"]) for member in fetch(self.port, "/members") if member["room"] == "readmodels"]
-        slices = sum(view["slices"] for view in fetch(self.port, "/views"))
+        slices = sum(view["slices"] for view in fetch(self.port, "/views")["views"])
         return len(held) == count and sum(held) == slices and all(held)
 
     def rows(self, prefix: str) -> tuple[int, int]:
