@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from twofold import VERSION, dead, logs
+from twofold.interpreter import take_all_files
 from twofold.kernel.errors import Error, Misconfigured, Unavailable
 from twofold.kernel.lanes import LANES_MAX
 from twofold.supervisor import CHILD, Supervisor, end_with_supervisor
@@ -36,6 +37,7 @@ Processes = Annotated[int, typer.Option("--processes", "-n", min=1, max=64, help
 
 def main() -> None:
     """Entry point: the five errors become one line and status 1."""
+    take_all_files()
     try:
         app()
     except Unavailable as error:
