@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from twofold import VERSION, dead, logs
+from twofold.interpreter import take_all_files
 from twofold.kernel.errors import Error, Misconfigured
 from twofold.kernel.lanes import LANES_MAX
 from twofold.supervisor import CHILD, Supervisor, end_with_supervisor
@@ -37,6 +38,7 @@ Processes = Annotated[int, typer.Option("--processes", "-n", min=1, max=64, help
 
 def main() -> None:
     """Entry point: the five errors become one line and status 1."""
+    take_all_files()
     try:
         app()
     except Error as error:

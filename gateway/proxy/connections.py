@@ -10,6 +10,7 @@ client and its gateway, and host names are judged there. A gateway that cannot b
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from functools import partial
 from http import HTTPStatus
@@ -22,6 +23,8 @@ from twofold.gateway.http.threads import tell_bug
 from twofold.gateway.proxy.gateways import Gateways
 
 CONNECTIONS_MAX = 16_384
+FILES_SPARED = 128
+"""What is left of the files that the process may open, for all else; a connection takes two."""
 CONNECT_SECONDS_MAX = 1.0
 PATIENCE_SECONDS = 5.0
 """How long somebody is looked for who takes a connection; as long as it takes to start a gateway again, about."""
@@ -173,16 +176,18 @@ class Proxy:
         self._gateways = gateways
         self._clients: set[ClientEnd] = set()
         self._looking: set[asyncio.Task[None]] = set()
+        files_max, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._connections_max = min(CONNECTIONS_MAX, (files_max - FILES_SPARED) // 2)
 
     def client(self) -> ClientEnd:
         return ClientEnd(self)
 
     def came(self, client: ClientEnd) -> None:
-        is_full = len(self._clients) >= CONNECTIONS_MAX
+        is_full = len(self._clients) >= self._connections_max
         self._clients.add(client)
         if is_full:
             client.refuse(
-                Problem("overloaded", f"{CONNECTIONS_MAX} connections are open; please try again", {"Retry-After": "1"})
+                Problem("overloaded", f"{self._connections_max} connections are open; please try again", {"Retry-After": "1"})
             )
             return
         client.transport.pause_reading()

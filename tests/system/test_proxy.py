@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -14,6 +16,7 @@ import pytest
 import uvloop
 
 import twofold.gateway.proxy.connections
+from tests.guards.house import ROOT
 from twofold.gateway.proxy.gateways import Address
 from twofold.gateway.proxy.serving import addresses, listen
 from twofold.kernel.errors import Misconfigured
@@ -275,6 +278,16 @@ async def test_who_sends_no_more_still_gets_the_answer() -> None:
         writer.write_eof()
         assert await reader.read() == b"more"
         writer.close()
+
+
+def test_a_process_takes_all_the_files_it_may_open_and_promises_no_more() -> None:
+    """Beyond them nobody could be told anything."""
+    few = "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (256, 512)); "
+    more = "import twofold.interpreter, twofold.gateway.proxy.connections as c; twofold.interpreter.take_all_files(); "
+    said = "print(r.getrlimit(r.RLIMIT_NOFILE), c.Proxy(None)._connections_max)"
+    command = [sys.executable, "-c", few + more + said]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "(512, 512) 192\n"
 
 
 def test_addresses_are_names_with_ports() -> None:
