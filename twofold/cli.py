@@ -128,9 +128,7 @@ def send(
 
 @app.command()
 def get(
-    view: str,
-    key: str,
-    after: Annotated[str | None, typer.Option(metavar="TOKEN", help="Wait for this command id or position.")] = None,
+    view: str, key: str, after: Annotated[str | None, typer.Option(metavar="TOKEN", help="Wait for this id or position.")] = None
 ) -> None:
     """Show one row of a view."""
     found = gateway_here().get(view, key, after=after)
