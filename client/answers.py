@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
 from twofold.client.refusals import Refused, refusal_of
-from twofold.client.steps import Ask, Heard
+from twofold.client.steps import Ask, Headers, Heard
 from twofold.kernel.errors import Unavailable
 
 T = TypeVar("T")
@@ -128,9 +127,9 @@ def understood(ask: Ask, heard: Heard, shape: type[T]) -> T:
         raise refusal_of(ask, heard) from error
 
 
-def standing(headers: Mapping[str, str]) -> tuple[int, float]:
+def standing(headers: Headers) -> tuple[int, float]:
     """Position and lag in seconds of the view that answered; 0 of a server that does not say."""
     try:
-        return int(headers.get("view-position", 0)), float(headers.get("view-lag", 0.0))
+        return int(headers.get("view-position") or 0), float(headers.get("view-lag") or 0.0)
     except ValueError:
         return 0, 0.0

@@ -202,18 +202,17 @@ class _Exchange:
 
 def _heard(response: http.client.HTTPResponse, seconds_max: float, is_stream: bool) -> Heard:
     """With its body, unless that is an event stream. Raises TimeoutError for one that comes too slowly."""
-    headers = {name.lower(): value for name, value in response.getheaders()}
     body = bytearray()
     if not (is_stream and response.status == 200):
         deadline = time.monotonic() + seconds_max
-        while some := response.read1(CHUNK_BYTES):
+        while response.length != 0 and (some := response.read1(CHUNK_BYTES)):
             body += some
             if time.monotonic() > deadline:
                 raise TimeoutError("the answer comes too slowly")
         if response.length:
             raise http.client.IncompleteRead(bytes(body), response.length)
         response.close()  # all of it was read: the connection is free for the next request
-    return Heard(response.status, headers, bytes(body))
+    return Heard(response.status, response.headers, bytes(body))
 
 
 def _is_usable(kept_at: float, connection: http.client.HTTPConnection) -> bool:

@@ -97,7 +97,7 @@ def _follow(
             heard: Heard = yield Listen(ask)
             if why := later_of(ask, heard):
                 raise why
-            if heard.status != 200 or not heard.headers.get("content-type", "").startswith(EVENT_STREAM):
+            if heard.status != 200 or not str(heard.headers.get("content-type")).startswith(EVENT_STREAM):
                 raise refusal_of(ask, heard)
             while some := (yield Hear()):
                 patience.restored()

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from twofold.client.steps import Ask, Heard
+from twofold.client.steps import Ask, Headers, Heard
 from twofold.kernel.errors import Conflict, Error, Neighbour, Rejected, Unavailable
 
 LATER = frozenset({408, 429, 502, 503, 504})
@@ -97,7 +97,7 @@ def later_of(ask: Ask, heard: Heard) -> Unavailable | None:
     )
 
 
-def retry_seconds(headers: Mapping[str, str]) -> float:
+def retry_seconds(headers: Headers) -> float:
     """`Retry-After` in seconds, 0 when it is not given; the other form, a date, is left to the client's own pauses."""
-    text = headers.get("retry-after", "").strip()
+    text = str(headers.get("retry-after") or "").strip()
     return min(float(text), RETRY_SECONDS_MAX) if text.isascii() and text.isdigit() else 0.0

@@ -147,4 +147,4 @@ class _Exchange:
 
 
 def _heard(response: aiohttp.ClientResponse, body: bytes) -> Heard:
-    return Heard(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
+    return Heard(response.status, response.headers, body)

@@ -10,7 +10,7 @@ Give ──> None            hands a value to whoever iterates over the call
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from twofold.kernel.errors import Neighbour, Unavailable
 
@@ -31,11 +31,17 @@ class Ask(NamedTuple):
         return f"{self.method} {self.path.partition('?')[0]}"
 
 
+class Headers(Protocol):
+    """Of an answer, whatever the case of their names."""
+
+    def get(self, name: str, /) -> Any: ...
+
+
 class Heard(NamedTuple):
-    """One answer. Names of headers are in lower case."""
+    """One answer."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Headers
     body: bytes
 
 
