@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contract.viewstores import EVERYTHING, SqlPlace
@@ -169,6 +169,7 @@ def test_checkpoints_of_an_earlier_release_are_taken_over_under_those_who_move_t
     assert runs(postgres_url) == [(0, 5, 20)]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 4), st.integers(0, 2)), min_size=1, max_size=6),
     st.dictionaries(st.integers(0, 30), st.integers(0, 2)),

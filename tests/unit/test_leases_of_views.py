@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twofold.eventstore.leases import Lease, share
@@ -129,6 +129,7 @@ def test_what_only_some_want_is_shared_by_whole_views_among_those() -> None:
     assert {owner for view in "abc" for owner in owners[view]} == {"m0", "m1", "m2"}
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 5),
     st.integers(1, 5),
