@@ -142,7 +142,7 @@ class UnitOfWork:
         decider = self._deciders.get(stream)
         if events:
             self._last[stream] = last_of(events)
-        if decider is not None and stream not in self._unfoldable:
+        if decider is not None and stream not in self._unfoldable and (events or stream not in self.folded):
             try:
                 self.folded[stream] = self._evolved(decider, stream, events or ())
             except NotKnown as unknown:
