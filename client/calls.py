@@ -12,7 +12,7 @@ import msgspec
 from twofold.client.answers import CommandAnswer, PageAnswer, PageBody, RowAnswer, standing, understood
 from twofold.client.refusals import Declined, ViewBehind, later_of, refusal_of
 from twofold.client.said import Manner, Token, Where, named, new_key, path_of, prefer_of, query_of, token_of
-from twofold.client.steps import Ask, Give, Heard, Pause, Steps
+from twofold.client.steps import Ask, Give, Headers, Heard, Pause, Steps, T
 from twofold.kernel.backoff import Backoff
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.messages import Command
@@ -106,9 +106,9 @@ def outcome(manner: Manner, command_id: str, wait_seconds: float | None = None) 
 
 
 def get(manner: Manner, view: str, key: str, after: Token | None, wait_seconds: float | None, lenient: bool) -> Steps[RowAnswer]:
-    heard = yield from _read(manner, path_of("views", view, key), after, wait_seconds, lenient, absent="no-such-row")
-    row = None if heard.status == 404 else msgspec.json.decode(heard.body, type=dict[str, Any])
-    return RowAnswer(row, *standing(heard.headers), heard.headers.get("etag"))
+    path = path_of("views", view, key)
+    row, headers = yield from _read(manner, path, after, wait_seconds, lenient, dict[str, Any], absent="no-such-row")
+    return RowAnswer(row, *standing(headers), headers.get("etag"))
 
 
 def page(
@@ -123,9 +123,9 @@ def page(
     lenient: bool,
 ) -> Steps[PageAnswer]:
     path = path_of("views", view) + query_of(where, order=order, limit=limit, cursor=cursor)
-    heard = yield from _read(manner, path, after, wait_seconds, lenient)
-    body = msgspec.json.decode(heard.body, type=PageBody)
-    return PageAnswer(body.items, body.next, *standing(heard.headers))
+    body, headers = yield from _read(manner, path, after, wait_seconds, lenient, PageBody)
+    assert body is not None, "nothing is there in place of a page"
+    return PageAnswer(body.items, body.next, *standing(headers))
 
 
 def pages(
@@ -153,19 +153,20 @@ def _read(
     after: Token | None,
     wait_seconds: float | None,
     lenient: bool,
+    shape: type[T],
     absent: str = "",
-) -> Steps[Heard]:
-    """A good answer, or the one that says that nothing is there: `absent`."""
+) -> Steps[tuple[T | None, Headers]]:
+    """The body of a good answer, or None for the problem that says that nothing is there: `absent`; and the answer's headers."""
     until = _until(wait_seconds)
     left = wait_seconds
     while True:
         ask = manner.ask("GET", path, token_of(after) | prefer_of(left, lenient), seconds=left or 0.0)
         heard = yield from answered(ask, manner.patience_seconds)
         if heard.status == 200:
-            return heard
+            return understood(ask, heard, shape), heard.headers
         refused = refusal_of(ask, heard)
         if absent and refused.kind == absent:
-            return heard
+            return None, heard.headers
         left = until - time.monotonic()
         if not isinstance(refused, ViewBehind) or left <= 0:
             raise refused

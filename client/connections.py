@@ -30,6 +30,7 @@ class Connections:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._tls = ssl.create_default_context() if endpoint.scheme == "https" else None
         self._closed = Event()
         self._lock = Lock()
         self._idle: list[tuple[float, http.client.HTTPConnection]] = []
@@ -143,8 +144,8 @@ class Connections:
 
     def _new(self) -> http.client.HTTPConnection:
         endpoint = self._endpoint
-        if endpoint.scheme == "https":
-            return http.client.HTTPSConnection(endpoint.host, endpoint.port, context=ssl.create_default_context())
+        if self._tls is not None:
+            return http.client.HTTPSConnection(endpoint.host, endpoint.port, context=self._tls)
         return http.client.HTTPConnection(endpoint.host, endpoint.port)
 
     def _keep(self, connection: http.client.HTTPConnection) -> None:

@@ -102,7 +102,11 @@ def _follow(
             while some := (yield Hear()):
                 patience.restored()
                 for message in messages.feed(some):
-                    yield Give(shown(message))
+                    try:
+                        value = shown(message)
+                    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                        raise refusal_of(ask, heard) from error
+                    yield Give(value)
                     last_id = message.id or last_id
             raise lost("the event stream ended", ask.label)
         except Unavailable as ended:

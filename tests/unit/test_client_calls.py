@@ -280,6 +280,8 @@ def test_a_row_that_is_not_there_is_none_and_one_that_is_late_is_an_error() -> N
     for answer in (problem(404, "unknown-view"), heard(404)):
         with pytest.raises(Refused):
             Played(get(), answer)
+    with pytest.raises(Refused, match="GET /views/tallies/a%2Fb was answered 200"):
+        Played(get(), heard(200, [1]))
     with pytest.raises(ViewBehind) as late:
         Played(get(after=ID), problem(503, "view-behind", state="parked"))
     assert late.value.state == "parked"

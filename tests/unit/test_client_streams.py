@@ -204,6 +204,7 @@ def test_an_event_stream_that_nobody_answers_any_more_ends() -> None:
     assert ([one.position for one in ended.given], ended.error) == ([1], GONE)
     assert isinstance(Followed(listening.events(MANNER, 0, "Nothing"), problem(400, "malformed")).error, Refused)
     assert isinstance(Followed(listening.events(MANNER, 0, ()), heard(200, {"events": []})).error, Refused)
+    assert isinstance(Followed(listening.events(MANNER, 0, ()), HELLO, b"data: nonsense\n\n").error, Refused)
 
 
 def test_a_message_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
