@@ -1,8 +1,9 @@
 """A stream of 1,000,000 events: what a command on it costs a worker that has never seen it, beside one that has it in memory.
 
-The log is filled through the store, in large batches, so without a snapshot. Then the house is started again and again on it: the
-first one folds the stream from its beginning, every other begins with what the one before has kept. In each, other streams come
-first, so that connections are open; then one command is asked on the long one, cold; then some more, warm.
+The log is filled through the store, in large batches, so without a snapshot. The house is started on it twice: the first one
+folds the stream from its beginning, the second begins with what the first has kept. There the worker is given so many other
+streams, again and again, that it has forgotten the long one; then a command is asked on that, cold; then some more, warm. Over
+the rounds the snapshot is from none to all of the events old after which the next one is due.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
-from statistics import median
+from functools import partial
+from statistics import median, quantiles
 from typing import Any
 
 import msgspec
@@ -26,7 +28,7 @@ from bench import house
 from bench.accounts import ACCOUNT, Account, Deposited
 from bench.databases import fresh_database
 from bench.house import Running
-from bench.processes import HOST
+from bench.processes import HOST, wait_until
 from bench.results import Row
 from bench.run import Run
 from twofold.kernel.codec import encode_event
@@ -34,13 +36,20 @@ from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.log import Decision, Meta, NewEvent
 from twofold.kernel.ports import Log
+from twofold.workers.deciding import STATES_MAX
 
 DOMAIN = "bench.accounts"
 EVENTS = 1_000_000
 APPEND_EVENTS = 5_000
-COLD_REPEATS = 5
-WARM = 60
-"""Commands on other streams, before; and on the long one, after."""
+ROUNDS = 20
+WARM = 5
+"""Commands on the long stream after the cold one, in each round."""
+FIRST = 60
+"""Commands on other streams when the house has started, so that connections are open."""
+SETTLING = 20
+"""Commands on another stream before the cold one: what a burst leaves behind (checkpoints, wider windows) is not the stream's."""
+FORGOTTEN = STATES_MAX // 1_000 + 1
+"""Bulk posts, of a thousand new streams each, after which a worker knows none of before."""
 DECIDED_SECONDS_MAX = 600
 LONG = "long"
 
@@ -90,24 +99,48 @@ def _envelope(first: int) -> Envelope:
 
 
 def _rows(run: Run, count: int, kind: str, room: str, start: Open) -> list[Row]:
-    first, cold, warm, peaks = list[float](), list[float](), list[float](), list[float]()
-    events = count
-    for number in range(1 + max(run.repeats, COLD_REPEATS)):
+    peaks, cold, warm = list[float](), list[float](), list[float]()
+    firsts, events = list[float](), count
+    for number in range(2):
         with start(events) as ours, closing(http.client.HTTPConnection(HOST, ours.port, timeout=60)) as connection:
-            before = [_deposit(connection, f"other-{number}", place) for place in range(WARM)]
-            (cold if number else first).append(_deposit(connection, LONG, events + 1))
+            for place in range(FIRST):
+                _deposit(connection, f"other-{number}", place)
+            firsts.append(_deposit(connection, LONG, count + 1 + number))
             peaks.append(ours.processes[room].peak_bytes() / 1024 / 1024)
-            after = [_deposit(connection, LONG, events + 1 + place) for place in range(1, WARM)]
-            warm.append(median(after))
-            events += len(before) + len(after) + 1
+            events += FIRST + 1
+            for turn in range(number * ROUNDS):
+                events += _forget(connection, turn)
+                wait_until("the log", partial(ours.shows, events), DECIDED_SECONDS_MAX, ours.members)
+                for place in range(SETTLING):
+                    _deposit(connection, f"settling-{turn}", place)
+                times = [_deposit(connection, LONG, events + place) for place in range(1 + WARM)]
+                cold.append(times[0])
+                warm.append(median(times[1:]))
+                events += SETTLING + len(times)
     at = f"{kind}, a stream of {count:,} events"
     return [
-        Row(f"streams-{kind}-first", f"{at}: a command, before there is a snapshot", "ms", tuple(first), "folded whole, once"),
-        Row(f"streams-{kind}-cold", f"{at}: a command, cold", "ms", tuple(cold), "the first one of a new worker"),
-        Row(f"streams-{kind}-warm", f"{at}: a command, warm", "ms", tuple(warm), "median of one at a time"),
+        Row(f"streams-{kind}-whole", f"{at}: a command, before there is a snapshot", "ms", (firsts[0],), "folded whole, once"),
+        Row(f"streams-{kind}-new", f"{at}: a command at a new worker", "ms", (firsts[1],), "its first on the stream"),
+        Row(f"streams-{kind}-cold", f"{at}: a command, cold", "ms", _quartiles(cold), f"quartiles of {ROUNDS}"),
+        Row(f"streams-{kind}-warm", f"{at}: a command, warm", "ms", _quartiles(warm), f"quartiles of {ROUNDS} × {WARM}"),
         Row(f"streams-{kind}-peak", f"{at}: memory of a worker that folds it whole", "MiB", (peaks[0],), "peak"),
-        Row(f"streams-{kind}-memory", f"{at}: memory of a worker that begins with a snapshot", "MiB", tuple(peaks[1:]), "peak"),
+        Row(f"streams-{kind}-memory", f"{at}: memory of a worker that begins with a snapshot", "MiB", (peaks[1],), "peak"),
     ]
+
+
+def _forget(connection: http.client.HTTPConnection, turn: int) -> int:
+    """Have the worker decide on so many new streams. How many events that are."""
+    for post in range(FORGOTTEN):
+        accounts = [f"new-{turn}-{post}-{number}" for number in range(1_000)]
+        items = [{"type": "Deposit", "data": {"account": name, "amount": 1, "reference": name}} for name in accounts]
+        status, answer = _ask(connection, "POST", "/commands", msgspec.json.encode(items))
+        if status != 202 or len(answer["accepted"]) != len(items):
+            raise RuntimeError(f"{status} {str(answer)[:300]}")
+    return FORGOTTEN * 1_000
+
+
+def _quartiles(values: list[float]) -> tuple[float, ...]:
+    return tuple(quantiles(values, n=4))
 
 
 def _deposit(connection: http.client.HTTPConnection, account: str, number: int) -> float:

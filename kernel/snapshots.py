@@ -23,9 +23,9 @@ from twofold.kernel.decider import AnyDecider
 from twofold.kernel.errors import BUGS
 from twofold.kernel.messages import tag_of
 
-EVERY_EVENTS = 100
-"""Unless the decider says how often: after so many events, and not before they are as many bytes as the state. So what is read of
-a stream is never much more than its state, and what is written of snapshots never more than its events."""
+EVERY_EVENTS = 50
+"""Unless the decider says how often: after so many events, and not before they are as many bytes as the state was. What is read
+of a stream is so hardly more than twice its state, and what is written of snapshots hardly more than its events."""
 SNAPSHOT_BYTES_MAX = 1024 * 1024
 """A larger state is not stored."""
 _FORMAT = "1"
