@@ -201,6 +201,9 @@ def test_parked_commands_are_listed_in_pages_and_discarded(store: Log) -> None:
     assert not store.discard(first[0].id)
     assert store.parked_command(first[0].id) is None
     assert len(store.parked()) == 4
+    many = [decided(envelope(f"order-{number}"), 0, status="parked", code="bug", error="no") for number in range(97)]
+    store.append(many)
+    assert len(store.parked()) == 100, "unless more are asked for"
     assert store.outcomes([sent[0].command_id])[sent[0].command_id].status == "parked"
 
 

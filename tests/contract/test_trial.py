@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from twofold.kernel.ids import new_command_id
 from twofold.testing.memory_log import MemoryLog
 from twofold.workers.execute import Executor
 from twofold.workers.trial import Trial
-from twofold.workers.trial_process import TrialProcess
+from twofold.workers.trial_process import Lines, TrialProcess
 
 DOMAIN = domain_of(anvils)
 
@@ -175,6 +176,21 @@ def test_a_stream_longer_than_a_page_is_tried_page_by_page(monkeypatch: pytest.M
     assert [parked.envelope.command_id for parked in events.parked()] == [commands[2].command_id]
     again = executor.execute_carefully([strike("long", 3, "kill"), strike("long", 4)])
     assert [(outcome.status, outcome.version) for outcome in again] == [("parked", 62), ("succeeded", 63)]
+
+
+def test_a_line_is_waited_for_as_long_as_asked_and_no_longer() -> None:
+    read, write = os.pipe()
+    late = threading.Timer(1.0, os.write, (write, b"late"))
+    late.start()
+    with os.fdopen(read, "rb") as pipe:
+        lines = Lines(pipe)
+        assert lines.next(0.05) is None
+        late.join()
+        assert lines.next(0.05) is None, "it has no end yet"
+        os.write(write, b"r\nnext\n")
+        assert [lines.next(1.0), lines.next(0.0)] == [b"later", b"next"]
+        os.close(write)
+        assert lines.next(30.0) is None
 
 
 def test_suspect_commands_begin_with_a_snapshot_too() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -24,7 +25,7 @@ from tests.contract.viewstores import (
     rows_url,  # noqa: F401
     slice_with,
 )
-from twofold.kernel.errors import Misconfigured
+from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 from twofold.kernel.ports import ViewStore
 from twofold.kernel.rows import Advance, Found, Generation, Query, Row
 from twofold.kernel.view import SliceId
@@ -321,6 +322,19 @@ def test_views_in_several_stores_are_one_port(request: pytest.FixtureRequest) ->
             assert both.waiting(SliceId(view, 1, 0), "b", 9) == [4]
             assert both.request_retry(view, "b") and both.discard(view, "b") and not both.discard(view, "a")
             assert [parked.discard_requested for parked in both.parked(view)] == [True]
+
+
+def test_a_store_that_is_away_is_asked_once_for_all_its_views(request: pytest.FixtureRequest) -> None:
+    """Each asking may take as long as its time-out; and who is there is attached meanwhile."""
+    away = Mock()
+    away.attach.side_effect = Unavailable(Neighbour.ROWS, "no connection")
+    with place("sqlite", request) as here:
+        store = here.open()
+        store.make(EVERYTHING, 2)
+        others = [dataclasses.replace(EVERYTHING, name=name) for name in ("one", "two")]
+        rows = RoutedViewStore({"one": away, "two": away, "everything": store}, [*others, EVERYTHING])
+        assert [generation.view for generation in rows.attach_all()] == ["everything"]
+        assert away.attach.call_count == 1
 
 
 def test_a_domain_without_views_has_rows_that_answer() -> None:

@@ -118,6 +118,17 @@ def test_every_stage_of_a_command_is_timed(scraped: str) -> None:
     assert counted == {"queue": 1, "decide": 1, "total": 1}
 
 
+def test_one_command_is_counted_once_at_each_of_its_stations(scraped: str) -> None:
+    counters = ("twofold_commands_accepted_total", "twofold_commands_decided_total", "twofold_events_appended_total")
+    counted = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(scraped)
+        for sample in family.samples
+        if sample.name in counters and sample.value
+    }
+    assert counted == dict.fromkeys(counters, 1)
+
+
 def test_durations_are_histograms_and_have_units_in_their_names(scraped: str) -> None:
     for family in text_string_to_metric_families(scraped):
         if family.name in KINDS:

@@ -101,10 +101,16 @@ def _nodes(node: ast.AST, scope: str) -> Iterator[tuple[ast.AST, str]]:
 
 
 def _tunes(node: ast.AST, child: ast.AST) -> bool:
-    if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(child, ast.Constant) or isinstance(child.value, bool):
+    if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(child, ast.expr) or not _is_number(child):
         return False
     target = node.targets[0] if isinstance(node, ast.Assign) else node.target
     return isinstance(target, ast.Name) and target.id.isupper()
+
+
+def _is_number(node: ast.expr) -> bool:
+    if isinstance(node, ast.BinOp):
+        return _is_number(node.left) and _is_number(node.right)
+    return isinstance(node, ast.Constant) and not isinstance(node.value, bool)
 
 
 def _changes(node: ast.AST, text: str) -> Iterator[tuple[str, ast.expr | ast.stmt, str]]:

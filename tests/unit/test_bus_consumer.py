@@ -45,19 +45,38 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def broker() -> Iterator[EmbeddedBroker]:
-    table = MemoryLaneTable()
-    envelope = Envelope("one", "Note", "note-1", msgspec.Raw(b"{}"), "f", datetime(2026, 1, 1, tzinfo=UTC))
-    table.put([(0, encode_batch([envelope]))])
-    broker = EmbeddedBroker(table)
+    broker = EmbeddedBroker(MemoryLaneTable())
+    put(broker, 0)
     broker.declare_queue(QUEUE)
     yield broker
     broker.close()
+
+
+def put(broker: EmbeddedBroker, lane: int) -> None:
+    envelope = Envelope(f"on-{lane}", "Note", f"note-{lane}", msgspec.Raw(b"{}"), "f", datetime(2026, 1, 1, tzinfo=UTC))
+    broker._lane_table.put([(lane, encode_batch([envelope]))])
 
 
 def delivered(consumer: LaneConsumer) -> dramatiq.MessageProxy:
     message = next(consumer) or next(consumer)
     assert message is not None
     return message
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_more_is_in_flight_than_there_are_threads(broker: EmbeddedBroker, threads: int) -> None:
+    """What waits here merges; what waits for a thread does not."""
+    consumer = broker.consume(QUEUE, prefetch=2 * threads, timeout=0)
+    broker.hold(range(3))
+    next(consumer)
+    first = delivered(consumer)
+    for lane in range(1, threads + 1):
+        assert consumer._in_flight == lane
+        put(broker, lane)
+        message = next(consumer) or next(consumer)
+        assert (message is not None) == (lane < threads)
+    consumer.ack(first)
+    assert delivered(consumer).args[0].lanes == [threads]
 
 
 def test_a_lane_that_is_lost_while_in_flight_stays_open_until_it_is_finished(broker: EmbeddedBroker, clock: Clock) -> None:

@@ -96,6 +96,16 @@ def test_a_bulk_goes_out_in_arrays_that_a_gateway_takes() -> None:
     assert alone.results[1].command_id == "id-0"
 
 
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_an_item_that_fits_by_a_byte_is_asked_for(beyond: int) -> None:
+    """With its brackets it is as long as a body may be, or a byte longer."""
+    size = len(bulks.line_of(0, {"type": "T", "data": "", "idempotency_key": "k"}).text)
+    item = {"type": "T", "data": "x" * (bulks.BYTES_MAX - 2 - size + beyond), "idempotency_key": "k"}
+    sent = Sent([item], *([] if beyond else [taken(0)]))
+    assert [len(ask.body or b"") for ask in sent.asked] == ([] if beyond else [bulks.BYTES_MAX])
+    assert isinstance(sent.results[0].refusal, Refused) == bool(beyond)
+
+
 def test_what_is_put_off_is_sent_again_alone_under_its_key_and_all_are_answered_in_order() -> None:
     sent = Sent(items(*"abcd"), taken(0, refused={1: 429, 2: 400, 3: 503}), taken(1, refused={0: 503}), taken(0))
     assert [keys_of(ask) for ask in sent.asked] == [["a", "b", "c", "d"], ["b", "d"], ["b"]]
