@@ -8,27 +8,32 @@ from __future__ import annotations
 
 from twofold.eventstore.records import EVENT_COLUMNS, OUTCOME_COLUMNS, PARKED_COLUMNS
 
-TAKE_HEAD = """
+NEWEST = "(SELECT * FROM log_head ORDER BY position DESC LIMIT 1)"
+"""The head's row, found from the end of its index. Every append leaves a version of it behind, which stays for as long as any
+transaction that is older: a scan of the table would see them all, one after the other."""
+
+TAKE_HEAD = f"""
     UPDATE log_head
-    SET position = position + %(event_count)s, recorded_at = greatest(recorded_at, clock_timestamp())
-    WHERE inline_views = %(inline_views)s AND NOT EXISTS (
+    SET position = log_head.position + %(event_count)s, recorded_at = greatest(log_head.recorded_at, clock_timestamp())
+    FROM {NEWEST} AS seen
+    WHERE log_head.position >= seen.position AND log_head.inline_views = %(inline_views)s AND NOT EXISTS (
         SELECT FROM unnest(%(preceded_streams)b::text[], %(preceding_versions)b::bigint[]) AS asked (stream, version)
         LEFT JOIN LATERAL (
             SELECT position FROM events WHERE events.stream = asked.stream AND events.version = asked.version OFFSET 0
         ) AS preceding ON true
         WHERE preceding.position IS NULL
     )
-    RETURNING position - %(event_count)s AS start, recorded_at
+    RETURNING log_head.position - %(event_count)s AS start, log_head.recorded_at
 """
 """Locks the log until the end of the transaction: everything that can wait for anybody else has to be done before.
 
 No row, and nothing is written, where other inline views are to be folded than whoever appends knows; or when an event that one of
 the new ones has to follow is not there. (Whoever decided had read it, so it is older than this statement's snapshot, however
-long the lock is waited for.)"""
+long the lock is waited for.) Whoever waits for the lock is given the row as it is then, at `seen` or behind it."""
 
-INLINE_VIEWS = "SELECT inline_views FROM log_head"
+INLINE_VIEWS = f"SELECT inline_views FROM {NEWEST} AS head"
 
-SEE_HEAD = "SELECT position AS start, greatest(recorded_at, clock_timestamp()) AS recorded_at FROM log_head"
+SEE_HEAD = f"SELECT position AS start, greatest(recorded_at, clock_timestamp()) AS recorded_at FROM {NEWEST} AS head"
 """For decisions without events, which need no positions and so no lock."""
 
 GIVEN_HEAD = "SELECT %(start)s::bigint AS start, %(recorded_at)s::timestamptz AS recorded_at"
@@ -137,7 +142,7 @@ PAGE = f"""
 """
 
 PAGE_OF_TYPES = f"""
-    SELECT head.position, e.* FROM log_head AS head
+    SELECT head.position, e.* FROM {NEWEST} AS head
     LEFT JOIN LATERAL (
         {_WITHIN} FROM (
             SELECT {EVENT_COLUMNS} FROM events
@@ -156,7 +161,7 @@ STREAM = f"""
 """
 VERSION = "SELECT max(version) FROM events WHERE stream = %s"
 
-HEAD = "SELECT position, recorded_at FROM log_head"
+HEAD = f"SELECT position, recorded_at FROM {NEWEST} AS head"
 
 RECORDED_AT = """
     SELECT asked.position, e.recorded_at FROM unnest(%b::bigint[]) AS asked (position)
