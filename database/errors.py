@@ -46,6 +46,9 @@ OVERLOAD_SQLSTATES = ("53200", "53300", "53400")
 TAKEN_SQLSTATES = ("23505", "21000")
 """Unique violation; and the same key twice in one statement, which ON CONFLICT refuses."""
 
+CHECK_SQLSTATE = "23514"
+"""A check that has no name is that a row has a partition: it is not the data's fault that there is none."""
+
 DATA_SQLITE = (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE)
 
 TRANSIENT_SQLITE = {
@@ -89,6 +92,8 @@ def _of_postgres(error: psycopg.Error, neighbour: Neighbour) -> Unavailable | Co
     if code is None:
         is_ours = isinstance(error, psycopg.DataError | psycopg.ProgrammingError)  # found before anything was sent
         return None if is_ours else _lost(error, neighbour)
+    if code == CHECK_SQLSTATE and error.diag.constraint_name is None:
+        return Unavailable(neighbour, "no partition", detail=f"for the new rows of {error.diag.table_name}")
     if code in TAKEN_SQLSTATES:
         return Conflict(error.diag.constraint_name or code)
     if code.startswith(DATA_SQLSTATES):

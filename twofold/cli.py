@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from twofold import VERSION, dead, logs
+from twofold import VERSION, dead, logs, partitions
 from twofold.kernel.errors import Error, Misconfigured, Unavailable
 from twofold.kernel.lanes import LANES_MAX
 from twofold.supervisor import CHILD, Supervisor, end_with_supervisor
@@ -26,6 +26,7 @@ app = typer.Typer(
 parked = typer.Typer(help="Commands and view keys that wait because of a bug.", no_args_is_help=True)
 app.add_typer(parked, name="parked")
 app.add_typer(dead.app, name="dead")
+app.add_typer(partitions.app, name="partitions")
 
 STATUS_OF = {"succeeded": 0, "ignored": 0, "rejected": 1, "parked": 1}
 UNDECIDED = 3

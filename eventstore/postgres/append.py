@@ -8,7 +8,9 @@ or parked commands it becomes a transaction of several statements, in which the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +18,7 @@ from sqlalchemy import Engine
 
 from twofold.database.postgres import PSYCOPG, borrowed, fetch
 from twofold.eventstore.postgres import sql
+from twofold.eventstore.postgres.pages import detached
 from twofold.eventstore.records import (
     GAP,
     LOST,
@@ -27,6 +30,7 @@ from twofold.eventstore.records import (
     encode_json,
     error_text,
     events_json,
+    has_gap,
     outcome_from,
     storable,
 )
@@ -36,8 +40,10 @@ from twofold.kernel.log import Appended, Decision, LastEvent, Recorded
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import InlineProjection
 
-POSITION_TAKEN = "events_pkey"
+POSITION_TAKEN = re.compile(r"events(_\d+)?_pkey")
 """The constraint that a head behind its own events violates."""
+ASK_AGAIN_POSITIONS = 10_000
+"""After so many more, when the partitions to come could not be seen to. One at least is there already."""
 
 
 class PostgresEventStore:
@@ -47,6 +53,7 @@ class PostgresEventStore:
         self._engine = engine
         self._noted_types: set[tuple[str, int]] = set()
         """Of events that stand in the log, as far as this process knows."""
+        self._extend_at = 0
 
     def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
         rows = fetch(self._engine, sql.OUTCOMES, (storable(command_ids),)) if command_ids else ()
@@ -59,7 +66,10 @@ class PostgresEventStore:
         if any([row[0] for row in rows]):
             self._noted_types.clear()
             raise Conflict(LOST)
-        return by_stream([Recorded(n, s, v, t, data, decode_meta(meta), at) for _, n, s, v, t, data, meta, at in rows])
+        found = by_stream([Recorded(n, s, v, t, data, decode_meta(meta), at) for _, n, s, v, t, data, meta, at in rows])
+        if any([has_gap(events, (after[stream] or NOTHING_KNOWN).version) for stream, events in found.items()]):
+            raise detached(self._engine) or Conflict(LOST)
+        return found
 
     def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
         plan = PlannedAppend(decisions)
@@ -84,10 +94,20 @@ class PostgresEventStore:
                 else:
                     start, recorded_at = _row(connection, sql.APPEND if plan.events else sql.NOTE, arrays)
         except Conflict as conflict:
-            if str(conflict) == POSITION_TAKEN:
+            if POSITION_TAKEN.fullmatch(str(conflict)):
                 raise Unavailable(Neighbour.LOG, "its head is behind its events") from conflict
             raise
-        return plan.appended(start, recorded_at)
+        appended = plan.appended(start, recorded_at)
+        if appended.head >= self._extend_at:
+            self._extend(appended.head)
+        return appended
+
+    def _extend(self, position: int) -> None:
+        """Have the partitions made that come next, long before the head is there. What has been appended is told in any case; and
+        should it never succeed, the append that finds no partition says so."""
+        self._extend_at = position + ASK_AGAIN_POSITIONS
+        with suppress(Unavailable):
+            self._extend_at = fetch(self._engine, sql.EXTEND)[0][0]
 
 
 def _append_in_steps(
@@ -105,8 +125,11 @@ def _append_in_steps(
             connection.execute(sql.APPEND_LOCKED, given)
             connection.execute("COMMIT")
         return start, recorded_at
-    if _row(connection, sql.APPEND_RETRIED, given)[2] != len(plan.noted):
-        raise Conflict("inbox")
+    if plan.retried:
+        connection.execute(sql.FORGET_OLDER_PARKED, (given["again_ids"], [d.envelope.attempt for d in plan.retried]))
+        if connection.execute(sql.OUTCOMES, (given["again_ids"],)).fetchone():
+            raise Conflict("inbox")
+    _row(connection, sql.APPEND_LOCKED, given)
     for command_id, fingerprint in plan.settled():
         connection.execute(sql.SETTLE, (command_id, fingerprint))
     for decision in plan.parked:
@@ -138,6 +161,10 @@ def _arrays(plan: PlannedAppend) -> dict[str, Any]:
         "event_count": len(events),
         "preceded_streams": list(preceding),
         "preceding_versions": list(preceding.values()),
+        "first_streams": list(plan.first_versions),
+        "first_versions": list(plan.first_versions.values()),
+        "fresh_ids": [envelope.command_id for envelope, _, _ in noted if envelope.attempt == 1],
+        "again_ids": [decision.envelope.command_id for decision in plan.retried],
         "event_streams": [event.stream for event in events],
         "event_versions": [event.version for event in events],
         "event_types": [event.type for event in events],

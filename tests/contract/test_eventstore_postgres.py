@@ -287,7 +287,12 @@ HOT: dict[str, tuple[str, Any]] = {
     "read from the start": (sql.READ, (["order-7"], [0], [""], [ACCEPTED_AT])),
     "take the head": (
         sql.TAKE_HEAD,
-        {"event_count": 2, "inline_views": 0, "preceded_streams": ["order-7"], "preceding_versions": [3]},
+        {
+            "event_count": 2,
+            "inline_views": 0,
+            **{"preceded_streams": ["order-7"], "preceding_versions": [3], "first_streams": ["order-7"], "first_versions": [4]},
+            "fresh_ids": ["command-7"],
+        },
     ),
     "page": (sql.PAGE, (2_500, 1000, 1_000_000)),
     "page of types": (sql.PAGE_OF_TYPES, {"after": 100, "through": 200, "types": ["OrderPlaced"], "limit": 50, "bytes": 9}),

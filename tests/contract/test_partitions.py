@@ -1,0 +1,293 @@
+"""The log in partitions: what held for one table holds across them, and what is detached is missed by whoever needs it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+
+from tests.contract.eventstores import PostgresPlace, SameViews, decided, envelope, placed
+from twofold.database.postgres import LOG, connect
+from twofold.eventstore.postgres import PostgresLog, partitions
+from twofold.eventstore.postgres.partitions import Growth, Partition
+from twofold.kernel.errors import Conflict, Detached, Misconfigured, Unavailable
+from twofold.kernel.ports import Log
+
+SIZE = 10
+BLOCKED_SECONDS_MAX = 30.0
+
+
+@pytest.fixture
+def where(postgres_url: str) -> Iterator[PostgresPlace]:
+    place = PostgresPlace(postgres_url, SIZE)
+    yield place
+    place.close()
+
+
+@pytest.fixture
+def plain(postgres_url: str) -> Iterator[PostgresPlace]:
+    """As a version before has left it."""
+    place = PostgresPlace(postgres_url, 0)
+    yield place
+    place.close()
+
+
+def filled(store: Log, through: int) -> None:
+    """One event each, up to this position."""
+    for number in range(store.head()[0] + 1, through + 1):
+        store.append([placed(f"filler-{number}")])
+
+
+def partitions_of(where: PostgresPlace) -> list[tuple[Any, ...]]:
+    return where.execute("SELECT name, first, until FROM log_partitions ORDER BY first")
+
+
+def test_positions_go_on_from_one_partition_to_the_next(where: PostgresPlace) -> None:
+    """Batches of any length, across any number of boundaries, and there is always a partition to come."""
+    store = where.open()
+    counts = (1, 3, 9, 1, 2, 4, 9, 9)
+    for number, count in enumerate(counts):
+        appended = store.append([placed(f"order-{number}", count, count), decided(envelope(f"order-{number}"), count)])
+        assert partitions_of(where)[-1][1] > appended.head, "one is ahead"
+    total = sum(counts)
+    assert [event.position for event in store.page(0, 100).events] == list(range(1, total + 1))
+    assert [event.version for event in store.stream("order-7")] == list(range(1, 10))
+    assert [event.position for event in store.page(7, 100, ["OrderPlaced"]).events] == list(range(8, total + 1))
+    assert where.execute("SELECT count(*) FROM events_10") == [(SIZE,)]
+
+
+def test_a_version_of_an_older_partition_is_taken(where: PostgresPlace) -> None:
+    """Each partition has an index of its own: the one that says no is another's."""
+    store = where.open()
+    store.append([placed("order-1", version=2, count=2)])
+    filled(store, SIZE + 3)
+    for version in (1, 2):
+        with pytest.raises(Conflict):
+            store.append([placed("order-2"), placed("order-1", version)])
+    assert (store.head()[0], store.version("order-2")) == (SIZE + 3, 0)
+    assert store.append([placed("order-1", 3)]).head == SIZE + 4
+
+
+def test_a_batch_that_crosses_the_boundary_is_compared_with_the_partition_it_leaves(where: PostgresPlace) -> None:
+    store = where.open()
+    store.append([first := placed("order-1")])
+    filled(store, SIZE - 2)
+    with pytest.raises(Conflict):
+        store.append([placed("order-2", 5, 5), placed("order-1")])
+    with pytest.raises(Conflict):
+        store.append([placed("order-2", 5, 5), decided(first.envelope, 1)])
+    assert store.append([placed("order-2", 5, 5)]).head == SIZE + 3
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_command_is_decided_once_wherever_its_outcome_is(where: PostgresPlace, count: int) -> None:
+    store = where.open()
+    first = decided(envelope("order-1"), count, count)
+    store.append([first])
+    filled(store, SIZE + 1)
+    for again in (decided(first.envelope, 1, 1), decided(first.envelope, 0, status="rejected", code="no")):
+        with pytest.raises(Conflict):
+            store.append([again])
+    assert store.outcomes([first.envelope.command_id])[first.envelope.command_id].status == ("succeeded" if count else "ignored")
+
+
+def test_a_newer_attempt_replaces_a_parked_outcome_of_an_older_partition(where: PostgresPlace) -> None:
+    store = where.open()
+    sent = envelope("order-1")
+    store.append([decided(sent, 0, status="parked", code="bug", error="no")])
+    filled(store, SIZE + 1)
+    again = msgspec.structs.replace(sent, attempt=2)
+    store.append([decided(again, 1, 1)])
+    assert store.outcomes([sent.command_id])[sent.command_id].status == "succeeded"
+    assert where.execute(f"SELECT count(*) FROM inbox WHERE command_id = '{sent.command_id}'") == [(1,)]
+    filled(store, 2 * SIZE + 1)
+    with pytest.raises(Conflict):
+        store.append([decided(msgspec.structs.replace(sent, attempt=3), 2, 1)])
+
+
+@pytest.mark.parametrize("is_same", ["stream", "command"])
+def test_who_waits_while_another_crosses_the_boundary_decides_again(where: PostgresPlace, is_same: str) -> None:
+    """He has not seen what the other one wrote, and the index that knows it is not the one of the partition he writes to."""
+    store, engine = where.open(), connect(where.url, 1, LOG)
+    filled(store, SIZE - 2)
+    first = placed("order-1")
+    second = placed("order-1") if is_same == "stream" else decided(msgspec.structs.replace(first.envelope, stream="order-2"), 1, 1)
+    raised: list[BaseException] = []
+
+    def wait_behind() -> None:
+        try:
+            PostgresLog(engine).append([second])
+        except Conflict as error:
+            raised.append(error)
+
+    waiter = threading.Thread(target=wait_behind)
+
+    class Slow(SameViews):
+        def lock(self, connection: Any, events: Any) -> None: ...
+
+        def write(self, connection: Any, locked: Any, events: Any) -> None:
+            waiter.start()
+            until_blocked(where)
+
+    store.append([first], Slow())
+    waiter.join(BLOCKED_SECONDS_MAX)
+    assert [type(error) for error in raised] == [Conflict]
+    assert (store.head()[0], store.version("order-1"), store.version("order-2")) == (SIZE - 1, 1, 0)
+    engine.dispose()
+
+
+def until_blocked(where: PostgresPlace) -> None:
+    deadline = time.monotonic() + BLOCKED_SECONDS_MAX
+    asked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype IN ('transactionid', 'tuple')"
+    while where.execute(asked) == [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_role_that_may_make_no_tables_is_never_without_a_partition(where: PostgresPlace, unique: str) -> None:
+    where.execute(f"CREATE ROLE {unique} LOGIN")
+    where.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    where.execute(f"GRANT USAGE ON SCHEMA public TO {unique}")
+    where.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {unique}")
+    engine = connect(where.url.replace("twofold@", f"{unique}@"), 1, LOG)
+    filled(PostgresLog(engine), 4 * SIZE)
+    engine.dispose()
+    assert where.open().head()[0] == 4 * SIZE
+    where.execute(f"DROP OWNED BY {unique}")
+    where.execute(f"DROP ROLE {unique}")
+
+
+def test_an_append_that_finds_no_partition_waits(where: PostgresPlace) -> None:
+    """It is not the commands' fault: none of them is parked for it."""
+    where.execute(
+        "CREATE OR REPLACE FUNCTION log_extend() RETURNS bigint LANGUAGE plpgsql AS"
+        " 'BEGIN RAISE insufficient_privilege; END'"
+    )
+    store = where.open()
+    filled(store, 2 * SIZE - 1)
+    with pytest.raises(Unavailable, match="no partition"):
+        store.append([placed("order-1")])
+    assert store.head()[0] == 2 * SIZE - 1
+
+
+def test_tables_in_use_become_the_first_partitions_while_others_append(plain: PostgresPlace, unique: str) -> None:
+    """Nothing is copied, rights stay, and a version before goes on until an operator says so."""
+    store = plain.open()
+    plain.execute(f"CREATE ROLE {unique}")
+    plain.execute(f"GRANT SELECT, INSERT ON events TO {unique}")
+    first = placed("order-1")
+    store.append([first])
+    filled(store, SIZE + 5)
+    assert partitions_of(plain) == []
+    [[file]] = plain.execute("SELECT pg_relation_filenode('events')")
+    engine, is_over = connect(plain.url, 1, LOG), threading.Event()
+
+    def append() -> None:
+        beside, number = PostgresLog(engine), 0
+        while not is_over.is_set():
+            number += 1
+            beside.append([placed(f"beside-{number}")])
+
+    writer = threading.Thread(target=append)
+    writer.start()
+    said = list(partitions.partition(plain.url, 10_000))
+    again = list(partitions.partition(plain.url, 10_000))
+    is_over.set()
+    writer.join(BLOCKED_SECONDS_MAX)
+    engine.dispose()
+    head = store.append([placed("order-2")]).head
+    assert [event.position for event in store.page(0, 10_000).events] == list(range(1, head + 1))
+    assert partitions_of(plain)[0] == ("events_0", 0, 20_000) and len(said) == 3 and "already" in again[0]
+    assert plain.execute("SELECT pg_relation_filenode('events_0')") == [(file,)]
+    granted = f"SELECT has_table_privilege('{unique}', 'events', 'INSERT'), has_table_privilege('{unique}', 'events', 'DELETE')"
+    assert plain.execute(granted) == [(True, False)]
+    with pytest.raises(Conflict):
+        store.append([first])
+    plain.execute(f"DROP OWNED BY {unique}")
+    plain.execute(f"DROP ROLE {unique}")
+
+
+def keep_snapshot(where: PostgresPlace, stream: str) -> None:
+    """Of the stream's last event, as a worker keeps it."""
+    where.execute(
+        "INSERT INTO snapshots SELECT stream, 's', version, position, meta ->> 'command_id', recorded_at, '{}' FROM events"
+        f" WHERE stream = '{stream}' ORDER BY version DESC LIMIT 1"
+    )
+
+
+def detached(where: PostgresPlace) -> Log:
+    """order-1 has events before, in and behind what is detached, order-2 ends there with a snapshot, order-3 without one."""
+    store = where.open()
+    store.append([placed("order-1", 3, 3), placed("order-2", 2, 2), placed("order-3", 2, 2)])
+    for stream in ("order-1", "order-2"):
+        keep_snapshot(where, stream)
+    store.append([placed("order-1", 4)])
+    filled(store, 3 * SIZE)
+    growth = partitions.growth_of(where.url)
+    found = partitions.refuse_to_detach(growth, SIZE, horizon=SIZE, lowest=growth.head)
+    assert [one.name for one in found] == ["events_0"]
+    for one in found:
+        assert "6 of its events were kept" in list(partitions.detach(where.url, one))[-1]
+    return store
+
+
+def test_what_is_detached_is_missed_by_whoever_needs_it(where: PostgresPlace) -> None:
+    """And by nobody else: heads, pages of what follows, streams without a snapshot, and the next version of every stream."""
+    store = detached(where)
+    for need in (
+        lambda: store.page(0, 100),
+        lambda: store.page(2, 100),
+        lambda: store.page(0, 100, ["OrderPlaced"]),
+        lambda: store.stream("order-1"),
+        lambda: store.stream("order-2", after=0, limit=1),
+        lambda: store.stream("order-2", until_version=1),
+        lambda: store.read({"order-2": None, "order-3": None}),
+    ):
+        with pytest.raises(Detached, match=f"positions 1 to {SIZE - 1}.*partitions attach"):
+            need()
+    assert store.page(SIZE - 1, 100).events[0].position == SIZE
+    assert [event.version for event in store.stream("order-3")] == [1, 2]
+    assert [event.version for event in store.stream("order-1", after=2)] == [3, 4]
+    assert [store.version(stream) for stream in ("order-1", "order-2", "order-3", "nobody")] == [4, 2, 2, 0]
+    assert store.stream("nobody") == []
+    head = store.head()[0]
+    assert store.append([placed("order-2", 3), placed("order-3", 3), placed("order-1", 5)]).head == head + 3
+    for taken in (placed("order-2", 1), placed("order-2", 2), placed("order-3", 2)):
+        with pytest.raises(Conflict):
+            store.append([taken])
+
+
+def test_what_is_attached_again_is_as_if_it_had_never_been_away(where: PostgresPlace) -> None:
+    store = detached(where)
+    store.append([placed("order-2", 3)])
+    assert "attached" in list(partitions.attach(where.url))[-1]
+    assert [event.position for event in store.page(0, 100).events] == list(range(1, 3 * SIZE + 2))
+    assert [event.version for event in store.stream("order-2")] == [1, 2, 3]
+    assert [event.version for event in store.read({"order-2": None})["order-2"]] == [1, 2, 3]
+    assert len(where.execute("SELECT 1 FROM inbox")) == 3 * SIZE + 1 - 8 + 4
+    with pytest.raises(Misconfigured, match="nothing is detached"):
+        list(partitions.attach(where.url))
+    growth = partitions.growth_of(where.url)
+    for one in partitions.refuse_to_detach(growth, 2 * SIZE, horizon=1, lowest=growth.head):
+        list(partitions.detach(where.url, one))
+    assert [one.name for one in partitions.growth_of(where.url).partitions if one.is_kept] == ["events_0_kept", "events_10_kept"]
+    where.execute("DROP TABLE events_10, inbox_10")
+    with pytest.raises(Misconfigured, match="events_10 and inbox_10 are not in this database"):
+        list(partitions.attach(where.url))
+
+
+def test_what_may_still_be_needed_is_not_detached() -> None:
+    two = [Partition("events_0", 0, 10, 1, True), Partition("events_10", 10, 20, 1, True)]
+    growth = Growth(25, SIZE, 0, two)
+    assert partitions.refuse_to_detach(growth, 20, horizon=6, lowest=20) == two
+    assert partitions.refuse_to_detach(growth, 19, horizon=6, lowest=20) == two[:1]
+    for horizon, lowest, why in ((0, 25, "TWOFOLD_IDEMPOTENCY_POSITIONS"), (7, 25, "within 7 positions"), (1, 19, "a view")):
+        with pytest.raises(Misconfigured, match=why):
+            partitions.refuse_to_detach(growth, 20, horizon, lowest)
+    with pytest.raises(Misconfigured, match="partitions begin"):
+        partitions.refuse_to_detach(Growth(25, 0, 0, []), 20, 1, 25)
