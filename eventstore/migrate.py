@@ -21,7 +21,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from twofold.database.errors import as_ours
-from twofold.database.sqlite import FileLock
+from twofold.database.sqlite import AUTO_VACUUM, FileLock
 from twofold.database.urls import normalise_url, sqlite_path
 from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 
@@ -50,9 +50,7 @@ def migrate(url: str, partition_positions: int = PARTITION_POSITIONS) -> None:
             return
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        config.attributes.update(
-            connection=connection, version_table=VERSION_TABLE, partition_positions=partition_positions
-        )
+        config.attributes.update(connection=connection, version_table=VERSION_TABLE, partition_positions=partition_positions)
         command.upgrade(config, "head")
 
 
@@ -82,6 +80,7 @@ def migrating(url: str, lock_timeout: str = LOCK_TIMEOUT) -> Iterator[Connection
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
                 connection.execute(text(f"SET LOCAL lock_timeout = '{lock_timeout}'"))
             else:
+                connection.exec_driver_sql(f"PRAGMA {AUTO_VACUUM}")
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
     finally:

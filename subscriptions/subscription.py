@@ -80,9 +80,7 @@ class Subscription(Generic[KeyT]):
         self._tried = 0
         self._seconds = seconds
         self._wait = wait
-        self._backoff = Backoff(DETACHED_SECONDS = 30.0
-"""Whoever stands before what is detached from the log waits so long before he asks again; nobody else does."""
-RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
+        self._backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
         self._rung = Event()
         self._verified_at = 0.0
         self._attached_after, self._detached_at = 0, 0.0

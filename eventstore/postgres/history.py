@@ -37,9 +37,9 @@ class PostgresHistory(PostgresLogPages):
             Recorded(n, s, v, t, data, decode_meta(meta), at)
             for n, s, v, t, data, meta, at in fetch(self._engine, sql.STREAM, asked)
         ]
-        if has_gap(events, after) or (not events and self._goes_on_later(stream, asked[1])):
-            if hole := detached(self._engine):
-                raise hole
+        is_cut = has_gap(events, after) or (not events and self._goes_on_later(stream, asked[1]))
+        if is_cut and (hole := detached(self._engine)):
+            raise hole
         return events
 
     def _goes_on_later(self, stream: str, after: int) -> bool:

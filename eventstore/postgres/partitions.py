@@ -89,7 +89,8 @@ def partition(url: str, size: int = PARTITION_POSITIONS) -> Iterator[str]:
     for of in ("events", "inbox"):
         with migrating(url, LOCK_TIMEOUT) as connection:
             _run(connection, f"ALTER TABLE {of} DROP CONSTRAINT IF EXISTS {of}_0_positions")
-            _run(connection, f"ALTER TABLE {of} ADD CONSTRAINT {of}_0_positions CHECK (position >= 0 AND position < {until}) NOT VALID")
+            within = f"CHECK (position >= 0 AND position < {until})"
+            _run(connection, f"ALTER TABLE {of} ADD CONSTRAINT {of}_0_positions {within} NOT VALID")
     for of in ("events", "inbox"):
         yield f"reads {of} once, to see that all its positions are below {until}; nobody waits for it"
         with migrating(url) as connection:

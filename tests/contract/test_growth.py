@@ -53,7 +53,8 @@ def test_a_reader_that_stays_for_long_costs_an_append_nothing(where: PostgresPla
         [[pages]] = where.execute("SELECT pg_relation_size('log_head') / current_setting('block_size')::int")
         assert pages > BLOCKS_MAX, "the versions are all there"
         looked_at = {name: blocks(connection, *HOT[name]) for name in HEADS}
-        looked_at |= {"see the head": blocks(connection, sql.SEE_HEAD, {"fresh_ids": []}), "head": blocks(connection, sql.HEAD, None)}
+        looked_at["see the head"] = blocks(connection, sql.SEE_HEAD, {"fresh_ids": []})
+        looked_at["head"] = blocks(connection, sql.HEAD, None)
         assert max(looked_at.values()) <= BLOCKS_MAX, looked_at
     assert store.append([placed("order-8")]).head > BATCHES
 

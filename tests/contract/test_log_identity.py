@@ -147,7 +147,7 @@ def test_a_log_from_before_is_given_its_row_and_its_types(kind: str, request: py
     with engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", str(twofold.eventstore.migrate.MIGRATIONS))
-        config.attributes.update(connection=connection, version_table=twofold.eventstore.migrate.VERSION_TABLE, partition_positions=0)
+        config.attributes.update(connection=connection, version_table=twofold.eventstore.migrate.VERSION_TABLE)
         command.upgrade(config, "0001")
         at = "now()" if kind == "postgres" else "0"
         for number, meta in enumerate(('{"command_id": "a"}', '{"command_id": "b", "schema_version": 2}'), start=1):

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import psycopg
 import pytest
 
 from tests.contract.eventstores import PostgresPlace, SameViews, decided, envelope, placed
@@ -116,7 +115,8 @@ def test_who_waits_while_another_crosses_the_boundary_decides_again(where: Postg
     store, engine = where.open(), connect(where.url, 1, LOG)
     filled(store, SIZE - 2)
     first = placed("order-1")
-    second = placed("order-1") if is_same == "stream" else decided(msgspec.structs.replace(first.envelope, stream="order-2"), 1, 1)
+    elsewhere = decided(msgspec.structs.replace(first.envelope, stream="order-2"), 1, 1)
+    second = placed("order-1") if is_same == "stream" else elsewhere
     raised: list[BaseException] = []
 
     def wait_behind() -> None:
@@ -165,8 +165,7 @@ def test_a_role_that_may_make_no_tables_is_never_without_a_partition(where: Post
 def test_an_append_that_finds_no_partition_waits(where: PostgresPlace) -> None:
     """It is not the commands' fault: none of them is parked for it."""
     where.execute(
-        "CREATE OR REPLACE FUNCTION log_extend() RETURNS bigint LANGUAGE plpgsql AS"
-        " 'BEGIN RAISE insufficient_privilege; END'"
+        "CREATE OR REPLACE FUNCTION log_extend() RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RAISE insufficient_privilege; END'"
     )
     store = where.open()
     filled(store, 2 * SIZE - 1)

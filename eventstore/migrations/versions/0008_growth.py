@@ -26,7 +26,7 @@ POSTGRES = (
         ADD COLUMN partition_positions bigint NOT NULL DEFAULT 9223372036854775807,
         ADD COLUMN detached_through    bigint NOT NULL DEFAULT 0
     """,
-    # A stream's versions, and a command's id, are unique inside each partition; the statement that takes the head sees to the rest.
+    # Versions and command ids are unique inside each partition; the statement that takes the head sees to the rest.
     """
     CREATE FUNCTION log_add_partition(first bigint, size bigint) RETURNS void LANGUAGE plpgsql AS $$
     DECLARE
@@ -77,8 +77,8 @@ POSTGRES = (
     CROSS JOIN LATERAL regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \\(''(\\d+)''\\) TO \\(''(\\d+)''\\)') AS b (bounds)
     WHERE i.inhparent = to_regclass('events') AND b.bounds IS NOT NULL
     """,
-    # Tables in use become the first partitions, as they are. Whoever calls it has seen to it that no position reaches `until`, and
-    # has validated constraints that say so: then nothing is read, and nobody waits for longer than the names take to change.
+    # Tables in use become the first partitions, as they are. Whoever calls it has validated constraints that say that all
+    # positions are below `until`: then nothing is read, and nobody waits for longer than the names take to change.
     """
     CREATE FUNCTION log_partition(size bigint, until bigint) RETURNS void LANGUAGE plpgsql AS $$
     DECLARE
@@ -121,6 +121,6 @@ def upgrade() -> None:
         return
     for statement in POSTGRES:
         op.execute(statement)
-    size = context.config.attributes["partition_positions"]
+    size = context.config.attributes.get("partition_positions", 0)
     if size and connection.exec_driver_sql(IS_NEW).scalar():
         connection.exec_driver_sql(f"SELECT log_partition({size}, {size})")
