@@ -83,7 +83,7 @@ class Subscription(Generic[KeyT]):
         self._backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
         self._rung = Event()
         self._verified_at = 0.0
-        self._attached_after, self._detached_at = 0, 0.0
+        self._detached_through, self._detached_at = 0, -DETACHED_SECONDS
 
     def ring(self, position: int = 0) -> None:
         """The log may have grown."""
@@ -125,7 +125,7 @@ class Subscription(Generic[KeyT]):
             try:
                 page = self._log.after(position, limit)
             except Detached as error:
-                self._attached_after, self._detached_at = error.through, self._seconds()
+                self._detached_through, self._detached_at = error.through, self._seconds()
                 _log_failure(error, DETACHED_SECONDS)
                 continue
             self._tried = len(page)
@@ -138,9 +138,9 @@ class Subscription(Generic[KeyT]):
     def _turns(self, checkpoints: Mapping[KeyT, int]) -> list[tuple[int, list[KeyT]]]:
         """Groups of keys by checkpoint: those near the head, and the last of those far behind. Lowest first."""
         groups: dict[int, list[KeyT]] = {}
-        begin = self._attached_after if self._seconds() - self._detached_at < DETACHED_SECONDS else 0
+        is_known = self._seconds() - self._detached_at < DETACHED_SECONDS
         for key, position in checkpoints.items():
-            if position < begin:
+            if is_known and position <= self._detached_through:
                 continue
             groups.setdefault(position, []).append(key)
         last = min(groups, default=0)

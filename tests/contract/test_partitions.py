@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from tests.contract.eventstores import PostgresPlace, SameViews, decided, envelope, placed
+from tests.contract.test_execute import asked, executor, statuses
 from twofold.database.postgres import LOG, connect
 from twofold.eventstore.postgres import PostgresLog, partitions
 from twofold.eventstore.postgres.partitions import Growth, Partition
@@ -278,6 +279,24 @@ def test_what_is_attached_again_is_as_if_it_had_never_been_away(where: PostgresP
     where.execute("DROP TABLE events_10, inbox_10")
     with pytest.raises(Misconfigured, match="events_10 and inbox_10 are not in this database"):
         list(partitions.attach(where.url))
+
+
+def test_a_command_that_needs_what_is_detached_is_parked_alone(where: PostgresPlace) -> None:
+    """Its lane goes on; an operator who has attached what was missing has it decided."""
+    store = where.open()
+    executor(store).execute([asked(1, "old"), asked(2, "old")])
+    keep_snapshot(where, "counter-old")
+    filled(store, 3 * SIZE)
+    growth = partitions.growth_of(where.url)
+    list(partitions.detach(where.url, growth.partitions[0]))
+    sent = asked(4, "old")
+    outcomes = executor(store).execute([asked(1, "new"), sent, asked(1, "other")])
+    assert sorted(statuses(outcomes)) == ["parked", "succeeded", "succeeded"]
+    [parked] = store.parked()
+    assert "of positions 1 to 9" in parked.error and "partitions attach" in parked.error
+    list(partitions.attach(where.url))
+    [outcome] = executor(store).execute([msgspec.structs.replace(sent, attempt=2)])
+    assert (outcome.status, outcome.version, store.parked()) == ("succeeded", 3, [])
 
 
 def test_what_may_still_be_needed_is_not_detached() -> None:
