@@ -218,7 +218,7 @@ class SqliteFile:
         with suppress(sqlite3.Error):  # no harm: the next commit will say what is wrong with the disk
             [free], [pages] = (self._writer.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
             if free > max(FREE_PAGES_MAX, pages // 10):
-                self._writer.execute(f"PRAGMA incremental_vacuum({GIVEN_BACK_PAGES})").fetchall()
+                self._writer.executescript(f"PRAGMA incremental_vacuum({GIVEN_BACK_PAGES})")  # `execute` takes one step, a page
                 self._groups_until_look = 0
 
 

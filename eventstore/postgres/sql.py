@@ -51,9 +51,7 @@ TAKE_HEAD = f"""
     AND NOT (seen.position + %(event_count)s >= seen.partition_positions AND EXISTS (
         SELECT FROM unnest(%(first_streams)b::text[], %(first_versions)b::bigint[]) AS asked (stream, version)
         CROSS JOIN LATERAL (
-            SELECT FROM events
-            WHERE events.stream = asked.stream AND events.version = asked.version
-                AND events.position < {_BEGIN.format(count=_COUNT)} OFFSET 0
+            SELECT FROM events WHERE events.stream = asked.stream AND events.version >= asked.version LIMIT 1
         ) AS taken
     ))
     AND NOT {_IS_NOTED_BEFORE.format(count=_COUNT)}
@@ -62,7 +60,8 @@ TAKE_HEAD = f"""
 """Locks the log until the end of the transaction: everything that can wait for anybody else has to be done before.
 
 No row, and nothing is written, where other inline views are to be folded than whoever appends knows; when an event that one of
-the new ones has to follow is not there; when a version or a command is in an older partition already, or that cannot be told.
+the new ones has to follow is not there; where there is an older partition, also when the stream has come that far already, when
+a command is decided there, or when that cannot be told.
 (Whoever decided had read it, so it is older than this statement's snapshot, however long the lock is waited for.) Whoever waits
 for the lock is given the row as it is then, at `seen` or behind it."""
 

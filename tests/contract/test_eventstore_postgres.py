@@ -338,6 +338,8 @@ def test_no_hot_read_scans_a_table(grown: str, name: str, plan_cache_mode: str) 
     statement, parameters = HOT[name]
     with psycopg.connect(grown, autocommit=True) as connection:
         connection.execute(f"SET plan_cache_mode = {plan_cache_mode}")
+        for setting, value in LOG.planner.items():
+            connection.execute(f"SET {setting} = {value}")
         row = connection.execute("EXPLAIN (FORMAT JSON) " + statement, parameters, prepare=True).fetchone()
     assert row is not None
     scans = list(scanned(row[0][0]["Plan"]))

@@ -303,7 +303,7 @@ def test_what_was_deleted_leaves_the_file(file: SqliteFile, monkeypatch: pytest.
     table.put([(0, b"x" * 100_000)] * 30)
     assert pragma(file, "page_count") > before + 600
     table.done([batch_id for batch_id, _, _ in table.take(0, 100)])
-    for number in range(40):
+    for number in range(130):
         note(file, f"n{number}").result(WAIT_SECONDS)
     assert pragma(file, "page_count") < before + 40
     assert pragma(file, "journal_size_limit") == WAL_BYTES_MAX
@@ -320,5 +320,5 @@ def test_outcomes_beyond_the_horizon_are_forgotten(file: SqliteFile) -> None:
     for decision in late:
         store.append([decision])
     known = store.outcomes([decision.envelope.command_id for decision in early + late])
-    assert list(known) == [decision.envelope.command_id for decision in late[-horizon - 1 :]]
+    assert set(known) == {decision.envelope.command_id for decision in late[-horizon - 1 :]}
     assert store.head()[0] == len(store.page(0, 100).events) == 90
