@@ -66,7 +66,10 @@ LOG = Profile(
     idle_in_transaction_timeout_ms=2_500,  # before the leases of whoever was stopped amid an append have moved elsewhere
     is_durable=True,
     is_borrowed=True,
-    planner={"enable_seqscan": "off"},  # a plan is kept; a table that was one page when it was made need not stay so
+    planner={
+        "enable_seqscan": "off",  # a plan is kept; a table that was one page when it was made need not stay so
+        "plan_cache_mode": "force_generic_plan",  # with partitions, planning anew takes longer than what is planned
+    },
 )
 """Fails fast: commands wait behind it."""
 

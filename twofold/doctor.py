@@ -19,8 +19,8 @@ from twofold.database.postgres import LOG, connect
 from twofold.database.urls import sqlite_path
 from twofold.deployment import log_url
 from twofold.eventstore.identity import require
+from twofold.eventstore.partitions import growth_of
 from twofold.eventstore.postgres.leases import PostgresLeases
-from twofold.eventstore.postgres.partitions import growth_of
 from twofold.kernel.domain import load_domain
 from twofold.kernel.errors import Error, Misconfigured
 from twofold.resize import told

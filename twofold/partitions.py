@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from twofold import VERSION
-from twofold.eventstore.postgres import partitions as log
+from twofold.eventstore import partitions as log
 from twofold.kernel.errors import Misconfigured
 from twofold.settings import Settings
 from twofold.terminal import settings_here

@@ -13,8 +13,9 @@ import pytest
 from tests.contract.eventstores import PostgresPlace, SameViews, decided, envelope, placed
 from tests.contract.test_execute import asked, executor, statuses
 from twofold.database.postgres import LOG, connect
-from twofold.eventstore.postgres import PostgresLog, partitions
-from twofold.eventstore.postgres.partitions import Growth, Partition
+from twofold.eventstore import partitions
+from twofold.eventstore.partitions import Growth, Partition
+from twofold.eventstore.postgres import PostgresLog
 from twofold.kernel.errors import Conflict, Detached, Misconfigured, Unavailable
 from twofold.kernel.ports import Log
 

@@ -14,7 +14,14 @@ Layers = tuple[tuple[str, ...], ...]
 WALLS: dict[str, Layers] = {
     "bus": (("lane", "listeners", "publishing"), ("outbox", "dispatch"), ("rabbitmq", "embedded"), ("description",)),
     "database": (("times", "urls"), ("errors",), ("session",), ("postgres", "sqlite"), ("sqlite_file",)),
-    "eventstore": (("leases",), ("records",), ("sqlite", "postgres"), ("lane_table", "migrations"), ("migrate",), ("identity",)),
+    "eventstore": (
+        ("leases",),
+        ("records",),
+        ("sqlite", "postgres"),
+        ("lane_table", "migrations"),
+        ("migrate",),
+        ("identity", "partitions"),
+    ),
     "gateway": (
         ("http",),
         ("commands",),

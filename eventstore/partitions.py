@@ -38,15 +38,6 @@ DETACHED = """
     WHERE c.relkind = 'r' AND NOT c.relispartition AND c.relname ~ '^events_[0-9]+$' AND pg_table_is_visible(c.oid)
     ORDER BY first
 """
-NEEDED = """
-    SELECT e.* FROM {name} AS e
-    LEFT JOIN snapshots AS s ON s.stream = e.stream AND EXISTS (
-        SELECT FROM events WHERE events.position = s.position AND events.stream = s.stream AND events.version = s.version
-    )
-    WHERE s.stream IS NULL OR e.version >= s.version
-"""
-"""Of a partition, what the fold of a stream may still need: from its snapshot on; where it has none, everything. It is also what
-its next version is compared with. So a stream goes on as if nothing had been detached."""
 
 
 class Partition(NamedTuple):
@@ -87,16 +78,11 @@ def partition(url: str, size: int = PARTITION_POSITIONS) -> Iterator[str]:
         return
     until = (growth.head // size + 2) * size
     for of in ("events", "inbox"):
-        with migrating(url, LOCK_TIMEOUT) as connection:
-            _run(connection, f"ALTER TABLE {of} DROP CONSTRAINT IF EXISTS {of}_0_positions")
-            within = f"CHECK (position >= 0 AND position < {until})"
-            _run(connection, f"ALTER TABLE {of} ADD CONSTRAINT {of}_0_positions {within} NOT VALID")
+        _call(url, "log_bound(:of, :until)", of=of, until=until)
     for of in ("events", "inbox"):
         yield f"reads {of} once, to see that all its positions are below {until}; nobody waits for it"
-        with migrating(url) as connection:
-            _run(connection, f"ALTER TABLE {of} VALIDATE CONSTRAINT {of}_0_positions")
-    with migrating(url, LOCK_TIMEOUT) as connection:
-        _run(connection, f"SELECT log_partition({size}, {until})")
+        _call(url, "log_see_to_bound(:of)", of=of)
+    _call(url, "log_partition(:size, :until)", size=size, until=until)
     yield f"in partitions: what there is up to position {until - 1} is the first, and each of {size} from there on"
 
 
@@ -123,25 +109,12 @@ def refuse_to_detach(growth: Growth, before: int, horizon: int, lowest: int) -> 
 
 def detach(url: str, one: Partition) -> Iterator[str]:
     """Take a partition out of the log, but for what a fold may need of it; says what it does. May be stopped, and repeated."""
-    kept = f"{one.name}{KEPT}"
     yield f"{one.name}: copies what folds may still need, nobody waits for it"
-    with migrating(url) as connection:
-        _run(connection, f"DROP TABLE IF EXISTS {kept}")
-        _run(connection, f"CREATE TABLE {kept} (LIKE {one.name} INCLUDING ALL)")
-        _run(connection, f"ALTER TABLE {kept} ADD CHECK (position >= {one.first} AND position < {one.until})")
-        rows = connection.execute(text(f"INSERT INTO {kept} {NEEDED.format(name=one.name)}")).rowcount
-        _run(
-            connection,
-            f"CREATE TRIGGER events_are_permanent BEFORE UPDATE OR DELETE OR TRUNCATE ON {kept}"
-            " FOR EACH STATEMENT EXECUTE FUNCTION events_are_permanent()",
-        )
-    with migrating(url, LOCK_TIMEOUT) as connection:
-        _run(connection, "LOCK TABLE events, inbox IN ACCESS EXCLUSIVE MODE")
-        _run(connection, f"ALTER TABLE events DETACH PARTITION {one.name}")
-        _run(connection, f"ALTER TABLE inbox DETACH PARTITION inbox_{one.first}")
-        _run(connection, f"ALTER TABLE events ATTACH PARTITION {kept} FOR VALUES FROM ({one.first}) TO ({one.until})")
-        _run(connection, f"UPDATE log_head SET detached_through = {one.until - 1}")
-    yield f"{one.name} and inbox_{one.first} are tables of their own now; {rows} of its events were kept, as {kept}"
+    kept_count = _call(url, "log_keep(:first, :until)", first=one.first, until=one.until)
+    _call(url, "log_detach(:first, :until)", first=one.first, until=one.until)
+    yield (
+        f"{one.name} and inbox_{one.first} are tables of their own now; {kept_count} of its events were kept, as {one.name}{KEPT}"
+    )
 
 
 def attach(url: str) -> Iterator[str]:
@@ -154,18 +127,8 @@ def attach(url: str) -> Iterator[str]:
     if not any(one.name == name for one in growth.partitions):
         raise Misconfigured(f"the tables {name} and {inbox} are not in this database; restore them first (docs/operate.md)")
     yield f"{name}: is read once, nobody waits for it"
-    with migrating(url) as connection:
-        for table in (name, inbox):
-            _run(connection, f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {table}_positions")
-            within = f"position >= {kept.first} AND position < {kept.until}"
-            _run(connection, f"ALTER TABLE {table} ADD CONSTRAINT {table}_positions CHECK ({within})")
-    with migrating(url, LOCK_TIMEOUT) as connection:
-        _run(connection, "LOCK TABLE events, inbox IN ACCESS EXCLUSIVE MODE")
-        _run(connection, f"ALTER TABLE events DETACH PARTITION {kept.name}")
-        _run(connection, f"DROP TABLE {kept.name}")
-        for of, table in (("events", name), ("inbox", inbox)):
-            _run(connection, f"ALTER TABLE {of} ATTACH PARTITION {table} FOR VALUES FROM ({kept.first}) TO ({kept.until})")
-        _run(connection, f"UPDATE log_head SET detached_through = {max(kept.first - 1, 0)}")
+    _call(url, "log_see_to_detached(:first, :until)", first=kept.first, until=kept.until)
+    _call(url, "log_attach(:first, :until)", first=kept.first, until=kept.until)
     yield f"{name} and {inbox} are attached"
 
 
@@ -184,5 +147,8 @@ def _growth(connection: Connection) -> Growth:
     return Growth(head.position, head.partition_positions, head.detached_through, together)
 
 
-def _run(connection: Connection, statement: str) -> None:
-    connection.exec_driver_sql(statement)
+def _call(url: str, function: str, **given: str | int) -> int | None:
+    """One of the functions of `migrations/versions`, in a transaction of its own."""
+    with migrating(url, LOCK_TIMEOUT) as connection:
+        answer: int | None = connection.execute(text(f"SELECT {function}"), given).scalar()
+    return answer
