@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +14,9 @@ import pytest
 
 from tests.contract.eventstores import PostgresPlace, SameViews, decided, envelope, placed
 from tests.contract.test_execute import asked, executor, statuses
+from tests.servers import Servers
+from tests.servers.binaries import path_of
+from tests.servers.postgres import libpq
 from twofold.database.postgres import LOG, connect
 from twofold.eventstore import partitions
 from twofold.eventstore.partitions import Growth, Partition
@@ -280,6 +285,25 @@ def test_what_is_attached_again_is_as_if_it_had_never_been_away(where: PostgresP
     where.execute("DROP TABLE events_10, inbox_10")
     with pytest.raises(Misconfigured, match="events_10 and inbox_10 are not in this database"):
         list(partitions.attach(where.url))
+
+
+def test_a_log_of_which_something_is_detached_is_restored_from_a_dump(
+    where: PostgresPlace, servers: Servers, unique: str, tmp_path: Path
+) -> None:
+    """Partitions, what makes the next ones, what is kept and what it has to be exchanged for."""
+    head = detached(where).head()[0]
+    dump = str(tmp_path / "log.dump")
+    subprocess.run([path_of("pg_dump"), "-Fc", "-f", dump, libpq(where.url)], check=True)
+    with servers.database(f"restored_{unique}") as url:
+        subprocess.run([path_of("pg_restore"), "--exit-on-error", "-d", libpq(url), dump], check=True)
+        again = PostgresPlace(url, SIZE)
+        store = again.open()
+        with pytest.raises(Detached):
+            store.page(0, 100)
+        filled(store, head + 3 * SIZE)
+        list(partitions.attach(url))
+        assert [event.position for event in store.page(0, 100).events] == list(range(1, head + 3 * SIZE + 1))
+        again.close()
 
 
 def test_a_command_that_needs_what_is_detached_is_parked_alone(where: PostgresPlace) -> None:
