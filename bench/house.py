@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,10 +22,12 @@ PAGE_ROWS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The running at work. `processes` by room, "up" when embedded."""
+    """The running at work. `processes` by room, "up" when embedded; `env` and `folder` are theirs."""
 
     port: int
     processes: dict[str, Process]
+    env: dict[str, str] = field(default_factory=dict)
+    folder: Path = Path()
 
     @property
     def members(self) -> list[Process]:
@@ -35,6 +37,23 @@ class Running:
         """Whether the log holds exactly so many events and every view shows them all."""
         lag = fetch(self.port, "/lag")
         return bool(lag["head"] == events and all(view["lag_events"] == 0 for view in lag["views"].values()))
+
+    @contextmanager
+    def with_projectors(self, count: int) -> Iterator[None]:
+        """So many until the block ends, from when they have shared all slices. One is there anyway."""
+        with ExitStack() as stack:
+            others = [f"readmodels-{number}" for number in range(2, count + 1)]
+            more = [
+                stack.enter_context(Process(f"{name}-{self.port}", _twofold("readmodels"), self.env, self.folder))
+                for name in others
+            ]
+            wait_until("the slices are shared", lambda: self._is_shared_by(count), START_SECONDS_MAX, [*self.members, *more])
+            yield
+
+    def _is_shared_by(self, count: int) -> bool:
+        held = [len(member["holds"]) for member in fetch(self.port, "/members") if member["room"] == "readmodels"]
+        slices = sum(view["slices"] for view in fetch(self.port, "/views")["views"])
+        return len(held) == count and sum(held) == slices and all(held)
 
     def rows(self, prefix: str) -> tuple[int, int]:
         """Count and total of the orders of one load, as the view shows them."""
@@ -51,8 +70,8 @@ class Running:
 
 
 @contextmanager
-def served(domain: str, database_url: str, broker_url: str, folder: Path) -> Iterator[Running]:
-    """One gateway, one process of workers, one projector. Its queues are deleted when the block ends."""
+def served(domain: str, database_url: str, broker_url: str, folder: Path, events: int = 0) -> Iterator[Running]:
+    """One gateway, one process of workers, one projector, on a log of so many events. Its queues are deleted at the end."""
     namespace = f"bench{uuid4().hex[:8]}"
     port = free_port()
     env = {
@@ -69,25 +88,25 @@ def served(domain: str, database_url: str, broker_url: str, folder: Path) -> Ite
         with Process(f"migrate-{namespace}", _twofold("migrate"), env, folder) as migrate:
             migrate.finish(START_SECONDS_MAX)
         processes = {room: stack.enter_context(Process(f"{room}-{namespace}", _twofold(room), env, folder)) for room in ROOMS}
-        yield _ready(Running(port, processes))
+        yield _ready(Running(port, processes, env, folder), events)
 
 
 @contextmanager
-def embedded(domain: str, data: Path, folder: Path) -> Iterator[Running]:
-    """Everything in one process, on files in `data`."""
+def embedded(domain: str, data: Path, folder: Path, events: int = 0) -> Iterator[Running]:
+    """Everything in one process, on files in `data`, with a log of so many events."""
     port = free_port()
     command = _twofold("up", "--domain", domain, "--data", str(data), "--host", HOST, "--port", str(port))
     with Process(f"up-{data.name}", command, {}, folder) as process:
-        yield _ready(Running(port, {"up": process}))
+        yield _ready(Running(port, {"up": process}), events)
 
 
 def _twofold(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "twofold", *arguments]
 
 
-def _ready(running: Running) -> Running:
+def _ready(running: Running, events: int) -> Running:
     wait_until("the gateway", answers(running.port, "/readyz"), START_SECONDS_MAX, running.members)
-    wait_until("the views", lambda: running.shows(0), START_SECONDS_MAX, running.members)
+    wait_until("the views", lambda: running.shows(events), START_SECONDS_MAX, running.members)
     return running
 
 

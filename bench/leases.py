@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 from tests.servers import Servers
+from tests.servers.postgres import DurablePostgres
 from twofold.database.postgres import LOG, connect
 from twofold.eventstore.migrate import migrate
 from twofold.eventstore.postgres.leases import PostgresLeases
@@ -24,7 +25,7 @@ TERM_SECONDS = 60.0
 
 
 def main() -> None:
-    servers = Servers()
+    servers = Servers(DurablePostgres)
     try:
         with servers.database("bench_leases") as url:
             migrate(url)

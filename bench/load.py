@@ -45,7 +45,8 @@ class Load(msgspec.Struct):
     """What happened. Times are seconds since the epoch; `answers` counts by status; `latencies` are seconds, unordered.
 
     `refused` counts the items of bulk posts that were not accepted. `seen_at` (open loop) says, by order number, when an
-    answer that shows the order's row had arrived here; `late_seconds` how long a post waited for a free connection at most.
+    answer that shows the order's row had arrived here; `reads` how many seconds each of these reads took; `late_seconds` how long
+    a post waited for a free connection at most.
     """
 
     started_at: float = 0.0
@@ -56,6 +57,7 @@ class Load(msgspec.Struct):
     latencies: list[float] = []
     seen_at: dict[int, float] = {}
     late_seconds: float = 0.0
+    reads: list[float] = []
     error: str = ""
 
     def count(self, status: int) -> None:

@@ -87,8 +87,11 @@ class Paced:
             self._look(self._idle_watchers.popleft(), number, command_id)
 
     def _look(self, wire: Wire, number: int, command_id: bytes) -> None:
+        begun = time.perf_counter()
+
         def answered(status: int, _head: bytes, body: bytes) -> None:
             self.load.seen_at[number] = time.time()
+            self.load.reads.append(time.perf_counter() - begun)
             if status != 200:
                 self._failed(BadAnswer(f"row {number} with its token: {status} {body[:200]!r}"))
             self._idle_watchers.append(wire)

@@ -90,6 +90,10 @@ class Process:
         """Resident memory of the family."""
         return sum(_status_kib(pid, "VmRSS:") for pid in self.family()) * 1024
 
+    def peak_bytes(self) -> int:
+        """The most resident memory that one of the family has had."""
+        return max(_status_kib(pid, "VmHWM:") for pid in self.family()) * 1024
+
     def cpu_seconds(self) -> float:
         """User and system time of the family so far."""
         ticks = 0

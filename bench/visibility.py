@@ -1,4 +1,4 @@
-"""How long append → visible takes, at a steady quarter of the load: open loop, seen from outside.
+"""How long append → visible takes, at a steady part of the load: open loop, seen from outside.
 
 Visible is when the answer to a read with the command's own token has arrived at the client (bench/paced.py); append is the
 event's `recorded_at`, read from the log afterwards. Both clocks are this machine's.
@@ -23,15 +23,15 @@ LATE_SECONDS_MAX = 0.25
 """A post that waited longer for a free connection was not sent at its time: the loop was not open, the number means nothing."""
 
 
-def rows(run: Run, meter: Meter, rate: float) -> list[Row]:
+def rows(run: Run, meter: Meter, rate: float, key: str = "visible", name: str = "paced") -> list[Row]:
     """p50 and p99 of each repeat, in milliseconds."""
     count = run.count(int(rate * SECONDS))
-    seconds = [_one(meter, f"paced{number}", rate, count) for number in range(run.repeats)]
+    seconds = [_one(meter, f"{name}{number}", rate, count) for number in range(run.repeats)]
     cuts = [quantiles(values, n=100) for values in seconds]
     note = f"{rate:.0f} commands/s, every {FOLLOW_EVERY}th followed, until its row has arrived over HTTP"
     return [
-        Row("visible-p50", "append → visible, p50", "ms", tuple(cut[49] * 1000 for cut in cuts), note),
-        Row("visible-p99", "append → visible, p99", "ms", tuple(cut[98] * 1000 for cut in cuts), note),
+        Row(f"{key}-p50", "append → visible, p50", "ms", tuple(cut[49] * 1000 for cut in cuts), note),
+        Row(f"{key}-p99", "append → visible, p99", "ms", tuple(cut[98] * 1000 for cut in cuts), note),
     ]
 
 

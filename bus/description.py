@@ -6,9 +6,8 @@ from typing import Any
 
 from twofold.bus.rabbitmq.topology import (
     ADVANCED,
+    APPENDED,
     NEWS,
-    OUTCOMES,
-    RING,
     RING_QUEUE_ARGUMENTS,
     commands_exchange,
     dead_queue,
@@ -37,7 +36,11 @@ def describe(namespace: str, epoch: Epoch, is_embedded: bool) -> dict[str, Any]:
             },
             "messages": _named("batch"),
         },
-        "rings": {"address": rings_exchange(namespace), "description": "Transient, not confirmed.", "messages": _named(*NEWS)},
+        "rings": {
+            "address": rings_exchange(namespace),
+            "description": "Transient, not confirmed.",
+            "messages": _named(APPENDED, ADVANCED),
+        },
     }
     if not is_embedded:
         queue = {"durable": True, "exclusive": False, "autoDelete": False, "arguments": lane_arguments(namespace)}
@@ -54,9 +57,8 @@ def describe(namespace: str, epoch: Epoch, is_embedded: bool) -> dict[str, Any]:
         },
         "messages": {
             "batch": _message("Commands of one lane, in order.", list[Envelope]),
-            RING: _message("The log has reached this position.", NEWS[RING]),
+            APPENDED: _message("The log has reached this position; commands that were decided.", NEWS[APPENDED]),
             ADVANCED: _message("Slices whose rows are committed up to there.", NEWS[ADVANCED]),
-            OUTCOMES: _message("Commands that were decided.", NEWS[OUTCOMES]),
         },
     }
 

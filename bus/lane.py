@@ -26,6 +26,9 @@ SHORT_SECONDS = 0.25
 """What waits less has met no queue, and tells nothing of how fast the lane becomes shorter."""
 RATE_SECONDS_MIN, RATE_SECONDS_MAX = 1.0, 3.0
 """Over how long the rate is taken. A lane of which nothing is heard for the shorter of these stands, and has none."""
+FORESIGHT = 10.0
+"""What was seen for a second is believed for ten, as far as RATE_SECONDS_MAX goes: a worker that has just taken a lane over
+begins more slowly than it goes on."""
 PROBE_SECONDS = 1.0
 """So often one command is let into a queue that is too long: with its outcome the queue is known to be gone."""
 RETRY_SECONDS, RETRY_SECONDS_MAX = 5.0, 60.0
@@ -72,9 +75,8 @@ class QueueTime:
         mark = self._marks.get(command_id)
         if mark is None:
             return
-        if not self._history or now - self._history[-1].at > RATE_SECONDS_MIN:
-            self._history = deque([_Mark(self._decided, max(self._oldest().at, now - RATE_SECONDS_MIN))])
-        if now - mark.at < SHORT_SECONDS:
+        stood = self._history and now - self._history[-1].at > RATE_SECONDS_MIN
+        if stood or now - mark.at < SHORT_SECONDS:
             self._history.clear()
         while command_id in self._marks:
             self._marks.popitem(last=False)
@@ -83,16 +85,19 @@ class QueueTime:
         while len(self._history) > 2 and now - self._history[1].at > RATE_SECONDS_MAX:
             self._history.popleft()
 
-    def seconds(self, now: float) -> float:
-        """As long as the oldest has waited by now, where one cannot tell."""
+    def seconds(self, now: float, seen_seconds: float = RATE_SECONDS_MIN) -> float:
+        """As long as the oldest has waited by now, where one cannot tell: the lane was not seen to move for so long."""
         if not self._marks:
             return 0.0
-        rate = self._rate(now)
+        rate = self._rate(now, seen_seconds)
         return (self._left - self._decided) / rate if rate else now - self._oldest().at
 
     def refusal(self, now: float, seconds_max: float) -> Unavailable | None:
         """Why a command is not to be put here now; None when it may, or when it is needed to find out."""
-        if not self._marks or (seconds := self.seconds(now)) <= seconds_max:
+        if not self._marks:
+            return None
+        seen_seconds = min(max(RATE_SECONDS_MIN, seconds_max / FORESIGHT), RATE_SECONDS_MAX)
+        if (seconds := self.seconds(now, seen_seconds)) <= seconds_max:
             return None
         if now - self._probed_at >= PROBE_SECONDS:
             self._probed_at = now
@@ -101,7 +106,7 @@ class QueueTime:
             Neighbour.WORKERS,
             "the queue is too long",
             detail=f"a command would wait {seconds:.0f} s",
-            retry_after_seconds=min(seconds - seconds_max if self._rate(now) else RETRY_SECONDS, RETRY_SECONDS_MAX),
+            retry_after_seconds=min(seconds - seconds_max if self._rate(now, seen_seconds) else RETRY_SECONDS, RETRY_SECONDS_MAX),
             is_overload=True,
         )
 
@@ -109,12 +114,12 @@ class QueueTime:
         """The oldest mark, when its outcome should have been heard for so long."""
         return [next(iter(self._marks))] if self._marks and now - self._oldest().at > since_seconds else []
 
-    def _rate(self, now: float) -> float | None:
-        """Commands decided a second; None when there is no queue, or a young one, or it stands."""
+    def _rate(self, now: float, seen_seconds: float) -> float | None:
+        """Commands decided a second; None when there is no queue, or it stands, or was not seen to move for so long."""
         if len(self._history) < 2 or now - self._history[-1].at > RATE_SECONDS_MIN:
             return None
         seconds = self._history[-1].at - self._history[0].at
-        return (self._history[-1].commands - self._history[0].commands) / seconds if seconds >= RATE_SECONDS_MIN else None
+        return (self._history[-1].commands - self._history[0].commands) / seconds if seconds >= seen_seconds else None
 
     def _oldest(self) -> _Mark:
         return next(iter(self._marks.values()))

@@ -15,7 +15,7 @@ import psycopg
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from twofold.kernel.errors import Conflict, Neighbour, Unavailable
+from twofold.kernel.errors import Conflict, Neighbour, Unavailable, WrongPassword
 
 TRANSIENT_SQLSTATES = {
     "08": "no connection",
@@ -48,6 +48,14 @@ TAKEN_SQLSTATES = ("23505", "21000")
 
 CHECK_SQLSTATE = "23514"
 """A check that has no name is that a row has a partition: it is not the data's fault that there is none."""
+WRONG_PASSWORD = "28P01"
+WRONG_PASSWORD_TEXTS = ("password authentication failed", "SASL authentication failed", "no password supplied")
+"""A connection that was never opened has no SQLSTATE, only a text: PostgreSQL's, PgBouncer's and libpq's, in English. What a
+server says in another language is told as it is, as no connection."""
+PASSWORD_SETTINGS = {
+    Neighbour.LOG: "TWOFOLD_DATABASE_URL",
+    Neighbour.ROWS: "TWOFOLD_READ_DATABASE_URL, or else TWOFOLD_DATABASE_URL",
+}
 
 DATA_SQLITE = (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE)
 
@@ -94,6 +102,8 @@ def _of_postgres(error: psycopg.Error, neighbour: Neighbour) -> Unavailable | Co
         return None if is_ours else _lost(error, neighbour)
     if code == CHECK_SQLSTATE and error.diag.constraint_name is None:
         return Unavailable(neighbour, "no partition", detail=f"for the new rows of {error.diag.table_name}")
+    if code == WRONG_PASSWORD:
+        return WrongPassword(neighbour, PASSWORD_SETTINGS[neighbour])
     if code in TAKEN_SQLSTATES:
         return Conflict(error.diag.constraint_name or code)
     if code.startswith(DATA_SQLSTATES):
@@ -104,6 +114,8 @@ def _of_postgres(error: psycopg.Error, neighbour: Neighbour) -> Unavailable | Co
 
 def _lost(error: BaseException | None, neighbour: Neighbour) -> Unavailable:
     """What the driver says of it, which names host and port, is for people only."""
+    if any(text in str(error) for text in WRONG_PASSWORD_TEXTS):
+        return WrongPassword(neighbour, PASSWORD_SETTINGS[neighbour])
     return Unavailable(neighbour, "no connection", detail=str(error).partition("\n")[0])
 
 

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL: bounded in every wait, and replaced when broken.
 
-SQLAlchemy owns the pool. Rows are read and written through it; the log's hot statements run on the raw psycopg connection
-(`borrowed`), in autocommit, so that one statement is one transaction and one round trip.
+SQLAlchemy owns the pool. Rows are read through it; the log's hot statements, and commits of rows, run on the raw psycopg
+connection (`borrowed`), in autocommit, so that one statement is one transaction and one round trip, so are many in a pipeline.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, cast
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.types.string import ByteaBinaryLoader
-from sqlalchemy import Dialect, Engine, ExceptionContext, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -26,11 +26,8 @@ POOL_WAIT_SECONDS = 5.0
 KEEPALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 """A server that vanished without a word is noticed within some ten seconds."""
 
-BORROWED: dict[str, Any] = {
-    "isolation_level": "AUTOCOMMIT",
-    "pool_use_lifo": True,
-    "pool_reset_on_return": None,  # `borrowed` never gives back an open transaction
-}
+BORROWED: dict[str, Any] = {"pool_reset_on_return": None}
+"""`borrowed` never gives back an open transaction."""
 
 REFUSED_OPTIONS = "unsupported startup parameter"
 
@@ -52,7 +49,7 @@ class Profile:
     is_durable: bool
     """Whether a commit waits for the disk."""
     is_borrowed: bool
-    """Whether its connections are used through `borrowed`."""
+    """Whether its connections are used through `borrowed` alone."""
     planner: Mapping[str, str] = field(default_factory=dict)
     """Settings of PostgreSQL's planner. Behind a pooler that drops them its own choice is right as soon as tables are large."""
 
@@ -102,6 +99,8 @@ def connect(url: str, pool_size: int, profile: Profile) -> Engine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_WAIT_SECONDS,
+        isolation_level="AUTOCOMMIT",
+        pool_use_lifo=True,
         connect_args={
             "application_name": profile.application_name,
             "connect_timeout": profile.connect_timeout_seconds,
@@ -117,8 +116,8 @@ def connect(url: str, pool_size: int, profile: Profile) -> Engine:
 
 
 @contextmanager
-def borrowed(engine: Engine) -> Iterator[PSYCOPG]:
-    """A psycopg connection to the log, in autocommit, outside any transaction. Raises Unavailable and Conflict, not psycopg's.
+def borrowed(engine: Engine, neighbour: Neighbour = Neighbour.LOG) -> Iterator[PSYCOPG]:
+    """A psycopg connection, in autocommit, outside any transaction. Raises Unavailable and Conflict, not psycopg's.
 
     Whatever ends the block early, an open transaction is rolled back. A connection that broke, or on which something went wrong
     that is not the data's fault, is replaced, together with all idle ones: they are usually broken by the same restart, and hold
@@ -127,7 +126,7 @@ def borrowed(engine: Engine) -> Iterator[PSYCOPG]:
     try:
         proxied = engine.raw_connection()
     except (psycopg.OperationalError, DBAPIError, PoolTimeout) as error:
-        raise as_ours(error, Neighbour.LOG) or Unavailable(Neighbour.LOG, "no connection") from error
+        raise as_ours(error, neighbour) or Unavailable(neighbour, "no connection") from error
     raw = cast(PSYCOPG, proxied.driver_connection)
     try:
         yield raw
@@ -142,11 +141,18 @@ def borrowed(engine: Engine) -> Iterator[PSYCOPG]:
         if raw.closed:
             proxied.invalidate()
             engine.dispose()
-        if isinstance(error, psycopg.Error) and (ours := as_ours(error, Neighbour.LOG)):
+        if isinstance(error, psycopg.Error) and (ours := as_ours(error, neighbour)):
             raise ours from error
         raise
     finally:
         proxied.close()
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """Through SQLAlchemy, whose connections are in autocommit otherwise."""
+    with engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
+        yield connection
 
 
 def fetch(engine: Engine, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
 
 from twofold.kernel.errors import Misconfigured
 
@@ -50,6 +52,13 @@ def make_writer(connection: sqlite3.Connection, is_durable: bool) -> None:
     connection.executescript(f"PRAGMA incremental_vacuum({OPENING_PAGES_MAX})")  # `execute` takes one step, a page
 
 
+def make_private(path: Path) -> None:
+    """Have the file there, for its owner alone, as are then those that SQLite puts beside it. One that is there stays as it is.
+    Whoever opens it is told why it cannot be made."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
 def open_reader(path: Path) -> sqlite3.Connection:
     """Opened read-only, a connection cannot checkpoint either, not even when it is closed."""
     return sqlite3.connect(
@@ -59,6 +68,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 def connect(url: str, pool_size: int) -> Engine:
     """An engine whose connections read only. At most `pool_size` at a time, besides the one that `writer` takes out."""
+    make_private(Path(make_url(url).database or ""))
     engine = create_engine(
         url,
         pool_size=pool_size + 1,
@@ -97,7 +107,7 @@ class FileLock:
     def __init__(self, path: Path) -> None:
         lock_path = path.with_name(path.name + ".lock")
         try:
-            self._descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise Misconfigured(f"TWOFOLD_DATA: {lock_path} cannot be opened ({error.strerror}); use another folder") from error
         try:
@@ -106,6 +116,7 @@ class FileLock:
             holder = os.read(self._descriptor, 20).decode(errors="replace").strip() or "unknown"
             os.close(self._descriptor)
             raise Misconfigured(f"TWOFOLD_DATA: process {holder} has {path} open; stop it, or use another folder") from error
+        make_private(path)
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 

@@ -24,11 +24,13 @@ TOLD_MAX = 5
 """More event types than this that cannot be read are a count."""
 
 
-def adopt(url: str, domain: Domain, lanes: int | None) -> LogIdentity:
-    """Give the log this domain, for ever, and these lanes if it has none. The tables are up to date. Raises Misconfigured."""
+def adopt(url: str, domain: Domain, lanes: int | None, first_lanes: int | None = None) -> LogIdentity:
+    """Give the log this domain, for ever, and these lanes if it has none; `first_lanes` if it is new, too, and nobody says how
+    many. The tables are up to date. Raises Misconfigured."""
     with migrating(url) as connection:
         found = _read(connection)
-        wanted = LogIdentity(found.id, found.domain or domain.name, found.lanes or lanes or FIRST_LANES, found.event_types)
+        unsaid = first_lanes if first_lanes and not _has_events(connection) else FIRST_LANES
+        wanted = LogIdentity(found.id, found.domain or domain.name, found.lanes or lanes or unsaid, found.event_types)
         refuse_another(wanted, domain, lanes)
         if wanted != found:
             given = {"domain": domain.name, "lanes": wanted.lanes}
@@ -70,6 +72,11 @@ def refuse_another(log: LogIdentity, domain: Domain, lanes: int | None) -> None:
         )
     if lanes not in (None, log.lanes):
         raise Misconfigured(f"TWOFOLD_LANES={lanes}: this log has {log.lanes} lanes; unset it, or run `twofold lanes {lanes}`")
+
+
+def _has_events(connection: Connection) -> bool:
+    """A log of release 0.1.0 does not say how many lanes it has; one that has been used had what was the default."""
+    return bool(connection.execute(text("SELECT position FROM log_head")).scalar_one())
 
 
 def _read(connection: Connection) -> LogIdentity:

@@ -2,6 +2,10 @@
 
     what each member wants ── resources that the same members want, shared among these ──> give up, renew, take
 
+Slices of one view stay together while there are as many views as members: then an event is folded into a view by one process, in
+one commit. Only members beyond that number are given a part of a view. How busy anybody is does not count: that changes by the
+second, and whoever starts more projectors than there are views says by it that one is not enough for each.
+
 A lease names a member and an epoch and has no end of its own: it lasts as long as its member, who says "I am alive" in one
 place. A member only ever gives up its own excess and takes what is free, so no two need to agree on anything but the members.
 What a former holder still does is refused by the inbox, the version check and the checkpoints.
@@ -17,7 +21,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from twofold.kernel.members import Member
+from twofold.kernel.members import WHOLE_VIEWS, Member
 
 
 class Lease(NamedTuple):
@@ -35,11 +39,15 @@ class Share(NamedTuple):
     given_up: list[str]
 
 
-def share(member: str, wants: Mapping[Sequence[str], Collection[str]], leases: Mapping[str, Lease]) -> Share:
+Wants = Mapping[Sequence[str], Collection[str]]
+
+
+def share(member: str, wants: Wants, leases: Mapping[str, Lease], is_whole: bool = False) -> Share:
     """What this member holds from now on. `wants`: of what the living members want, each list with those who want it.
 
     Resources that the same members want are shared among them; one who has less of other things comes first for what cannot
-    be divided evenly. What is held is kept, in the order wanted, and filled up with what is free.
+    be divided evenly. What is held is kept, in the order wanted, and filled up with what is free. `is_whole`: all of them share
+    whole views, of which resources of one name before the last "/" are slices.
 
     The epoch grows when a resource comes from nobody or somebody else. It stays when a member's own time had run out and
     nobody came: nobody else acted in between.
@@ -47,7 +55,8 @@ def share(member: str, wants: Mapping[Sequence[str], Collection[str]], leases: M
     alive = {name for names in wants.values() for name in names}
     held: dict[str, int] = {}
     taken: list[str] = []
-    for resources, allowed in _quotas(member, wants):
+    owners = {resource: lease.owner for resource, lease in leases.items() if lease.owner in alive}
+    for resources, allowed in _quotas(member, wants, owners if is_whole else None):
         own = [resource for resource in resources if resource in leases and leases[resource].owner == member][:allowed]
         held |= {resource: leases[resource].epoch for resource in own}
         for resource in resources:
@@ -62,8 +71,8 @@ def share(member: str, wants: Mapping[Sequence[str], Collection[str]], leases: M
     return Share(held, taken, given_up)
 
 
-def _quotas(member: str, wants: Mapping[Sequence[str], Collection[str]]) -> list[tuple[list[str], int]]:
-    """The groups of resources that this member wants, each in the order wanted, and how many of them it may hold."""
+def _quotas(member: str, wants: Wants, owners: Mapping[str, str | None] | None) -> list[tuple[list[str], int]]:
+    """What this member may hold: of these resources, in the order wanted, so many. `owners`: who has what, if views are whole."""
     kinds = sorted(((sorted(names), resources) for resources, names in wants.items()), key=lambda kind: kind[0])
     wanted_by: dict[str, tuple[int, ...]] = {}
     for number, (_, resources) in enumerate(kinds):
@@ -76,12 +85,52 @@ def _quotas(member: str, wants: Mapping[Sequence[str], Collection[str]]) -> list
     quotas = []
     for wanting in sorted(groups):
         names = sorted((name for number in wanting for name in kinds[number][0]), key=lambda name: (allotted.get(name, 0), name))
-        each, rest = divmod(len(groups[wanting]), len(names))
-        for rank, name in enumerate(names):
-            allotted[name] = allotted.get(name, 0) + each + (rank < rest)
+        given = _evenly(groups[wanting], names) if owners is None else _by_views(groups[wanting], names, owners)
+        for name, resources, allowed in given:
+            allotted[name] = allotted.get(name, 0) + allowed
             if name == member:
-                quotas.append((groups[wanting], each + (rank < rest)))
+                quotas.append((resources, allowed))
     return quotas
+
+
+def _evenly(resources: list[str], names: Sequence[str]) -> list[tuple[str, list[str], int]]:
+    """For each of these members, of which resources it may hold how many."""
+    each, rest = divmod(len(resources), len(names))
+    return [(name, resources, each + (rank < rest)) for rank, name in enumerate(names)]
+
+
+def _by_views(
+    resources: Sequence[str], names: Sequence[str], owners: Mapping[str, str | None]
+) -> list[tuple[str, list[str], int]]:
+    """The same, by whole views; members beyond their number are seated beside others, and share a view evenly with them.
+
+    A view is with the first of those who have slices of it, and stays with him; who has slices of several, or of none, is moved.
+    """
+    views: dict[str, list[str]] = {}
+    for resource in resources:
+        views.setdefault(resource.rpartition("/")[0] or resource, []).append(resource)
+    having = {
+        view: list(dict.fromkeys(owners[one] for one in slices if owners.get(one) in names)) for view, slices in views.items()
+    }
+    seats = {view: max(1, size) for (view, _), size in zip(views.items(), _sizes(len(names), len(views)), strict=True)}
+    seated: dict[str, list[str]] = {view: [] for view in views}
+    places = dict(zip(names, _sizes(max(len(names), len(views)), len(names)), strict=True))
+    for view in views:
+        for name in having[view][: 1 if len(names) <= len(views) else None]:
+            if name is not None and places[name] and len(seated[view]) < seats[view]:
+                seated[view].append(name)
+                places[name] -= 1
+    free = [name for name in names for _ in range(places[name])]
+    for view in sorted(views, key=lambda view: bool(having[view])):  # who is to leave a view keeps nobody from a free one
+        while len(seated[view]) < seats[view]:
+            seated[view].append(free.pop(0))
+    return [given for view, slices in views.items() for given in _evenly(slices, seated[view])]
+
+
+def _sizes(count: int, parts: int) -> list[int]:
+    """So many, in so many parts as even as can be."""
+    each, rest = divmod(count, parts)
+    return [each + (number < rest) for number in range(parts)]
 
 
 class MemoryLeases:
@@ -101,11 +150,11 @@ class MemoryLeases:
             seen = msgspec.structs.replace(member, since=since, last_seen=now)
             self._members[member.room, member.name] = (seen, tuple(resources), self._seconds() + term_seconds)
             wants: dict[Sequence[str], list[str]] = {}
-            for one, wanted in self._alive():
-                if one.room == member.room:
-                    wants.setdefault(wanted, []).append(one.name)
+            room = [(one, wanted) for one, wanted in self._alive() if one.room == member.room]
+            for one, wanted in room:
+                wants.setdefault(wanted, []).append(one.name)
             leases = self._leases.setdefault(member.room, {})
-            mine = share(member.name, wants, leases)
+            mine = share(member.name, wants, leases, all(WHOLE_VIEWS in one.knows for one, _ in room))
             leases |= {resource: Lease(None, leases[resource].epoch) for resource in mine.given_up}
             leases |= {resource: Lease(member.name, mine.held[resource]) for resource in mine.taken}
             return mine.held

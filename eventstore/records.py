@@ -16,9 +16,13 @@ from twofold.kernel.outcome import Outcome
 
 BIGINT_MAX = 2**63 - 1
 FILTERED_POSITIONS_MAX = 10_000
+"""How far a page with a type filter looks before it answers, however little it has found."""
 PAGE_BYTES_MAX = 8 * 1024 * 1024
 """Of the data that a page holds, as it is stored; the event that goes beyond it is the last one."""
-"""How far a page with a type filter looks before it answers, however little it has found."""
+READ_BYTES_MAX = 8 * 1024 * 1024
+"""Of the streams that are read at once, each an equal part of it; at least one event of each."""
+ROW_BYTES = 256
+"""What an event weighs besides its data."""
 ERROR_CHARS_MAX = 20_000
 """A traceback's end tells most: so much of it is kept."""
 
@@ -33,10 +37,11 @@ GAP = "gap"
 
 LOST = "lost"
 """What it says when the last event that was known of a stream is not in the log."""
-NOTHING_KNOWN = LastEvent(0, "", datetime(1970, 1, 1, tzinfo=UTC))
+NOTHING_KNOWN = LastEvent(0, "", datetime(1970, 1, 1, tzinfo=UTC), 0)
 
 encode_json = msgspec.json.Encoder().encode
 decode_meta = msgspec.json.Decoder(Meta).decode
+decode_text = msgspec.json.Decoder(str).decode
 """Called where rows are read, event by event: these are compiled functions, and nothing of ours stands between."""
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_types = msgspec.json.Decoder(tuple[str, ...]).decode

@@ -1,6 +1,6 @@
 """A domain on one page: counters that count up to a limit, a view of them, and their test.
 
-Run it with `TWOFOLD_DOMAIN=examples.counter twofold up`, then
+Run it with `.venv/bin/twofold up --domain examples.counter`, then
 `curl -X POST localhost:8080/commands/Count -H 'Content-Type: application/json' -d '{"counter_id": "visits"}'`.
 """
 

@@ -13,6 +13,7 @@ from twofold.kernel.errors import Malformed, NotKnown
 from twofold.kernel.log import Recorded
 from twofold.kernel.members import event_name
 from twofold.kernel.messages import Command, Event, tag_of
+from twofold.kernel.snapshots import StateCodec
 
 DEPTH_MAX = 32
 TOO_DEEP = f"nested deeper than {DEPTH_MAX}"
@@ -28,13 +29,15 @@ _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
 class Codec:
-    """Encodes and decodes the messages of one domain. Thread-safe."""
+    """Encodes and decodes the messages, and the states, of one domain. Thread-safe."""
 
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
         self._commands = {tag: msgspec.json.Decoder(command) for tag, command in domain.commands.items()}
         self._events = {(tag, event.schema_version): msgspec.json.Decoder(event) for tag, event in domain.events.items()}
         self._defaults = {tag: _defaults_of(command) for tag, command in domain.commands.items()}
+        self.states = {decider.name: StateCodec(decider) for decider in domain.deciders}
+        """By decider."""
 
     def command(self, command_type: str, data: bytes) -> Command:
         """The command in this JSON. Raises Malformed with a pointer to the first thing that is wrong with it."""

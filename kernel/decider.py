@@ -21,6 +21,9 @@ class Decider(Generic[StateT, CommandT, EventT]):
     checker holds the functions to it. `decide(state, command)` returns the new facts, `[]` for "nothing to do" (outcome
     *ignored*), or raises `Rejected`.
     `evolve(state, event)` returns the next state and never raises. Both are pure: no clock, no I/O, no randomness.
+
+    States of long streams are kept beside the log (kernel/snapshots.py): `snapshot_every` so many events, 0 for never. Another
+    `revision` (a number or a text) has them folded anew, where `evolve` means something else and its own code does not show it.
     """
 
     name: str
@@ -30,6 +33,8 @@ class Decider(Generic[StateT, CommandT, EventT]):
     initial: StateT
     decide: Callable[[StateT, CommandT], Sequence[EventT]]
     evolve: Callable[[StateT, EventT], StateT]
+    snapshot_every: int | None = None
+    revision: int | str = 0
 
     def stream_of(self, command: CommandT) -> str:
         return f"{self.name}-{getattr(command, self.key)}"

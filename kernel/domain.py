@@ -14,6 +14,7 @@ import msgspec
 from twofold.kernel.decider import AnyDecider, Decider, Downcaster, Upcaster
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.messages import Command, Event, tag_of
+from twofold.kernel.snapshots import StateCodec
 from twofold.kernel.view import AnyView, Store, Synchronisation, View
 
 NAME_CHARS_MAX = 200
@@ -87,6 +88,7 @@ def domain_of(module: ModuleType) -> Domain:
     for decider in _unique(where, "decider", deciders):
         _require_classes(f"{where}: decider {decider.name}", commands=decider.commands, events=decider.events)
         _require_functions(f"{where}: decider {decider.name}", decide=decider.decide, evolve=decider.evolve)
+        _require_revision(f"{where}: decider {decider.name}", decider.revision)
         for command in decider.commands:
             _require_kind(where, command, Command, "command")
             if tag_of(command) in commands:
@@ -102,6 +104,7 @@ def domain_of(module: ModuleType) -> Domain:
                 raise Misconfigured(f"{where}: {tag_of(event)} has schema_version {version!r}; it is a number from 1 on")
             if events.setdefault(tag_of(event), event) is not event:
                 raise Misconfigured(f"{where}: two events are called {tag_of(event)}; give one of them another tag")
+        _check_snapshots(f"{where}: decider {decider.name}", decider)
     for view in _unique(where, "view", views):
         _check_view(where, view, events)
     known = {(upcaster.tag, upcaster.schema_version) for upcaster in upcasters}
@@ -160,6 +163,21 @@ def _require_functions(where: str, **named: object) -> None:
             raise Misconfigured(f"{where}: {name} is a function, not {function!r}")
 
 
+def _require_revision(where: str, revision: object) -> None:
+    if not isinstance(revision, int) and not (isinstance(revision, str) and revision.isprintable() and "|" not in revision):
+        raise Misconfigured(f"{where}: revision is a number or a text of one line without bars, not {revision!r}")
+
+
+def _check_snapshots(where: str, decider: AnyDecider) -> None:
+    every: object = decider.snapshot_every
+    if every is not None and (not isinstance(every, int) or every < 0):
+        raise Misconfigured(f"{where}: snapshot_every is a number of events, 0 for never, not {every!r}")
+    if every and (why_not := StateCodec(decider).why_not):
+        raise Misconfigured(
+            f"{where}: snapshot_every={every}, but its state cannot be stored ({why_not}); say what evolve returns"
+        )
+
+
 def _unique(where: str, what: str, things: tuple[Named, ...]) -> tuple[Named, ...]:
     names = [thing.name for thing in things]
     for name in names:
@@ -177,7 +195,7 @@ def _require_kind(where: str, message: Any, parent: type[Command] | type[Event],
 
 
 def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) -> None:
-    _require_classes(f"{where}: view {view.name}", on=view.on, indexes=view.indexes, orders=view.orders)
+    _require_classes(f"{where}: view {view.name}", on=view.on, indexes=view.indexes, orders=view.orders, compounds=view.compounds)
     _require_functions(f"{where}: view {view.name}", keys=view.keys, evolve=view.evolve)
     if not (isinstance(view.row, type) and issubclass(view.row, msgspec.Struct)):
         raise Misconfigured(f"{where}: view {view.name}: row is a class derived from msgspec.Struct, not {view.row!r}")
@@ -185,6 +203,8 @@ def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) ->
     for name in (view.key, *view.indexes, *view.orders):
         if name not in fields:
             raise Misconfigured(f"{where}: view {view.name}: row {view.row.__name__} has no field {name!r}")
+    for compound in view.compounds:
+        _check_compound(f"{where}: view {view.name}", view, compound)
     if not view.on:
         raise Misconfigured(f"{where}: view {view.name} listens to no event; name some in on=(…)")
     for event in view.on:
@@ -196,10 +216,14 @@ def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) ->
             raise Misconfigured(f"{where}: view {view.name}: {field} is one of {', '.join(possible)}, not {chosen!r}")
         if chosen in TO_COME:
             raise Misconfigured(f"{where}: view {view.name}: {field}={chosen!r} is not there yet")
-    revision: Any = view.revision
-    if not isinstance(revision, int) and not (isinstance(revision, str) and revision.isprintable() and "|" not in revision):
-        raise Misconfigured(
-            f"{where}: view {view.name}: revision is a number or a text of one line without bars, not {revision!r}"
-        )
+    _require_revision(f"{where}: view {view.name}", view.revision)
     if view.sync == "inline" and view.store != "sql":
         raise Misconfigured(f"{where}: view {view.name} is inline and so must be in the store 'sql'")
+
+
+def _check_compound(where: str, view: AnyView, compound: object) -> None:
+    if not isinstance(compound, tuple) or len(set(compound)) < max(2, len(compound)):
+        raise Misconfigured(f"{where}: a compound is a tuple of two fields or more, not {compound!r}")
+    for name in compound:
+        if name == view.key or name not in (*view.indexes, *view.orders):
+            raise Misconfigured(f"{where}: {name!r} of compound {compound!r} is no index and no order; the key ends each anyway")

@@ -103,6 +103,14 @@ class Unavailable(Error):
         )
 
 
+class WrongPassword(Unavailable):
+    """The neighbour is there and refuses who asks. Nothing to wait for when a room starts; later somebody may be changing it.
+    `setting` is the variable that holds user and password."""
+
+    def __init__(self, neighbour: Neighbour, setting: str) -> None:
+        super().__init__(neighbour, "wrong password", detail=f"{setting}: its user or password is refused")
+
+
 class NotKnown(Unavailable):
     """What has these names (kernel/members.py) is not known here; who knows it may go on."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -62,6 +63,31 @@ class LastEvent(NamedTuple):
     version: int
     command_id: str
     recorded_at: datetime
+    position: int
+
+
+def last_of(events: Sequence[Recorded]) -> LastEvent:
+    """The last one of these, of which there is one."""
+    end = events[-1]
+    return LastEvent(end.version, end.meta.command_id, end.recorded_at, end.position)
+
+
+class Snapshot(NamedTuple):
+    """The state of a stream after its event `last`, as its decider folded it: JSON, of a shape (kernel/snapshots.py)."""
+
+    stream: str
+    shape: str
+    last: LastEvent
+    state: bytes
+
+
+class Loaded(NamedTuple):
+    """What was read of many streams: by stream, the events, in version order, and the snapshot that stands for what is before
+    them. Of those that are `unread` there may be more behind it; nothing at all is here of a stream that has nothing new."""
+
+    events: dict[str, list[Recorded]]
+    snapshots: dict[str, Snapshot]
+    unread: frozenset[str] = frozenset()
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 What a member knows is a set of names: of every command of its domain, `PlaceOrder`, of every field that may be sent with
 one, `PlaceOrder.lines.sku`, of every event in every version, `OrderPlaced/2`, and of the set of inline views it folds. Whoever
 knows all the names in a command and in the events of its stream can decide it; whoever folds what the log asks for can append.
+Who knows WHOLE_VIEWS shares the slices of views by whole views, if all others of the room know it, too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from msgspec import inspect
 from twofold.kernel.messages import Command
 
 _INLINE_VIEWS = "inline views "
+WHOLE_VIEWS = "whole views"
 
 
 class Member(msgspec.Struct, frozen=True):

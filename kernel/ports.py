@@ -4,8 +4,7 @@
                     Bell (positions, progress) and Outcomes fly back beside it; Leases say who holds which lane or slice.
 
 What needs a server when served has an embedded implementation, too, and one conformance suite in tests/contract. All calls
-are blocking and thread-safe unless they say otherwise; every one may raise Unavailable. Gateways call them from threads.
-What only the bus asks, of the log's database, about its lanes is in `lanes.py`.
+are blocking and thread-safe unless they say otherwise; every one may raise Unavailable. What only the bus asks: `lanes.py`.
 """
 
 from __future__ import annotations
@@ -18,33 +17,32 @@ from typing import Any, Protocol
 from twofold.kernel.builds import Builds
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Unavailable
-from twofold.kernel.log import Appended, Decision, LastEvent, NewEvent, Page, ParkedCommand, Recorded
+from twofold.kernel.log import Appended, Decision, LastEvent, Loaded, NewEvent, Page, ParkedCommand, Recorded, Snapshot
 from twofold.kernel.members import Member
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Progress, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 
-OnRing = Callable[[int], None]
 OnAdvanced = Callable[[Sequence[Progress]], None]
 Stop = Callable[[], None]  # ends a subscription; may be called from any thread, any number of times
 
 
 class Inbox(Protocol):
-    """One permanent outcome for each command id."""
-
     def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
-        """The outcomes of those of these commands that were decided, by id; no entry for any other."""
+        """Of those of these commands that were decided the outcome, one for ever, by id; no entry for any other."""
 
 
 class EventStore(Inbox, Protocol):
     """What workers ask of the log: look up, read, append."""
 
-    def read(self, after: Mapping[str, LastEvent | None]) -> dict[str, list[Recorded]]:
-        """Of many streams at once, the events after the last one known of each (None: all), in version order. No entry when none.
-        Raises Conflict when one that is known is not in the log: it is another log, or lost its tail. Forget it, read anew."""
+    def read(self, after: Mapping[str, LastEvent | None], shapes: Mapping[str, str] | None = None) -> Loaded:
+        """Of many streams at once what follows the last event known of each (None: all, or behind a snapshot of its shape here),
+        some megabytes. Raises Conflict where that event is not in the log: it is another, or lost its tail. Forget, read anew."""
 
-    def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
-        """Commit a batch, whole or not at all: events at gapless positions in the order given, outcomes, parked, inline rows.
+    def append(
+        self, decisions: Sequence[Decision], inline: InlineProjection | None = None, snapshots: Sequence[Snapshot] = ()
+    ) -> Appended:
+        """Commit a batch, whole or not at all: snapshots, events at gapless positions in the order given, outcomes, inline rows.
         Raises Conflict when a version does not follow its stream's last, or a command has an outcome (unless of an older, parked
         attempt); Unavailable for a cut during COMMIT (the inbox knows) or another set of inline views. All else is a bug."""
 
@@ -58,18 +56,16 @@ class LogPages(Protocol):
 
 
 class History(LogPages, Protocol):
-    """What people ask of the log: where it ends, one stream, and when things happened."""
+    """What people ask of the log: where it ends, whether it takes more, one stream, and when things happened."""
 
     def head(self) -> tuple[int, datetime | None]:
         """The log's last position and when it was recorded, UTC; (0, None) when it is empty."""
 
+    def require_writable(self) -> None:
+        """Write, and change nothing. Raises Unavailable when nothing can be kept now: its disk is full, its server only reads."""
+
     def stream(
-        self,
-        stream: str,
-        after: int = 0,
-        limit: int | None = None,
-        until_version: int | None = None,
-        until: datetime | None = None,
+        self, stream: str, after: int = 0, limit: int | None = None, to_version: int | None = None, until: datetime | None = None
     ) -> list[Recorded]:
         """One stream's events after version `after`, ascending, at most `limit`, up to a version and a time (with its zone)."""
 
@@ -94,14 +90,13 @@ class ParkedCommands(Protocol):
 
 
 class Log(EventStore, History, ParkedCommands, Protocol):
-    """The log and the inbox, the only truth: what an adapter implements. Each room is given the part it asks for."""
+    """The log and the inbox, the only truth: what an adapter implements. Each room is given its part."""
 
 
 class InlineProjection(Protocol):
     """Inline views, folded inside the append's own transaction. `connection` is the store's, opaque to everybody between."""
 
-    number: int
-    """The set_number of the generations it folds; beside the log's head stands that of those which have to be."""
+    number: int  # the set_number of the generations it folds; beside the log's head stands that of those which have to be
 
     def folding_seconds(self) -> float:
         """How long whoever folds longest has been at it, what waits for the database apart. From any thread."""
@@ -129,8 +124,7 @@ class CommandQueue(Protocol):
         """To be told of every outcome that is heard: so it knows how fast its lanes become shorter."""
 
     def overdue(self, since_seconds: float) -> list[str]:
-        """Ids of commands that left so long ago and of which nothing was heard, at most one for each lane, in the lanes' order:
-        somebody should look what became of them."""
+        """Ids of commands that left so long ago and were not heard of, at most one a lane, in the lanes' order: look them up."""
 
     def queue_seconds(self) -> Mapping[int, float]:
         """By lane, how many seconds a command put now would wait for its worker, as far as one knows."""
@@ -145,7 +139,7 @@ class Bell(Protocol):
     def advanced(self, progress: Sequence[Progress]) -> None:
         """These slices' rows and checkpoints are committed up to there."""
 
-    def listen(self, on_ring: OnRing | None = None, on_advanced: OnAdvanced | None = None) -> Stop:
+    def listen(self, on_ring: Callable[[int], None] | None = None, on_advanced: OnAdvanced | None = None) -> Stop:
         """Call back from the bell's own thread; callbacks must return at once. Stop may be called from anywhere, and again."""
 
 
@@ -196,8 +190,7 @@ class ParkedKeys(ParkedLines, Protocol):
     """What operators ask about them."""
 
     def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
-        """The parked keys of one view, or of every one known here; of them one key alone, wherever it is parked, or of each view
-        the first `limit` by where they wait."""
+        """Of one view, or of every one known here: one key alone, wherever it is parked, or `limit` in the order they wait."""
 
     def request_retry(self, view: str, key: str) -> bool:
         """Ask the projector that holds the key's slice to drain its line. False when the key is not parked."""
@@ -217,6 +210,9 @@ class Projection(Standing, ParkedLines, Protocol):
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         """Those of these rows that exist, by key."""
 
+    def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
+        """The same of several views at once, by view: of each that is asked for, at least one key."""
+
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         """Apply each advance whose slice still stands at `expected`, rows and checkpoint as `promises` says. Those that moved."""
 
@@ -232,11 +228,11 @@ class ViewStore(Rows, Projection, ParkedKeys, Builds, Protocol):
 
 
 class Leases(Protocol):
-    """Who holds which lane or slice, settled in the database, by its clock."""
+    """Who holds which lane or slice, settled in the database, by its clock. A lost lease is heard of when it is renewed."""
 
     def renew(self, member: Member, resources: Sequence[str], term_seconds: float) -> dict[str, int]:
-        """Be alive for `term_seconds`, with a fair share, among those who want it, of each resource: what is held, to its epoch,
-        which grows whenever it changes hands. To be called several times a term: a lost lease is heard of here only."""
+        """Be alive for `term_seconds`, with a fair share of what is wanted: what is held, to its epoch, which grows whenever it
+        changes hands. To be called several times a term."""
 
     def leave(self, room: str, member: str) -> None:
         """Free everything at once; epochs stay. Nothing happens when there is no such member."""

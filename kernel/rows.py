@@ -102,14 +102,24 @@ CURSOR_CHARS_MAX = 8_192
 """Room for the longest key and the longest order value, in base64."""
 
 
-class Query(msgspec.Struct, frozen=True):
-    """A question by declared index: rows whose `index` field equals `value` (index None: all rows), ordered, `limit` a page.
+class Range(msgspec.Struct, frozen=True):
+    """Half open: what is at `start` is in it, what is at `end` is not; None is no bound. An absent value is in no range."""
 
-    `order` is a declared order field, an index or the key; ties are broken by the key. `cursor` is opaque, from the last page.
+    field: str
+    start: Any = None
+    end: Any = None
+
+
+class Query(msgspec.Struct, frozen=True):
+    """A question by what is declared: rows in which each field of `where` equals its value and each of `ranges` holds, all of
+    them, ordered, `limit` a page. Fields of `where` are indexes or the key; those of `ranges`, and `order`, orders, too.
+
+    Without an `order` rows come in that of the range, or of the key; ties are broken by the key. `cursor` is opaque, from the
+    last page.
     """
 
-    index: str | None = None
-    value: Any = None
+    where: tuple[tuple[str, Any], ...] = ()
+    ranges: tuple[Range, ...] = ()
     order: str | None = None
     descending: bool = False
     limit: int = 50
@@ -117,7 +127,8 @@ class Query(msgspec.Struct, frozen=True):
 
 
 class RowPage(msgspec.Struct, frozen=True):
-    """Rows in the order asked for; `next` is None on the last page; `position` is the lowest checkpoint of the view's slices;
+    """Rows in the order asked for; `next` is None on the last page, and may be set behind fewer rows than were asked for, where a
+    store has looked at as many as it may for one page; `position` is the lowest checkpoint of the view's slices;
     `has_parked`: whether some of its keys are parked; `parked`: where the first of their lines begins, where the store says so.
     All of it is read in one snapshot."""
 

@@ -39,8 +39,10 @@ class View(Generic[RowT, EventT]):
     an iterable of keys, or a mapping of key to the part of the event that concerns it, handed to `evolve` as `about.part`
     (so an order of 2,000 lines is walked once, not once a product). `evolve(row | None, event, about)` returns the next
     row, or None to delete it; pure, and never raises on an event that a decider of this domain can have made.
-    `indexes` are fields one may filter by, `orders` fields one may sort by; the key is always both. Another `revision` (a number
-    or a text of yours) has the rows folded anew: give one whenever `keys` or `evolve` come to mean something else.
+    `indexes` are fields one may filter by, `orders` fields one may sort by and ask a range of; an index is an order, too, and
+    the key is always both. `compounds` are fields among them that are asked for together, each an index more to be kept: those
+    that equal something first, then the one that orders, then those of which a range is asked in that order. Another `revision`
+    (a number or a text of yours) has the rows folded anew: give one whenever `keys` or `evolve` come to mean something else.
     """
 
     name: str
@@ -54,6 +56,7 @@ class View(Generic[RowT, EventT]):
     store: Store = "sql"
     sync: Synchronisation = "async"
     revision: int | str = 0
+    compounds: tuple[tuple[str, ...], ...] = ()
 
     @cached_property
     def listened(self) -> frozenset[str]:

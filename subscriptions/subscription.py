@@ -29,8 +29,9 @@ from twofold.subscriptions.log_cache import LogCache, Seen
 TICK_SECONDS = 0.25
 """A lost ring costs at most this much, and so does what a reader is asked for beside it."""
 PACE_SECONDS = 0.010
-"""Rings that come closer together than this share a round: the first after a pause is followed at once, a crowd of them in
-one step each time. Under load it is the difference between a commit for every worker's batch and one for several."""
+"""Rings that come closer together than this may share a round: the first after a pause is followed at once, then one rests as
+long as the round took, until so much time has passed since it began. A round that is cheap delays nobody, and under load,
+where it is dear, a crowd of rings is one step, and not a commit for every worker's batch."""
 VERIFY_SECONDS = 1.0
 """How often checkpoints are looked up although nothing happened: a store that was emptied does not say so."""
 DETACHED_SECONDS = 30.0
@@ -42,6 +43,9 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 
 class Reader(Protocol[KeyT]):
     """What follows the log. Called by the subscription's thread alone; any call may raise, Unavailable or a bug."""
+
+    def is_idle(self) -> bool:
+        """Whether it follows nothing at the moment. From any thread."""
 
     def take_over(self) -> None:
         """Let go of what is not ours any more, look up where what is new stands. Before every round."""
@@ -63,8 +67,8 @@ class Reader(Protocol[KeyT]):
 
 
 class Subscription(Generic[KeyT]):
-    """One thread runs it; `ring` may be called from any other. `seconds` is a clock that never goes back, `wait` waits for an
-    event that long and says whether it came."""
+    """One thread runs it; `ring` and `wake` may be called from any other. `seconds` is a clock that never goes back, `wait` waits
+    for an event that long and says whether it came."""
 
     def __init__(
         self,
@@ -85,8 +89,13 @@ class Subscription(Generic[KeyT]):
         self._verified_at = 0.0
         self._detached_through, self._detached_at = 0, -DETACHED_SECONDS
 
-    def ring(self, position: int = 0) -> None:
-        """The log may have grown."""
+    def ring(self, position: int) -> None:
+        """The log has grown, which is nothing to a reader that follows nothing: of a projector's most do not."""
+        if not self._reader.is_idle():
+            self.wake()
+
+    def wake(self) -> None:
+        """There may be something to do."""
         self._rung.set()
 
     def run(self, stop: Event) -> None:
@@ -106,8 +115,10 @@ class Subscription(Generic[KeyT]):
                 self._backoff.succeeded()
             if is_behind and self._portion.now < self._portion.most:
                 self._portion.succeeded()
+            ended = self._seconds()
             if not is_behind and self._wait(self._rung, TICK_SECONDS):
-                self._wait(stop, max(0.0, began + PACE_SECONDS - self._seconds()))
+                rested = min(began + PACE_SECONDS, ended + (ended - began))
+                self._wait(stop, max(0.0, rested - self._seconds()))
 
     def round(self) -> bool:
         """One page for every group whose turn it is. Whether there may be more to do at once."""

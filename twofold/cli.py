@@ -6,15 +6,17 @@ import json
 import logging
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
+import msgspec
 import typer
 
 from twofold import VERSION, dead, logs, partitions
-from twofold.kernel.errors import Error, Misconfigured, Unavailable
+from twofold.interpreter import take_all_files
+from twofold.kernel.errors import Error, Misconfigured
 from twofold.kernel.lanes import LANES_MAX
 from twofold.supervisor import CHILD, Supervisor, end_with_supervisor
-from twofold.terminal import gateway_here, settings_here, show
+from twofold.terminal import gateway_here, said, settings_here, show
 
 app = typer.Typer(
     name="twofold",
@@ -37,12 +39,11 @@ Processes = Annotated[int, typer.Option("--processes", "-n", min=1, max=64, help
 
 def main() -> None:
     """Entry point: the five errors become one line and status 1."""
+    take_all_files()
     try:
         app()
-    except Unavailable as error:
-        _fail(f"not available: {error}")
     except Error as error:
-        _fail(str(error))
+        _fail(said(error))
 
 
 @app.command()
@@ -70,6 +71,16 @@ def gateway(processes: Processes = 1) -> None:
 
 
 @app.command()
+def proxy(gateways: Annotated[str, typer.Argument(metavar="NAME:PORT", help="Where they are; several with commas.")]) -> None:
+    """Be the one port that several gateways stand behind."""
+    from twofold.gateway.proxy.serving import run
+
+    settings = settings_here()
+    logs.set_up("proxy")
+    run(gateways, settings.host, settings.port)
+
+
+@app.command()
 def workers(processes: Processes = 1) -> None:
     """Run workers: they execute commands."""
     _room("workers", processes)
@@ -88,11 +99,13 @@ def monitoring() -> None:
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    lanes: Annotated[int | None, typer.Option(min=1, max=LANES_MAX, help="Of a new log, where TWOFOLD_LANES is unset.")] = None,
+) -> None:
     """Make or update the schemas of log and views. Safe to repeat."""
     from twofold.wiring import migrate as migrate_all
 
-    migrate_all(settings_here())
+    migrate_all(settings_here(), lanes)
     typer.echo("migrated")
 
 
@@ -104,23 +117,25 @@ def send(
 ) -> None:
     """Submit a command. With --wait: status 0 succeeded or ignored, 1 rejected or parked, 3 not decided in time."""
     try:
-        fields = json.loads(sys.stdin.read() if data == "-" else data)
-    except json.JSONDecodeError as error:
+        text = sys.stdin.read() if data == "-" else data
+        json.loads(text)
+    except ValueError as error:
         raise typer.BadParameter(f"not JSON: {error}") from error
-    answer = gateway_here().send(command_type, fields, wait)
+    answer = gateway_here().send(command_type, msgspec.Raw(text.encode()), wait_seconds=wait)
     show(answer)
     if wait is not None:
-        raise typer.Exit(STATUS_OF.get(answer["status"], UNDECIDED))
+        raise typer.Exit(STATUS_OF.get(answer.status, UNDECIDED))
 
 
 @app.command()
 def get(
-    view: str,
-    key: str,
-    after: Annotated[str | None, typer.Option(metavar="TOKEN", help="Wait for this command id or position.")] = None,
+    view: str, key: str, after: Annotated[str | None, typer.Option(metavar="TOKEN", help="Wait for this id or position.")] = None
 ) -> None:
     """Show one row of a view."""
-    show(gateway_here().get(view, key, after))
+    found = gateway_here().get(view, key, after=after)
+    if found.row is None:
+        _fail("There is no such row: the view has no row with this key")
+    show(found.row)
 
 
 @app.command()
@@ -221,13 +236,15 @@ def _room(name: str, processes: int) -> None:
     if child is not None:
         end_with_supervisor()
     from twofold import rooms
+    from twofold.passwords import refuse_wrong_passwords
 
+    refuse_wrong_passwords(settings, name)
     if name == "gateway":
         rooms.run_gateway(settings, reuse_port=child is not None)
     else:
         {"workers": rooms.run_workers, "readmodels": rooms.run_readmodels, "monitoring": rooms.run_monitoring}[name](settings)
 
 
-def _fail(line: str) -> None:
+def _fail(line: str) -> NoReturn:
     typer.echo(f"twofold: {line}", err=True)
     raise SystemExit(1)

@@ -62,10 +62,11 @@ class Deployment(ABC):
         self.clock: Clock = SystemClock()
         self._closing = closing
 
-    def make_tables(self) -> None:
-        """Bring the log's tables up to date, and make what the views need. Whoever else opens a store finds it, or refuses."""
+    def make_tables(self, first_lanes: int | None = None) -> None:
+        """Bring the log's tables up to date, and make what the views need. Whoever else opens a store finds it, or refuses.
+        `first_lanes` are those of a new log, unless the settings say otherwise."""
         twofold.eventstore.migrate.migrate(log_url(self.settings))
-        adopt(log_url(self.settings), self.domain, self.settings.lanes)
+        adopt(log_url(self.settings), self.domain, self.settings.lanes, first_lanes)
         _ = self.events  # embedded, this holds the folder for us alone, before anything else in it is written
         self.make_inline_tables()
         away: dict[int, Unavailable] = {}
@@ -234,10 +235,10 @@ def rows_url(settings: Settings) -> str:
 
 
 def folder_of(settings: Settings) -> Path:
-    """The folder of the embedded databases, made if need be. Raises Misconfigured."""
+    """The folder of the embedded databases, made if need be, for nobody but its owner. Raises Misconfigured."""
     folder = Path(settings.data)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Misconfigured(f"TWOFOLD_DATA={folder}: cannot be made ({error.strerror}); name a writable folder") from error
     return folder.resolve()

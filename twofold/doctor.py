@@ -14,7 +14,7 @@ import twofold.bus.rabbitmq.topology
 import twofold.bus.rabbitmq.transport
 import twofold.eventstore.migrate
 import twofold.readmodels.stores.redis
-from twofold.client import Gateway
+import twofold.readmodels.stores.sql
 from twofold.database.postgres import LOG, connect
 from twofold.database.urls import sqlite_path
 from twofold.deployment import log_url
@@ -25,6 +25,7 @@ from twofold.kernel.domain import load_domain
 from twofold.kernel.errors import Error, Misconfigured
 from twofold.resize import told
 from twofold.settings import Settings, reference, variable
+from twofold.terminal import gateway_of, said
 from twofold.wiring import open_deployment
 
 Check = tuple[str, Callable[[], str]]
@@ -41,7 +42,7 @@ def examine(settings: Settings) -> int:
             findings.add_row(name, "[green]ok[/]", check())
         except Error as error:
             is_well = False
-            findings.add_row(name, "[red]failed[/]", str(error))
+            findings.add_row(name, "[red]failed[/]", said(error))
     console.print(findings)
     return 0 if is_well else 1
 
@@ -62,6 +63,8 @@ def _checks(settings: Settings) -> Iterator[Check]:
     if not settings.is_embedded:
         yield "members", lambda: _members(settings)
         yield "broker", lambda: _broker(settings)
+        if settings.read_database_url:
+            yield "rows database", lambda: _rows(settings)
     if settings.redis_url:
         yield "redis", lambda: _redis(settings)
     yield "gateway", lambda: _gateway(settings)
@@ -136,13 +139,18 @@ def _broker(settings: Settings) -> str:
     return f"reachable, {told(state)}, {sum(depths.values())} messages waiting"
 
 
+def _rows(settings: Settings) -> str:
+    twofold.readmodels.stores.sql.ask(settings.read_database_url)
+    return "reachable"
+
+
 def _redis(settings: Settings) -> str:
     twofold.readmodels.stores.redis.refuse_eviction(settings.redis_url)
     return "reachable, never evicts"
 
 
 def _gateway(settings: Settings) -> str:
-    lag = Gateway(settings.host, settings.port).lag()
+    lag = gateway_of(settings).call("GET", "/lag")
     diverged = [name for name, view in lag["views"].items() if view["state"] == "diverged"]
     if diverged:
         fix = f"fold them anew: `twofold rebuild {diverged[0]}`"
@@ -154,11 +162,11 @@ def _gateway(settings: Settings) -> str:
 
 
 def _left_behind(settings: Settings) -> str:
-    parked = Gateway(settings.host, settings.port).call("GET", "/parked")
+    parked = gateway_of(settings).call("GET", "/parked")
     commands, keys = len(parked["commands"]), len(parked["keys"])
     if commands or keys:
         raise Misconfigured(f"{commands} commands and {keys} keys are parked; see `twofold parked list`")
-    dead = len(Gateway(settings.host, settings.port).call("GET", "/dead")["items"])
+    dead = len(gateway_of(settings).call("GET", "/dead")["items"])
     if dead:
         raise Misconfigured(f"{dead} dead letters, whose commands have no outcome; see `twofold dead list`")
     return "none"

@@ -91,7 +91,7 @@ class FoldableSlices:
         """Those to take a share of."""
         since = time.monotonic() - AWAY_SECONDS_MAX
         near = [generation for generation, _ in self.folded() if self._answered_at[generation.view] > since]
-        return sorted(str(slice_id) for generation in near for slice_id in generation.slice_ids())
+        return [str(slice_id) for slice_id in sorted(slice_id for generation in near for slice_id in generation.slice_ids())]
 
     def hold(self, names: Iterable[str]) -> tuple[frozenset[SliceId], frozenset[SliceId]]:
         """The slices of these names, by projection."""

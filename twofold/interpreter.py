@@ -1,9 +1,10 @@
-"""How this process uses its interpreter: one lock, one core, and memory that is not looked at in vain."""
+"""How this process uses its interpreter and its machine: one lock, one core, memory not looked at in vain, all files it may."""
 
 from __future__ import annotations
 
 import gc
 import os
+import resource
 import sys
 
 SWITCH_SECONDS = 0.001
@@ -24,6 +25,13 @@ def stay_on_one_core() -> None:
     (docs/decisions/0007)."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def take_all_files() -> None:
+    """As many open files as this process may have: each client is one. Systems begin with a thousand, for programs that count
+    them in a fixed table."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def settle() -> None:

@@ -21,8 +21,8 @@ import structlog
 
 from twofold import VERSION
 from twofold.kernel.domain import Domain
-from twofold.kernel.errors import Unavailable
-from twofold.kernel.members import Member, event_names_of, inline_views_name, names_of
+from twofold.kernel.errors import Unavailable, WrongPassword
+from twofold.kernel.members import WHOLE_VIEWS, Member, event_names_of, inline_views_name, names_of
 from twofold.kernel.ports import Leases
 
 RENEWALS_PER_TERM = 4
@@ -35,6 +35,8 @@ def new_member(room: str, domain: Domain, inline_views: int = 0) -> Member:
     share a name."""
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     knows: frozenset[str] = frozenset()
+    if room == "readmodels":
+        knows = frozenset({WHOLE_VIEWS})
     if room == "workers":
         knows = names_of(domain.commands) | event_names_of(domain.readable) | {inline_views_name(inline_views)}
     return Member(room, name, VERSION, knows)
@@ -127,6 +129,8 @@ class LeaseKeeper:
 
 def _reason(error: Exception) -> str:
     """Without what differs from one time to the next. The text of what is no Unavailable may be of any length."""
+    if isinstance(error, WrongPassword):
+        return str(error)
     if isinstance(error, Unavailable):
         return f"{error.neighbour.value}: {error.reason}"
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
+
+
+class LossyLines:
+    """stderr; a line that cannot be written is lost: a full disk or a pipe that nobody reads fails nothing that it tells of."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 def set_up(room: str, level: int = logging.INFO) -> None:
@@ -20,7 +34,7 @@ def set_up(room: str, level: int = logging.INFO) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LossyLines())),
     )
     structlog.contextvars.bind_contextvars(process=room)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=f"%(asctime)s {room} %(name)s %(levelname)s %(message)s")

@@ -21,7 +21,7 @@ def run(gateway: Gateway, view: str, is_dry: bool, throttle: str | None, is_canc
         raise typer.BadParameter("one of --dry-run, --cancel and --rollback")
     path = f"/views/{quote(view, safe='')}/rebuild"
     if is_dry:
-        report = gateway.lag()
+        report = gateway.call("GET", "/lag")
         if view not in report["views"]:
             raise typer.BadParameter(f"no view {view}; those are: {', '.join(report['views'])}")
         show({"view": view, "state": report["views"][view]["state"], "events_to_fold": report["head"]})

@@ -105,7 +105,7 @@ def _gateway_ports(deployment: Deployment, metrics: Metrics) -> GatewayPorts:
         domain=deployment.domain,
         codec=deployment.codec,
         clock=deployment.clock,
-        queue=observe_queue(deployment.command_queue, metrics),
+        queue=observe_queue(deployment.command_queue, metrics, deployment.domain.commands),
         inbox=deployment.events,
         history=deployment.events,
         parked_commands=deployment.events,
@@ -121,7 +121,7 @@ def _gateway_ports(deployment: Deployment, metrics: Metrics) -> GatewayPorts:
         exposition=metrics.exposition,
         observe_undecided=metrics.undecided_seconds.set,
         observe_queue_seconds=queue_observer(metrics),
-        observe_query=query_observer(metrics),
+        observe_query=query_observer(metrics, deployment.domain.views),
         count_refusal=refusal_counter(metrics),
         allowed_hosts=settings.allowed_hosts,
         describe={"title": f"Twofold: {deployment.domain.name.removeprefix('twofold.')}", "version": VERSION},
@@ -149,7 +149,7 @@ def _working(deployment: Deployment, metrics: Metrics) -> Iterator[Executor]:
     executor = Executor(
         deployment.domain,
         deployment.codec,
-        observe_event_store(deployment.events, metrics),
+        observe_event_store(deployment.events, metrics, deployment.domain.commands, deployment.domain.events),
         deployment.bell,
         deployment.outcomes,
         deployment.inline,
@@ -178,7 +178,8 @@ def _projecting(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
     """Threads, one for each kind of store and projection, fold the slices this process holds."""
     slices = FoldableSlices(deployment)
     slices.look()
-    observed = [observe_projection(one, metrics) for one in slices.projections]
+    followed = [view.name for view in deployment.followed]
+    observed = [observe_projection(one, metrics, followed) for one in slices.projections]
     both = Projectors(deployment.events, observed, deployment.followed, deployment.codec, deployment.bell)
     stop = Event()
     thread = Thread(target=both.run, args=(stop,), name="projector")

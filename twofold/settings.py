@@ -17,6 +17,13 @@ from twofold.kernel.errors import Misconfigured
 PREFIX = "TWOFOLD_"
 SHOP = ("shop", "twofold.shop")
 """Both names of the domain that ships with the product: the setting's, which is the default, and the module's."""
+URLS = {
+    "database_url": "postgresql://user:password@host:port/database",
+    "read_database_url": "postgresql://user:password@host:port/database",
+    "broker_url": "amqp://user:password@host:5672/",
+    "redis_url": "redis://:password@host:6379/0",
+}
+"""Settings that are URLs, and how one is written."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +131,10 @@ def _checked(given: Mapping[str, str]) -> Settings:
             reason = str(error).split(" - at ")[0]
             raise Misconfigured(f"{variable(field)}={_shown(field, given[field])}: {reason}") from error
     settings = msgspec.convert(dict(given), Settings, strict=False)
+    for field, example in URLS.items():
+        value = getattr(settings, field)
+        if value and "://" not in value:
+            raise Misconfigured(f"{variable(field)}: not a URL, its scheme is missing; write {example}")
     if bool(settings.database_url) != bool(settings.broker_url):
         missing = "broker_url" if settings.database_url else "database_url"
         raise Misconfigured(f"{variable(missing)} is not set: the log and the broker are both embedded or both served")

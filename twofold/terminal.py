@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import typer
 
 from twofold.client import Gateway
+from twofold.kernel.errors import Error, Neighbour, Unavailable, WrongPassword
 from twofold.settings import Settings, read_settings, refuse_two_shops
 
 
@@ -26,9 +28,22 @@ def settings_here(**given: str | int | None) -> Settings:
 
 
 def gateway_here() -> Gateway:
-    settings = settings_here()
-    return Gateway(settings.host, settings.port)
+    return gateway_of(settings_here())
+
+
+def gateway_of(settings: Settings) -> Gateway:
+    """Whoever types wants to know at once: nothing is asked again. Longer than the longest wait a query may ask for (30 s)."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return Gateway(f"http://{host}:{settings.port}", timeout_seconds=40.0, patience_seconds=0.0)
 
 
 def show(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False))
+
+
+def said(error: Error) -> str:
+    """One line, with what to do about it."""
+    if not isinstance(error, Unavailable) or isinstance(error, WrongPassword):
+        return str(error)
+    is_alone = error.neighbour is Neighbour.GATEWAY and error.reason == "nobody listens"
+    return f"not available: {error}{'; start one, or set TWOFOLD_HOST and TWOFOLD_PORT' if is_alone else ''}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from typing import Any
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.live import Live
@@ -13,6 +14,8 @@ from rich.table import Column, Table
 from twofold.client import Gateway
 
 REFRESH_SECONDS = 0.5
+AUDIT_SECONDS = 3_600.0
+"""As long as reading the whole log may take."""
 ERROR_CHARS = 80
 OTHERS_CHARS_MIN = 70
 COMMANDS_SHOWN = 2
@@ -23,13 +26,13 @@ def show_lag(gateway: Gateway, watch: bool) -> None:
     """Print the lag once, or redraw it until Ctrl-C."""
     console = Console()
     if not watch:
-        console.print(_lag_table(gateway.lag()))
+        console.print(_lag_table(gateway.call("GET", "/lag")))
         return
-    with Live(_lag_table(gateway.lag()), console=console, auto_refresh=False) as live:
+    with Live(_lag_table(gateway.call("GET", "/lag")), console=console, auto_refresh=False) as live:
         try:
             while True:
                 time.sleep(REFRESH_SECONDS)
-                live.update(_lag_table(gateway.lag()), refresh=True)
+                live.update(_lag_table(gateway.call("GET", "/lag")), refresh=True)
         except KeyboardInterrupt:
             return
 
@@ -83,10 +86,10 @@ def show_audit(gateway: Gateway, view: str | None) -> int:
     """Print what an audit of one view, or of all of them, finds; 1 when a row is not what it should be, else 0."""
     console = Console()
     table = Table("view", "key", "expected", "found", title="differences")
-    for name in [view] if view else gateway.views():
+    for name in [view] if view else [one["name"] for one in gateway.call("GET", "/views")["views"]]:
         checked, still_open, after = 0, 0, None
         while True:
-            found = gateway.audit(name, after)
+            found = _audited(gateway, name, after)
             checked, still_open, after = checked + found["checked"], still_open + found["open"], found["next"]
             for one in found["differences"]:
                 table.add_row(name, one["key"], *(json.dumps(one[row], ensure_ascii=False) for row in ("expected", "found")))
@@ -97,6 +100,12 @@ def show_audit(gateway: Gateway, view: str | None) -> int:
         return 0
     console.print(table)
     return 1
+
+
+def _audited(gateway: Gateway, view: str, after: str | None) -> Any:
+    """One call's worth of keys; the whole log is read for it."""
+    behind = "" if after is None else f"?after={quote(after, safe='')}"
+    return gateway.call("POST", f"/views/{quote(view, safe='')}/audit{behind}", timeout_seconds=AUDIT_SECONDS)
 
 
 def _lag_table(lag: Any) -> Table:

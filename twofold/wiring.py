@@ -28,7 +28,7 @@ def open_deployment(settings: Settings) -> Iterator[Deployment]:
         yield deployment(settings, domain, closing)
 
 
-def migrate(settings: Settings) -> None:
+def migrate(settings: Settings, first_lanes: int | None = None) -> None:
     """Make or update every table. Safe to repeat, and while served rooms run."""
     with open_deployment(settings) as deployment:
-        deployment.make_tables()
+        deployment.make_tables(first_lanes)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import get_ident
 
 import msgspec
@@ -24,7 +24,7 @@ from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import BUGS, Conflict, Detached, Neighbour, NotKnown, Tracebacks, Unavailable
-from twofold.kernel.log import Decision, LastEvent
+from twofold.kernel.log import Decision, LastEvent, Snapshot
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.portion import Portion
 from twofold.kernel.ports import Bell, EventStore, InlineProjection, Outcomes
@@ -65,6 +65,7 @@ class Executor:
         self._portion = Portion(BATCH_COMMANDS_MAX)
         self._log = structlog.get_logger(room="workers")
         self._tracebacks = Tracebacks()
+        self._told: set[tuple[str, str]] = set()
 
     def deciding_seconds(self) -> float:
         """How long the command that takes longest has been decided, or folded inline; waiting for the log does not count."""
@@ -136,18 +137,17 @@ class Executor:
         fresh, reused = _sort_out(self._codec, envelopes, decided)
         if any(outcome.code == codes.KILLED for outcome in decided.values()):
             trial = self._trial  # somebody wants it tried again
-        known = self._known(fresh) if trial is None else {}
-        recorded = self._events.read({e.stream: known[e.stream].last if e.stream in known else None for e in fresh})
-        work = UnitOfWork(self._domain, self._codec, known, recorded)
-        made = self._decide_here(work, fresh) if trial is None else trial.decide(fresh, recorded)
+        work = UnitOfWork(self._domain, self._codec, self._known(fresh) if trial is None else {}, fresh)
+        made = self._decide_here(work, fresh) if trial is None else self._try(trial, work, fresh)
         if left or any(decision.code == codes.NOT_KNOWN for decision in made):
             made = self._without_unknown(made, work.folded, left)
         decisions = made + [_reused(envelope) for envelope in reused]
         again = [decided[command_id] for command_id in decided.keys() - {envelope.command_id for envelope in fresh}]
         if not decisions:
             return again
-        outcomes = self._append(decisions, work.folded)
+        outcomes = self._append(decisions, work.folded, work.snapshots)
         self._tell(decisions)
+        self._tell_unkept(work.unkept, "no snapshot, so long streams are folded from their beginning when they are not in memory")
         return again + outcomes
 
     def _tell(self, decisions: Sequence[Decision]) -> None:
@@ -156,6 +156,13 @@ class Executor:
             envelope, at = decision.envelope, self._tracebacks.untold(decision.error or "")
             told = {"traceback": at} if at else {}
             self._log.error("parked", command_id=envelope.command_id, type=envelope.type, reason=decision.code, **told)
+
+    def _tell_unkept(self, unkept: Mapping[str, str], what: str) -> None:
+        """Once for each decider: it is so for every command on its long streams."""
+        for decider, why in unkept.items():
+            if (decider, what) not in self._told:
+                self._told.add((decider, what))
+                self._log.warning(what, decider=decider, reason=why)
 
     def _without_unknown(self, decisions: Sequence[Decision], folded: dict[str, Folded], left: dict[str, str]) -> list[Decision]:
         """Without those that are left for others: what is not known here (`left` gets its stream and name), and what comes after
@@ -176,9 +183,24 @@ class Executor:
                 kept.append(decision)
         return kept
 
+    def _try(self, trial: Trial, work: UnitOfWork, envelopes: Sequence[Envelope]) -> list[Decision]:
+        """In the other process, which folds the streams, too: nothing is known of them here afterwards."""
+        loaded = self._events.read(work.asked, work.shapes)
+        if not all([work.restore(snapshot) for snapshot in loaded.snapshots.values()]):
+            loaded = self._events.read(work.asked)
+        work.folded.clear()
+        return trial.decide(envelopes, loaded, lambda stream, last: self._events.read({stream: last}))
+
     def _decide_here(self, work: UnitOfWork, envelopes: Sequence[Envelope]) -> list[Decision]:
+        """Page by page their streams are folded, however long they are; a step at a time may take as long as a command may."""
         thread, decisions = get_ident(), []
         try:
+            while work.asked:
+                page = self._events.read(work.asked, work.shapes)
+                for stream in list(work.asked):
+                    self._deciding_since[thread] = time.monotonic()
+                    work.fold(stream, page)
+                self._deciding_since.pop(thread, None)
             for envelope in envelopes:
                 self._deciding_since[thread] = time.monotonic()
                 decisions.append(work.decide(envelope))
@@ -189,17 +211,19 @@ class Executor:
     def _known(self, envelopes: Sequence[Envelope]) -> dict[str, Folded]:
         return {stream: folded for stream in {e.stream for e in envelopes} if (folded := self._states.get(stream))}
 
-    def _append(self, decisions: Sequence[Decision], folded: dict[str, Folded]) -> list[Outcome]:
+    def _append(
+        self, decisions: Sequence[Decision], folded: dict[str, Folded], snapshots: Sequence[Snapshot] = ()
+    ) -> list[Outcome]:
         """Append, ring, and keep the states that are committed now, each with the event it stands on."""
-        appended = self._events.append(decisions, self._inline)
+        appended = self._events.append(decisions, self._inline, snapshots)
         self._bell.ring(appended.head)
-        for decision in decisions:
-            if decision.events and decision.envelope.stream in folded:
-                stream, command_id = decision.envelope.stream, decision.envelope.command_id
-                last = LastEvent(decision.version, command_id, appended.recorded_at)
+        for decision, outcome in zip(decisions, appended.outcomes, strict=True):
+            if decision.events and (stream := decision.envelope.stream) in folded:
+                last = LastEvent(decision.version, outcome.command_id, appended.recorded_at, outcome.position)
                 folded[stream] = folded[stream]._replace(last=last)
         for stream, state in folded.items():
-            self._states.put(stream, state)
+            if not self._states.put(stream, state) and (decider := self._domain.decider_of_stream(stream)):
+                self._tell_unkept({decider.name: f"{state.size_bytes} bytes"}, "state too large to be kept in memory")
         return [outcome for outcome in appended.outcomes if not (outcome.status == "parked" and outcome.code == codes.KEY_REUSED)]
 
 

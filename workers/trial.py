@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from threading import Lock
@@ -27,11 +27,12 @@ import msgspec
 
 from twofold.kernel import codes
 from twofold.kernel.codec import Codec
-from twofold.kernel.domain import Domain, load_domain
+from twofold.kernel.domain import load_domain
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Neighbour, Unavailable
-from twofold.kernel.log import Decision, Recorded
+from twofold.kernel.log import Decision, Loaded
 from twofold.workers.deciding import UnitOfWork
+from twofold.workers.questions import NOTHING, Question, ReadOn, Streams
 from twofold.workers.trial_process import READY, START_SECONDS_MAX, Lines, TrialProcess
 
 TRIES_MAX = 3
@@ -43,20 +44,6 @@ IDLE_SECONDS_MAX = 10.0
 """A process that nobody asks anything for so long ends."""
 NOT_STARTED = "no process to try commands in"
 OUT_OF_MEMORY_FIRST = "1000"
-
-Streams = Mapping[str, Sequence[Recorded]]
-
-
-class Question(msgspec.Struct):
-    """What the process is told, as one line. `path` is where the domain is imported from, `settings` are for its rehearsal."""
-
-    domain: str
-    path: list[str]
-    seconds_max: float
-    recorded: dict[str, list[Recorded]]
-    envelopes: list[Envelope]
-    settings: dict[str, Any]
-
 
 Rehearse = Callable[[Decision], None]
 """Does what the append of a decision would have the domain do. Never raises: whether it comes to an end is all that is asked."""
@@ -78,75 +65,83 @@ class Trial:
         self._lock = Lock()
         self._idle: TrialProcess | None = None
 
-    def decide(self, envelopes: Sequence[Envelope], recorded: Streams) -> list[Decision]:
-        """One decision for each, in order; `recorded` is all there is of their streams. Unavailable when no process starts."""
+    def decide(
+        self, envelopes: Sequence[Envelope], loaded: Loaded = NOTHING, read_on: ReadOn = lambda stream, last: NOTHING
+    ) -> list[Decision]:
+        """One decision for each, in order; `loaded` is what was read of their streams. Unavailable when no process starts."""
+        streams = Streams(loaded, read_on)
         decisions: list[Decision] = []
         deaths: list[str] = []
         while len(decisions) < len(envelopes):
-            left = list(envelopes[len(decisions) :])
-            question = Question(self._domain, sys.path, self._seconds_max, _grown(recorded, decisions), left, self._settings)
+            left = envelopes[len(decisions) :]
             try:
-                made, death = self._ask(question)
+                made, death = self._ask(streams.questions(self._domain, self._seconds_max, self._settings, left))
             except OSError as error:  # no memory for a process, no room for its last words: nobody's command is at fault
                 raise Unavailable(Neighbour.LANES, NOT_STARTED, detail=str(error)) from error
             if made:
                 decisions += made
+                streams.extend(made)
                 deaths = []
             if len(decisions) == len(envelopes):
                 break
             deaths.append(death)
             if len(deaths) == TRIES_MAX:
-                decisions.append(_parked(envelopes[len(decisions)], _grown(recorded, decisions), deaths))
+                parked = envelopes[len(decisions)]
+                decisions.append(_parked(parked, streams.version(parked.stream), deaths))
                 deaths = []
         return decisions
 
-    def _ask(self, question: Question) -> tuple[list[Decision], str]:
+    def _ask(self, questions: Iterator[Question]) -> tuple[list[Decision], str]:
         """The decisions of one process, in order, and how it ended if some are missing."""
-        line = msgspec.json.encode(question)
-        with self._lock:
-            process, self._idle = self._idle, None
-        if process is not None and not process.asked(line):
-            process.end()
-            process = None
-        if process is None:
-            process = TrialProcess(self._process)
-            if not process.asked(line):
-                raise Unavailable(Neighbour.LANES, NOT_STARTED, detail=process.end())
-        made: list[Decision] = []
-        began = time.monotonic()
+        process, made, began = None, list[Decision](), time.monotonic()
         try:
-            while len(made) < len(question.envelopes) and (answer := process.line(question.seconds_max + MARGIN_SECONDS)):
-                made.append(msgspec.json.decode(answer, type=Decision))
-                began = time.monotonic()
+            for question in questions:
+                line = msgspec.json.encode(question)
+                if process is None:
+                    process = self._asked(line)
+                elif not process.asked(line):
+                    return made, _death(process, began)
+                for _ in question.envelopes:
+                    began = time.monotonic()
+                    answer = process.line(question.seconds_max + MARGIN_SECONDS)
+                    if answer is None:
+                        return made, _death(process, began)
+                    if not question.is_page:
+                        made.append(msgspec.json.decode(answer, type=Decision))
         except BaseException:
-            process.end()
-            raise
-        if len(made) == len(question.envelopes):
-            with self._lock:
-                process, self._idle = self._idle, process
             if process is not None:
                 process.end()
-            return made, ""
-        took = time.monotonic() - began
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        return made, f"{at}: {process.ending(took)}".rstrip()
+            raise
+        with self._lock:
+            process, self._idle = self._idle, process
+        if process is not None:
+            process.end()
+        return made, ""
+
+    def _asked(self, line: bytes) -> TrialProcess:
+        """A process that has begun with this: the idle one, if it is still there, or a new one."""
+        with self._lock:
+            process, self._idle = self._idle, None
+        if process is not None:
+            if process.asked(line):
+                return process
+            process.end()
+        process = TrialProcess(self._process)
+        if not process.asked(line):
+            raise Unavailable(Neighbour.LANES, NOT_STARTED, detail=process.end())
+        return process
 
 
-def _grown(recorded: Streams, decisions: Sequence[Decision]) -> dict[str, list[Recorded]]:
-    """The streams with what was decided meanwhile at their ends, which has no positions yet."""
-    grown = {stream: list(events) for stream, events in recorded.items()}
-    for decision in decisions:
-        for new in decision.events:
-            event = Recorded(0, new.stream, new.version, new.type, new.data, new.meta, decision.envelope.accepted_at)
-            grown.setdefault(new.stream, []).append(event)
-    return grown
+def _death(process: TrialProcess, began: float) -> str:
+    took = time.monotonic() - began
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return f"{at}: {process.ending(took)}".rstrip()
 
 
-def _parked(envelope: Envelope, recorded: Streams, deaths: Sequence[str]) -> Decision:
-    known = recorded.get(envelope.stream, ())
+def _parked(envelope: Envelope, version: int, deaths: Sequence[str]) -> Decision:
     told = "\n".join(f"try {number}, {death}" for number, death in enumerate(deaths, start=1))
     error = f"deciding it ended the process, {len(deaths)} tries without an outcome:\n{told}"
-    return Decision(envelope, "parked", known[-1].version if known else 0, (), codes.KILLED, None, error)
+    return Decision(envelope, "parked", version, (), codes.KILLED, None, error)
 
 
 @contextmanager
@@ -173,19 +168,20 @@ def main(rehearsing: Rehearsing = nothing_more) -> None:
     domain = load_domain(question.domain)
     with rehearsing(question.settings) as begin:
         while line is not None:
-            _decide(domain, msgspec.json.decode(line, type=Question), begin(), answers)
-            line = questions.next(IDLE_SECONDS_MAX)
-
-
-def _decide(domain: Domain, question: Question, rehearse: Rehearse, answers: IO[bytes]) -> None:
-    work = UnitOfWork(domain, Codec(domain), {}, question.recorded)
-    _say(answers, READY)
-    for envelope in question.envelopes:
-        faulthandler.dump_traceback_later(question.seconds_max, exit=True)
-        decision = work.decide(envelope)
-        rehearse(decision)
-        faulthandler.cancel_dump_traceback_later()
-        _say(answers, _encoded(decision))
+            question = msgspec.json.decode(line, type=Question)
+            if question.is_first:
+                loaded, work, rehearse = question.loaded, UnitOfWork(domain, Codec(domain), {}), begin()
+            work.meet(question.envelopes)
+            _say(answers, READY)
+            for envelope in question.envelopes:
+                faulthandler.dump_traceback_later(question.seconds_max, exit=True)
+                if question.is_page or envelope.stream in work.asked:
+                    work.fold(envelope.stream, question.loaded if question.is_page else loaded)
+                if not question.is_page:
+                    rehearse(decision := work.decide(envelope))
+                faulthandler.cancel_dump_traceback_later()
+                _say(answers, READY if question.is_page else _encoded(decision))
+            line = questions.next(IDLE_SECONDS_MAX if question.is_last else START_SECONDS_MAX)
 
 
 def _encoded(decision: Decision) -> bytes:

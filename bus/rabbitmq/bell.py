@@ -55,6 +55,8 @@ class RabbitBell:
         self._loop.close()
 
     def _cancel(self) -> None:
+        if self._sender.is_used.is_set():
+            self._sender.send()
         for task in self._tasks:
             task.cancel()
 

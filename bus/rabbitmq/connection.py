@@ -13,9 +13,9 @@ import pika
 import structlog
 from pika.adapters.asyncio_connection import AsyncioConnection
 
-from twofold.bus.rabbitmq.topology import OPEN_SECONDS_MAX
+from twofold.bus.rabbitmq.topology import OPEN_SECONDS_MAX, unavailable
 from twofold.kernel.backoff import Backoff
-from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable, WrongPassword
 
 CALL_SECONDS_MAX = 15.0
 """Declaring a quorum queue elects a leader, which takes its time while a broker starts."""
@@ -90,21 +90,22 @@ async def keep_connected(parameters: pika.URLParameters, use: Callable[[AsyncCha
     """For ever: open a channel, let `use` set it up, wait until it is lost, pause, and again. Cancel to end."""
     log = structlog.get_logger()
     backoff = Backoff(RECONNECT_SECONDS_MIN, RECONNECT_SECONDS_MAX)
-    was_connected = True
+    told = ""
     while True:
         try:
             channel = await AsyncChannel.open(parameters)
             try:
                 await use(channel)
                 backoff.succeeded()
-                was_connected = True
+                told = ""
                 raise Unavailable(Neighbour.BROKER, "connection lost") from await channel.closed
             finally:
                 await channel.close()
         except Unavailable as error:
-            if was_connected:
-                was_connected = False
-                log.warning("broker lost", host=parameters.host, port=parameters.port, reason=repr(error.__cause__))
+            if str(error) != told and (not told or isinstance(error, WrongPassword)):
+                reason = str(error) if isinstance(error, WrongPassword) else repr(error.__cause__)
+                log.warning("broker lost", host=parameters.host, port=parameters.port, reason=reason)
+                told = str(error)
         except Exception as bug:
             # Loud, but not the end: nobody awaits this task, and without it the process would never be connected again.
             log.error("connecting failed", error=repr(bug))
@@ -120,4 +121,6 @@ async def _first(answered: asyncio.Future[Any], closed: asyncio.Future[BaseExcep
     await asyncio.wait({answered, closed}, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
     if answered.done():
         return answered.result()
-    raise Unavailable(Neighbour.BROKER) from closed.result() if closed.done() else None
+    if not closed.done():
+        raise Unavailable(Neighbour.BROKER)
+    raise unavailable(closed.result()) from closed.result()

@@ -14,7 +14,7 @@ from typing import Any
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from twofold.bus.rabbitmq.topology import NOT_FOUND, dead_queue, parameters
+from twofold.bus.rabbitmq.topology import NOT_FOUND, dead_queue, parameters, unavailable
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.letters import LETTERS_MAX, DeadLetter, letter_id
 
@@ -67,7 +67,7 @@ class RabbitDeadLetters:
             if error.reply_code != NOT_FOUND:
                 raise Unavailable(Neighbour.BROKER) from error
         except (pika.exceptions.AMQPError, OSError) as error:
-            raise Unavailable(Neighbour.BROKER) from error
+            raise unavailable(error) from error
 
     def _next(self, channel: BlockingChannel, is_kept: Callable[[DeadLetter], bool]) -> bool:
         method, properties, body = channel.basic_get(self._queue)

@@ -29,6 +29,7 @@ from twofold.bus.rabbitmq.topology import (
     lane_queue,
     parameters,
     queues,
+    unavailable,
 )
 from twofold.kernel.envelope import Envelope, decode_batch, encode_batch
 from twofold.kernel.errors import Malformed, Neighbour, Unavailable
@@ -52,7 +53,7 @@ def connected(url: str, purpose: str) -> Iterator[BlockingChannel]:
             channel.confirm_delivery()
             yield channel
     except (pika.exceptions.AMQPError, OSError) as error:
-        raise Unavailable(Neighbour.BROKER) from error
+        raise unavailable(error) from error
 
 
 def declare(channel: BlockingChannel, prefix: str, epochs: LaneEpochs) -> Epoch:

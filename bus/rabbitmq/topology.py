@@ -3,7 +3,7 @@
 {prefix}.commands         direct exchange, bound to the lanes by "{epoch}.{n}"
 {prefix}.lane.{epoch}.{n} quorum queue, commands in order; of epoch 0: {prefix}.lane.{n}
 {prefix}.dead             quorum queue, what nobody could decode, kept for ever
-{prefix}.rings            direct exchange: ring, advanced, outcomes
+{prefix}.rings            direct exchange: appended, advanced; and, of releases before 0.2, ring, outcomes
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pika
 
-from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
+from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable, WrongPassword
 from twofold.kernel.lanes import place_of
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.rows import Progress
@@ -34,8 +35,18 @@ BLOCKED_SECONDS_MAX = 60.0
 
 NOT_FOUND = 404
 
-RING, ADVANCED, OUTCOMES = "ring", "advanced", "outcomes"
-NEWS: dict[str, Any] = {RING: int, ADVANCED: list[Progress], OUTCOMES: list[Outcome]}
+
+class News(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a worker tells after its commit: the log has reached `position` (0: nothing is said of it), and what was decided."""
+
+    position: int = 0
+    outcomes: list[Outcome] = []
+
+
+APPENDED, ADVANCED = "appended", "advanced"
+RING, OUTCOMES = "ring", "outcomes"
+"""The two halves of what is `appended`, told apart by releases before 0.2: still heard, since those may run beside this one."""
+NEWS: dict[str, Any] = {APPENDED: News, ADVANCED: list[Progress], RING: int, OUTCOMES: list[Outcome]}
 """Routing keys of the rings' exchange, on the broker; and what a message of each is, in JSON."""
 
 RING_QUEUE_MESSAGES_MAX = 1_000
@@ -106,6 +117,13 @@ def parameters(url: str, purpose: str) -> pika.URLParameters:
     return found
 
 
+def unavailable(error: BaseException, reason: str = "no answer") -> Unavailable:
+    """What an error of the connection means, to be raised from it."""
+    if isinstance(error, pika.exceptions.ProbableAuthenticationError | pika.exceptions.AuthenticationError):
+        return WrongPassword(Neighbour.BROKER, "TWOFOLD_BROKER_URL")
+    return Unavailable(Neighbour.BROKER, reason)
+
+
 def lane_depths(url: str, prefix: str, lanes: Iterable[int]) -> dict[str, int]:
     """Messages that wait in each lane ("0", "1", …, whatever the epoch) and in the dead letters ("dead"); 0 for a queue that does
     not exist yet.
@@ -125,5 +143,5 @@ def lane_depths(url: str, prefix: str, lanes: Iterable[int]) -> dict[str, int]:
                         raise
                     channel = connection.channel()
     except (pika.exceptions.AMQPError, OSError) as error:
-        raise Unavailable(Neighbour.BROKER) from error
+        raise unavailable(error) from error
     return depths

@@ -25,10 +25,10 @@ from pika.adapters.blocking_connection import BlockingChannel, BlockingConnectio
 from twofold.bus.dispatch.broker import LaneBroker
 from twofold.bus.dispatch.lanes import CAREFUL_TAKES, LaneMessage, Lanes, Transport
 from twofold.bus.rabbitmq.epochs import declare
-from twofold.bus.rabbitmq.topology import END, PREFETCH_MESSAGES, lane_queue, parameters
+from twofold.bus.rabbitmq.topology import END, PREFETCH_MESSAGES, lane_queue, parameters, unavailable
 from twofold.kernel.backoff import Backoff
 from twofold.kernel.envelope import decode_batch
-from twofold.kernel.errors import Malformed, Unavailable
+from twofold.kernel.errors import Malformed, Unavailable, WrongPassword
 from twofold.kernel.lanes import LaneEpochs
 
 RECONNECT_SECONDS_MIN = 0.1
@@ -180,7 +180,9 @@ class RabbitTransport(Transport):
         for lane in list(self._channels):
             del self._channels[lane]
             self.lanes.close(lane)
-        structlog.get_logger().warning("broker lost", host=self._parameters.host, port=self._parameters.port, reason=repr(error))
+        trouble = unavailable(error)
+        reason = str(trouble) if isinstance(trouble, WrongPassword) else repr(error)
+        structlog.get_logger().warning("broker lost", host=self._parameters.host, port=self._parameters.port, reason=reason)
         self._connect_at = time.monotonic() + self._backoff.failed()
         if connection is not None and connection.is_open:
             _abort(connection)

@@ -14,18 +14,22 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from sqlalchemy import Engine
 
 from twofold.database.postgres import PSYCOPG, borrowed, fetch
+from twofold.eventstore.postgres import snapshots as snapshot_sql
 from twofold.eventstore.postgres import sql
 from twofold.eventstore.postgres.pages import detached
 from twofold.eventstore.records import (
     GAP,
     LOST,
     NOTHING_KNOWN,
+    READ_BYTES_MAX,
     PlannedAppend,
     by_stream,
     decode_meta,
+    decode_text,
     details_json,
     encode_json,
     error_text,
@@ -36,7 +40,7 @@ from twofold.eventstore.records import (
 )
 from twofold.kernel import codes
 from twofold.kernel.errors import Conflict, Neighbour, NotKnown, Unavailable, other_inline_views
-from twofold.kernel.log import Appended, Decision, LastEvent, Recorded
+from twofold.kernel.log import Appended, Decision, LastEvent, Loaded, Recorded, Snapshot
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import InlineProjection
 
@@ -59,30 +63,48 @@ class PostgresEventStore:
         rows = fetch(self._engine, sql.OUTCOMES, (storable(command_ids),)) if command_ids else ()
         return {row[0]: outcome_from(row) for row in rows}
 
-    def read(self, after: Mapping[str, LastEvent | None]) -> dict[str, list[Recorded]]:
-        streams = storable(after)
+    def read(self, after: Mapping[str, LastEvent | None], shapes: Mapping[str, str] | None = None) -> Loaded:
+        streams, shapes = storable(after), shapes or {}
         known = [after[stream] or NOTHING_KNOWN for stream in streams]
-        rows = fetch(self._engine, sql.READ, (streams, *map(list, zip(*known, strict=True)))) if streams else ()
-        if any([row[0] for row in rows]):
+        asked = {
+            "streams": streams,
+            "versions": [last.version for last in known],
+            "command_ids": [last.command_id for last in known],
+            "recorded_at": [last.recorded_at for last in known],
+            "shapes": [shapes.get(stream, "") if after[stream] is None else "" for stream in streams],
+            "bytes": READ_BYTES_MAX // max(1, len(streams)),
+        }
+        rows = fetch(self._engine, sql.READ, asked) if streams else ()
+        if missing := [row[0] for row in rows if row[0] or row[1] is None]:
             self._noted_types.clear()
-            raise Conflict(LOST)
-        found = by_stream([Recorded(n, s, v, t, data, decode_meta(meta), at) for _, n, s, v, t, data, meta, at in rows])
-        if any([has_gap(events, (after[stream] or NOTHING_KNOWN).version) for stream, events in found.items()]):
-            raise detached(self._engine) or Conflict(LOST)
-        return found
+            raise (None if any(missing) else detached(self._engine)) or Conflict(LOST)
+        events = [Recorded(n, s, v, t, data, decode_meta(meta), at) for _, n, s, v, t, data, meta, at, _ in rows if t is not None]
+        snapshots = [
+            Snapshot(s, shapes[s], LastEvent(v, decode_text(meta), at, n), data)
+            for _, n, s, v, t, data, meta, at, _ in rows
+            if t is None
+        ]
+        found, begins = by_stream(events), {s.stream: s.last.version for s in snapshots}
+        for stream, last in zip(streams, known, strict=True):
+            if has_gap(found.get(stream, ()), begins.setdefault(stream, last.version)):
+                raise detached(self._engine) or Conflict(LOST)
+        unread = frozenset([row[2] for row in rows if row[8]])
+        return Loaded(found, {snapshot.stream: snapshot for snapshot in snapshots}, unread)
 
-    def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
+    def append(
+        self, decisions: Sequence[Decision], inline: InlineProjection | None = None, snapshots: Sequence[Snapshot] = ()
+    ) -> Appended:
         plan = PlannedAppend(decisions)
         try:
-            return self._append(plan, inline)
+            return self._append(plan, inline, snapshots)
         except NotKnown:
             if inline is None:
                 raise
             with borrowed(self._engine) as connection, connection.transaction():
                 inline.attach(connection)
-            return self._append(plan, inline)
+            return self._append(plan, inline, snapshots)
 
-    def _append(self, plan: PlannedAppend, inline: InlineProjection | None) -> Appended:
+    def _append(self, plan: PlannedAppend, inline: InlineProjection | None, snapshots: Sequence[Snapshot]) -> Appended:
         arrays = _arrays(plan) | {"inline_views": inline.number if inline else 0}
         try:
             with borrowed(self._engine) as connection:
@@ -90,7 +112,9 @@ class PostgresEventStore:
                     connection.execute(sql.NOTE_TYPES, tuple(map(list, zip(*sorted(new_types), strict=True))))
                     self._noted_types |= new_types
                 if plan.parked or plan.retried or (inline and plan.events):
-                    start, recorded_at = _append_in_steps(connection, plan, arrays, inline)
+                    start, recorded_at = _append_in_steps(connection, plan, arrays, inline, snapshots)
+                elif snapshots:
+                    start, recorded_at = _append_beside(connection, snapshots, sql.APPEND if plan.events else sql.NOTE, arrays)
                 else:
                     start, recorded_at = _row(connection, sql.APPEND if plan.events else sql.NOTE, arrays)
         except Conflict as conflict:
@@ -110,11 +134,30 @@ class PostgresEventStore:
             self._extend_at = fetch(self._engine, sql.EXTEND)[0][0]
 
 
+def _append_beside(
+    connection: PSYCOPG, snapshots: Sequence[Snapshot], statement: str, arrays: dict[str, Any]
+) -> tuple[int, datetime]:
+    """With snapshots, in one round trip and one commit. They are of what was in the log before: true whether or not the head is
+    given, and written before it is locked."""
+    with connection.pipeline():
+        connection.execute("BEGIN")
+        _keep(connection, snapshots)
+        answer = connection.execute(statement, arrays, binary=True)
+        connection.execute("COMMIT")
+    return _head(connection, answer, arrays)
+
+
 def _append_in_steps(
-    connection: PSYCOPG, plan: PlannedAppend, arrays: dict[str, Any], inline: InlineProjection | None
+    connection: PSYCOPG,
+    plan: PlannedAppend,
+    arrays: dict[str, Any],
+    inline: InlineProjection | None,
+    snapshots: Sequence[Snapshot],
 ) -> tuple[int, datetime]:
     """Inline rows are locked, then the head, then everything is written; round trips under the head's lock are pipelined."""
     connection.execute("BEGIN")
+    if snapshots:
+        _keep(connection, snapshots)
     locked = inline.lock(connection, plan.events) if inline and plan.events else None
     start, recorded_at = _row(connection, sql.TAKE_HEAD if plan.events else sql.SEE_HEAD, arrays)
     if inline and plan.events:
@@ -138,8 +181,17 @@ def _append_in_steps(
     return start, recorded_at
 
 
+def _keep(connection: PSYCOPG, snapshots: Sequence[Snapshot]) -> None:
+    rows = [(s.stream, s.shape, s.last.version, s.last.position, *s.last[1:3], s.state.decode()) for s in snapshots]
+    connection.execute(snapshot_sql.KEEP, tuple(map(list, zip(*rows, strict=True))))
+
+
 def _row(connection: PSYCOPG, statement: str, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
-    row = connection.execute(statement, parameters, binary=True).fetchone()
+    return _head(connection, connection.execute(statement, parameters, binary=True), parameters)
+
+
+def _head(connection: PSYCOPG, answer: psycopg.Cursor[tuple[Any, ...]], parameters: Mapping[str, Any]) -> tuple[Any, ...]:
+    row = answer.fetchone()
     if row is None:
         raise _refusal(connection, parameters["inline_views"])
     return row

@@ -21,17 +21,21 @@ class PostgresHistory(PostgresLogPages):
         position, recorded_at = fetch(self._engine, sql.HEAD)[0]
         return position, recorded_at if position else None
 
+    def require_writable(self) -> None:
+        with borrowed(self._engine) as connection:
+            connection.execute(sql.WRITE_NOTHING)
+
     def stream(
         self,
         stream: str,
         after: int = 0,
         limit: int | None = None,
-        until_version: int | None = None,
+        to_version: int | None = None,
         until: datetime | None = None,
     ) -> list[Recorded]:
         if not storable((stream,)):
             return []
-        last = BIGINT_MAX if until_version is None else min(until_version, BIGINT_MAX)
+        last = BIGINT_MAX if to_version is None else min(to_version, BIGINT_MAX)
         asked = (stream, min(after, BIGINT_MAX), last, END_OF_TIME if until is None else until, limit)
         events = [
             Recorded(n, s, v, t, data, decode_meta(meta), at)

@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 
 from twofold.database.postgres import PSYCOPG, borrowed
 from twofold.eventstore.leases import Lease, Share, share
-from twofold.kernel.members import Member
+from twofold.kernel.members import WHOLE_VIEWS, Member
 
 LOCK_ROOM = "SELECT pg_advisory_xact_lock(%s, %s)"
 TRY_ROOM = "SELECT pg_try_advisory_xact_lock(%s, %s)"
@@ -53,7 +53,7 @@ JOIN = """
         seen_at = clock_timestamp(), expires_at = excluded.expires_at
 """
 EXPIRE = "DELETE FROM members WHERE room = %s AND expires_at <= clock_timestamp() RETURNING member"
-WANTS = "SELECT wants, array_agg(member) FROM members WHERE room = %s GROUP BY wants"
+WANTS = "SELECT wants, array_agg(member), bool_and(knows::jsonb ? %s) FROM members WHERE room = %s GROUP BY wants"
 LEASES = """
     SELECT resource, owner, epoch FROM leases WHERE room = %(room)s AND (owner = %(member)s OR resource IN (
         SELECT json_array_elements_text(wanted.names::json)
@@ -166,13 +166,15 @@ class PostgresLeases:
             known = connection.execute(IS_KNOWN, (*about, room, name))
             connection.execute(JOIN, (room, name, *about, term_seconds))
             expired = connection.execute(EXPIRE, (room,))
-            wants = connection.execute(WANTS, (room,))
+            asked = connection.execute(WANTS, (WHOLE_VIEWS, room))
             leases = connection.execute(LEASES, {"room": room, "member": name})
             pipeline.sync()
+            wants = asked.fetchall()
             mine = share(
                 name,
-                {_NAMES.decode(wanted): members for wanted, members in wants},
+                {_NAMES.decode(wanted): members for wanted, members, _ in wants},
                 {resource: Lease(owner, epoch) for resource, owner, epoch in leases},
+                all(is_whole for _, _, is_whole in wants),
             )
             _write(connection, room, name, mine)
             is_changed = known.fetchone() != (True,) or expired.fetchone() is not None or bool(mine.given_up)

@@ -6,7 +6,8 @@ then has no choice but one index descent for each key, however the table grows a
 
 from __future__ import annotations
 
-from twofold.eventstore.records import EVENT_COLUMNS, OUTCOME_COLUMNS, PARKED_COLUMNS
+from twofold.eventstore.postgres.snapshots import USABLE
+from twofold.eventstore.records import EVENT_COLUMNS, OUTCOME_COLUMNS, PARKED_COLUMNS, ROW_BYTES
 
 NEWEST = "(SELECT * FROM log_head ORDER BY position DESC LIMIT 1)"
 """The head's row, found from the end of its index. Every append leaves a version of it behind, which stays for as long as any
@@ -144,19 +145,37 @@ OUTCOMES = f"""
 """
 READ = f"""
     SELECT asked.version > 0 AND known.position IS NULL AS is_lost, e.*
-    FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::timestamptz[]) AS asked (stream, version, command_id, recorded_at)
+    FROM unnest(
+        %(streams)b::text[], %(versions)b::bigint[], %(command_ids)b::text[], %(recorded_at)b::timestamptz[], %(shapes)b::text[]
+    ) AS asked (stream, version, command_id, recorded_at, shape)
     LEFT JOIN LATERAL (
         SELECT position FROM events
         WHERE asked.version > 0 AND events.stream = asked.stream AND events.version = asked.version
             AND events.recorded_at = asked.recorded_at AND meta ->> 'command_id' = asked.command_id OFFSET 0
     ) AS known ON true
+    LEFT JOIN LATERAL ({USABLE}) AS snapshot ON true
     LEFT JOIN LATERAL (
-        SELECT {EVENT_COLUMNS} FROM events
-        WHERE events.stream = asked.stream AND version > asked.version ORDER BY version
+        SELECT snapshot.position, asked.stream, snapshot.version, NULL AS type, snapshot.state AS data,
+            to_json(snapshot.command_id) AS meta, snapshot.recorded_at, false AS is_full
+        WHERE snapshot.position IS NOT NULL
+        UNION ALL
+        SELECT {EVENT_COLUMNS}, through >= %(bytes)s FROM (
+            SELECT {EVENT_COLUMNS}, size, sum(size) OVER (ORDER BY version ROWS UNBOUNDED PRECEDING) AS through FROM (
+                SELECT {EVENT_COLUMNS}, pg_column_size(data) + {ROW_BYTES} AS size FROM events
+                WHERE events.stream = asked.stream AND version > greatest(asked.version, snapshot.version)
+                    AND version <= greatest(asked.version, snapshot.version) + %(bytes)s / {ROW_BYTES} + 1
+            ) AS event
+        ) AS event WHERE through - size < %(bytes)s
     ) AS e ON true
-    WHERE e.position IS NOT NULL OR (asked.version > 0 AND known.position IS NULL)
+    WHERE e.position IS NOT NULL OR (asked.version > 0 AND known.position IS NULL) OR (
+        (SELECT detached_through FROM {NEWEST} AS head) > 0
+        AND EXISTS (SELECT FROM events WHERE events.stream = asked.stream AND version > asked.version)
+    )
 """
-"""No row for a stream that has nothing new. One at least, `is_lost`, where the last event known of it is not in the log."""
+"""No row for a stream that has nothing new. One at least, `is_lost`, where the last event known of it is not in the log; one
+without position, where what would be next of it is detached, and more behind that is not. First a
+snapshot, which has no type; last, `is_full`, the event with which a stream's are so many bytes, as they are stored. What would
+be more in any case is not looked at, whatever the plan: LIMIT would not keep it from sorting a whole stream for each page."""
 
 _WITHIN = """
     SELECT e.*, count(*) OVER () AS found, sum(pg_column_size(e.data)) OVER (
@@ -198,6 +217,9 @@ EXTEND = "SELECT log_extend()"
 HEAD = f"SELECT position, recorded_at FROM {NEWEST} AS head"
 DETACHED_THROUGH = f"SELECT detached_through FROM {NEWEST} AS head"
 """Of what lies at or before it only those events are here that a fold may need."""
+
+WRITE_NOTHING = "UPDATE log SET domain = domain"
+"""Needs all that an append needs of its server, and room for a row; not the head's lock."""
 
 RECORDED_AT = """
     SELECT asked.position, e.recorded_at FROM unnest(%b::bigint[]) AS asked (position)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,8 @@ from twofold.eventstore.records import (
     GAP,
     LOST,
     NOTHING_KNOWN,
+    READ_BYTES_MAX,
+    ROW_BYTES,
     PlannedAppend,
     by_stream,
     decode_meta,
@@ -28,10 +30,11 @@ from twofold.eventstore.records import (
     outcome_from,
     storable,
 )
+from twofold.eventstore.sqlite import snapshots as snapshot_sql
 from twofold.eventstore.sqlite import sql
 from twofold.kernel import codes
 from twofold.kernel.errors import Conflict, other_inline_views
-from twofold.kernel.log import Appended, Decision, LastEvent, Recorded
+from twofold.kernel.log import Appended, Decision, LastEvent, Loaded, Recorded, Snapshot
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import InlineProjection
 
@@ -53,26 +56,58 @@ class SqliteEventStore:
         rows = self._file.fetch(sql.OUTCOMES, (encode_json(storable(command_ids)).decode(),)) if command_ids else ()
         return {row[0]: outcome_from((*row[:11], moment(row[11]), moment(row[12]))) for row in rows}
 
-    def read(self, after: Mapping[str, LastEvent | None]) -> dict[str, list[Recorded]]:
+    def read(self, after: Mapping[str, LastEvent | None], shapes: Mapping[str, str] | None = None) -> Loaded:
+        streams, shapes = storable(after), shapes or {}
+        snapshots = self._snapshots({stream: shapes[stream] for stream in streams if not after[stream] and shapes.get(stream)})
         asked = {}
-        for stream in storable(after):
-            version, command_id, recorded_at = after[stream] or NOTHING_KNOWN
-            asked[stream] = version, command_id, microseconds(recorded_at)
-        rows = self._file.fetch(sql.READ, (encode_json(asked).decode(),)) if asked else ()
-        if any([row[0] for row in rows]):
-            raise Conflict(LOST)
-        return by_stream([Recorded(n, s, v, t, data, decode_meta(meta), moment(at)) for _, n, s, v, t, data, meta, at in rows])
+        for stream in streams:
+            last = snapshots[stream].last if stream in snapshots else after[stream] or NOTHING_KNOWN
+            asked[stream] = _known(last)
+        if not asked:
+            return Loaded({}, {})
+        with self._file.reading() as reader:
+            events, is_cut = _bounded(reader.execute(sql.READ, (encode_json(asked).decode(),)))
+        unread = frozenset(streams[streams.index(events[-1].stream) :]) if is_cut else frozenset[str]()
+        return Loaded(by_stream(events), snapshots, unread)
 
-    def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
+    def _snapshots(self, shapes: Mapping[str, str]) -> dict[str, Snapshot]:
+        rows = self._file.fetch(snapshot_sql.USABLE, (encode_json(shapes).decode(),)) if shapes else ()
+        return {
+            stream: Snapshot(stream, shape, LastEvent(version, command_id, moment(at), position), state)
+            for stream, shape, version, command_id, at, position, state in rows
+        }
+
+    def append(
+        self, decisions: Sequence[Decision], inline: InlineProjection | None = None, snapshots: Sequence[Snapshot] = ()
+    ) -> Appended:
         plan = PlannedAppend(decisions)
         new_types = plan.types - self._noted_types
-        start, recorded_at = self._file.write(_append_job(plan, new_types, inline if plan.events else None, self._horizon))
+        inline = inline if plan.events else None
+        start, recorded_at = self._file.write(_append_job(plan, new_types, inline, snapshots, self._horizon))
         self._noted_types |= new_types
         return plan.appended(start, recorded_at)
 
 
+def _bounded(rows: Iterable[Sequence[Any]]) -> tuple[list[Recorded], bool]:
+    """The events up to the one with which they are too many bytes, and whether there was one. No row is read behind it."""
+    events: list[Recorded] = []
+    size = 0
+    for is_lost, position, stream, version, type, data, meta, at in rows:
+        if is_lost:
+            raise Conflict(LOST)
+        events.append(Recorded(position, stream, version, type, data, decode_meta(meta), moment(at)))
+        size += len(data) + ROW_BYTES
+        if size >= READ_BYTES_MAX:
+            return events, True
+    return events, False
+
+
 def _append_job(
-    plan: PlannedAppend, new_types: set[tuple[str, int]], inline: InlineProjection | None, horizon: int
+    plan: PlannedAppend,
+    new_types: set[tuple[str, int]],
+    inline: InlineProjection | None,
+    snapshots: Sequence[Snapshot],
+    horizon: int,
 ) -> Callable[[sqlite3.Connection], tuple[int, datetime]]:
     """What the writer runs for this append: (last position before it, time of the append). Encoding is done before."""
     known = inline.number if inline else 0
@@ -80,6 +115,7 @@ def _append_job(
     preceding = plan.preceding()
     before = [_noted_before(decision) for decision, _ in plan.noted]
     after = [_noted_after(decision) for decision, _ in plan.noted]
+    kept = [(s.stream, s.shape, *_known(s.last), s.last.position, s.state) for s in snapshots]
 
     def job(writer: sqlite3.Connection) -> tuple[int, datetime]:
         if preceding and writer.execute(sql.PRECEDING, (encode_json(preceding).decode(),)).fetchone()[0] != len(preceding):
@@ -101,11 +137,16 @@ def _append_job(
             raise Conflict("inbox")
         if start > horizon:
             writer.execute(sql.FORGET, (FORGOTTEN_FOR_EACH * len(rows), start - horizon))
+        writer.executemany(snapshot_sql.KEEP, kept)
         writer.executemany(sql.SETTLE, plan.settled())
         writer.executemany(sql.PARK, [_parked_row(decision, at) for decision in plan.parked])
         return start, moment(at)
 
     return job
+
+
+def _known(last: LastEvent) -> tuple[int, str, int]:
+    return last.version, last.command_id, microseconds(last.recorded_at)
 
 
 def _noted_before(decision: Decision) -> tuple[Any, ...]:

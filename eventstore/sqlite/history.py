@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection
 from datetime import datetime
 
@@ -21,17 +22,24 @@ class SqliteHistory(SqliteLogPages):
         position, recorded_at = self._file.fetch(sql.HEAD)[0]
         return position, moment(recorded_at) if position else None
 
+    def require_writable(self) -> None:
+        def write(writer: sqlite3.Connection) -> None:
+            writer.execute(sql.WRITE)
+            writer.execute(sql.UNWRITE)
+
+        self._file.write(write)
+
     def stream(
         self,
         stream: str,
         after: int = 0,
         limit: int | None = None,
-        until_version: int | None = None,
+        to_version: int | None = None,
         until: datetime | None = None,
     ) -> list[Recorded]:
         if not storable((stream,)):
             return []
-        last_version = BIGINT_MAX if until_version is None else min(until_version, BIGINT_MAX)
+        last_version = BIGINT_MAX if to_version is None else min(to_version, BIGINT_MAX)
         last_time = BIGINT_MAX if until is None else microseconds(until)
         asked = (stream, min(after, BIGINT_MAX), last_version, last_time, NO_LIMIT if limit is None else limit)
         return [

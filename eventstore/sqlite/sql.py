@@ -8,6 +8,8 @@ _EVENT = "e.position, e.stream, e.version, e.type, CAST(e.data AS BLOB), CAST(e.
 """JSON is kept as text, to be read by people, and comes and goes as bytes, not to be decoded on the way."""
 
 HEAD = "SELECT position, recorded_at FROM log_head"
+WRITE, UNWRITE = "UPDATE log SET domain = domain || '?'", "UPDATE log SET domain = rtrim(domain, '?')"
+"""Together they need what an append needs, room in the write-ahead log; a row that stays what it was would not be written."""
 TAKE_HEAD = "SELECT position, recorded_at, inline_views FROM log_head"
 MOVE_HEAD = "UPDATE log_head SET position = ?, recorded_at = ?"
 

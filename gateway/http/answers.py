@@ -82,6 +82,7 @@ class ViewState(msgspec.Struct):
     slices: int
     indexes: list[str]
     orders: list[str]
+    compounds: list[list[str]]
     position: int
     lag_events: int
     lag_seconds: float

@@ -7,12 +7,12 @@ rooms raise the kernel's five, the gateway adds what only HTTP knows (a missing 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import msgspec
 import structlog
-from aiohttp import ClientConnectionResetError, web
+from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from twofold.gateway.http.operation import Call
@@ -150,9 +150,9 @@ def answer_problems(refusals: Refusals, check: Callable[[web.Request], None]) ->
             if error.status < 400:
                 raise
             return _of_aiohttp(error).response()
-        except ClientConnectionResetError:
-            raise  # gone before it was answered
         except Exception as error:
+            if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+                raise  # the client has gone, before it had sent all or was answered
             problem = problem_of(error)
             if problem is None:
                 resource = request.match_info.route.resource
@@ -163,6 +163,20 @@ def answer_problems(refusals: Refusals, check: Callable[[web.Request], None]) ->
             return problem.response()
 
     return cast(Middleware, answer)
+
+
+async def answer_before_routes(
+    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], request: web.BaseRequest
+) -> web.StreamResponse:
+    """aiohttp refuses some requests before any middleware: what is expected, where there is no route."""
+    try:
+        return await handle(request)
+    except web.HTTPException as error:
+        problem = problem_of(error)
+        assert problem is not None, "every answer of aiohttp's is one"
+        response = problem.response()
+        response.force_close()  # the body is not read
+        return response
 
 
 async def answer_expectation(request: web.Request) -> web.StreamResponse | None:

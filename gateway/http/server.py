@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from twofold.gateway.http.problem import Problem
+from twofold.gateway.http.problem import Problem, answer_before_routes
 from twofold.kernel.errors import Misconfigured
 
 KEEP_ALIVE_SECONDS = 75.0
@@ -69,11 +69,12 @@ async def listen(app: web.Application, host: str, port: int, reuse_port: bool = 
     try:
         loop, server = asyncio.get_running_loop(), runner.server
         assert server is not None, "a runner that is set up has one"
+        vars(server)["request_handler"] = partial(answer_before_routes, server.request_handler)  # aiohttp's name for it
         make = partial(Connection, server, loop=loop, **_CONNECTION)
         try:
             sockets = await loop.create_server(make, host, port, backlog=BACKLOG, reuse_port=reuse_port or None)
         except OSError as error:
-            raise Misconfigured(_why_deaf(host, port, error)) from error
+            raise Misconfigured(why_deaf(host, port, error)) from error
         try:
             yield int(sockets.sockets[0].getsockname()[1])
         finally:
@@ -83,7 +84,8 @@ async def listen(app: web.Application, host: str, port: int, reuse_port: bool = 
         await runner.cleanup()
 
 
-def _why_deaf(host: str, port: int, error: OSError) -> str:
+def why_deaf(host: str, port: int, error: OSError) -> str:
+    """The line that says why a socket cannot be had."""
     if error.errno == errno.EADDRINUSE:
         return f"TWOFOLD_PORT={port}: somebody listens on {host}:{port} already; end that, or take another port"
     return f"TWOFOLD_HOST={host}, TWOFOLD_PORT={port}: cannot be listened on ({error.strerror or error})"

@@ -104,7 +104,7 @@ class HealthEndpoints:
 
     async def _probe(self) -> Unavailable | None:
         probes: tuple[tuple[Neighbour, Callable[[], object]], ...] = (
-            (Neighbour.LOG, self._history.head),
+            (Neighbour.LOG, self._history.require_writable),
             (Neighbour.ROWS, self._rows.positions),
             (Neighbour.LOG, self._require_understood),
             (Neighbour.ROWS, self._require_built),

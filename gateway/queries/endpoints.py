@@ -1,4 +1,4 @@
-"""GET /views/{view}/{key} and GET /views/{view}?{index}={value}: rows, fresh enough for whoever asks.
+"""GET /views/{view}/{key} and GET /views/{view}?{index}={value}&{order}.from={value}: rows, fresh enough for whoever asks.
 
 token, Prefer ──> ConsistentReads ──> row or page ──> View-Position, View-Lag, ETag; or 503 view-behind
 Accept: text/event-stream ──> the same reads, again at every hint (live.py)
@@ -7,10 +7,9 @@ Accept: text/event-stream ──> the same reads, again at every hint (live.py)
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from twofold.gateway.http.answers import encode
@@ -27,18 +26,18 @@ from twofold.gateway.http.headers import (
     token_of,
     wants_events,
 )
-from twofold.gateway.http.operation import AWAY, EVENT_STREAM, JSON, TEXT, Operation, Parameter, Reply, Route
+from twofold.gateway.http.operation import AWAY, EVENT_STREAM, JSON, Operation, Reply, Route
 from twofold.gateway.http.problem import Problem, problem_of
-from twofold.gateway.http.request import LIMIT, ROW_KEY, Params, path_text, view_of
+from twofold.gateway.http.request import ROW_KEY, Params, path_text, view_of
 from twofold.gateway.queries.consistency import ConsistentReads, ViewReading
 from twofold.gateway.queries.lag import LagReports
 from twofold.gateway.queries.live import LiveAnswers
+from twofold.gateway.queries.questions import Declared, declared_by, query_of
 from twofold.kernel.domain import Domain
-from twofold.kernel.errors import Malformed, Neighbour, Unavailable
-from twofold.kernel.rows import CURSOR_CHARS_MAX, Query
+from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.rows import Query
 from twofold.kernel.view import AnyView
 
-LIMIT_DEFAULT = 50
 RETRY_SECONDS = "1"
 
 ObserveQuery = Callable[[str, int, float], None]
@@ -47,9 +46,6 @@ ObserveQuery = Callable[[str, int, float], None]
 
 REASONS = {"pending": "command undecided", "behind": "view behind", "parked": "row parked", "diverged": "view diverged"}
 """What a 503 view-behind is counted as, by its state."""
-
-ORDER = Parameter("query", "order", "`-`: descending.", {"type": "string"})
-CURSOR = Parameter("query", "cursor", "`next` of the page before; not made by hand.", TEXT | {"maxLength": CURSOR_CHARS_MAX})
 
 
 class ViewEndpoints:
@@ -61,14 +57,14 @@ class ViewEndpoints:
         self._lag = lag
         self._live = live
         self._observe_query = observe_query
-        self._indexes = {name: indexes_of(view) for name, view in domain.views.items()}
+        self._declared = {name: declared_by(view) for name, view in domain.views.items()}
 
     def routes(self) -> Iterable[Route]:
         views = self._domain.views.values()
         return [
             Route("GET", "/views/{view}/{key}", self.get_row, tuple(_row_operation(view) for view in views)),
             Route(
-                "GET", "/views/{view}", self.get_page, tuple(_page_operation(view, self._indexes[view.name]) for view in views)
+                "GET", "/views/{view}", self.get_page, tuple(_page_operation(view, self._declared[view.name]) for view in views)
             ),
         ]
 
@@ -83,7 +79,7 @@ class ViewEndpoints:
 
     async def get_page(self, request: web.Request) -> web.StreamResponse:
         view = view_of(request, self._domain)
-        query = query_of(request, view, self._indexes[view.name])
+        query = query_of(request, view, self._declared[view.name])
         if wants_events(request.method, request.headers):
             await self._require_reached(request, view, lambda token, seconds: self._reads.page(view, query, token, seconds))
             return await self._live.page(request, view, query)
@@ -161,36 +157,6 @@ class ViewEndpoints:
             self._observe_query(view.name, status, time.perf_counter() - started)
 
 
-def query_of(request: web.Request, view: AnyView, indexes: Sequence[Parameter]) -> Query:
-    """Raises Malformed; for an index that is not declared, with those that are."""
-    if not request.query:
-        return Query(limit=LIMIT_DEFAULT)
-    known = {parameter.name for parameter in (*indexes, ORDER, LIMIT, CURSOR)}
-    if any(name not in known for name in request.query):
-        listed = ", ".join(index.name for index in indexes)
-        raise Malformed(f"{view.name} has no such index or parameter; indexes: {listed}; beside them: order, limit, cursor")
-    params = Params(request, *indexes, ORDER, LIMIT, CURSOR)
-    asked = [index for index in indexes if index.name in request.query]
-    if len(asked) > 1:
-        raise Malformed(f"one index at a time, not {' and '.join(index.name for index in asked)}")
-    order = params.text(ORDER)
-    return Query(
-        index=asked[0].name if asked else None,
-        value=params.text(asked[0]) if asked else None,
-        order=None if order is None else order.removeprefix("-"),
-        descending=order is not None and order.startswith("-"),
-        limit=params.number(LIMIT, LIMIT_DEFAULT),
-        cursor=params.text(CURSOR, CURSOR_CHARS_MAX),
-    )
-
-
-def indexes_of(view: AnyView) -> tuple[Parameter, ...]:
-    """What a page may be asked for by: the declared indexes, and the key."""
-    types = {field.name: field.type for field in msgspec.structs.fields(view.row)}
-    names = dict.fromkeys((*view.indexes, view.key))
-    return tuple(Parameter("query", name, f"Only rows with this {name}. One index at a time.", types[name]) for name in names)
-
-
 def _row_operation(view: AnyView) -> Operation:
     return Operation(
         name=f"{view.name}ByKey",
@@ -212,20 +178,18 @@ def _row_operation(view: AnyView) -> Operation:
     )
 
 
-def _page_operation(view: AnyView, indexes: Sequence[Parameter]) -> Operation:
-    orders = list(dict.fromkeys((*view.orders, *view.indexes, view.key)))
+def _page_operation(view: AnyView, declared: Declared) -> Operation:
     page = {
         "type": "object",
         "required": ["items", "next"],
         "properties": {"items": {"type": "array", "items": view.row}, "next": {"type": ["string", "null"]}},
     }
-    order = ORDER._replace(schema={"type": "string", "enum": [sign + name for name in orders for sign in ("", "-")]})
     return Operation(
         name=view.name,
         tag="views",
         summary=f"Rows of {view.name}",
         fills={"view": view.name},
-        parameters=(*indexes, order, LIMIT, CURSOR, TOKEN, PREFER, LAST_EVENT_ID),
+        parameters=(*declared.parameters(), TOKEN, PREFER, LAST_EVENT_ID),
         replies={200: Reply("A page.", page, ("View-Position", "View-Lag", "Link", "Preference-Applied"), (JSON, EVENT_STREAM))},
         problems=("malformed", "view-behind", *AWAY),
     )

@@ -144,6 +144,7 @@ class LagReports:
                 slices=slices[name],
                 indexes=list(view.indexes),
                 orders=list(view.orders),
+                compounds=[list(compound) for compound in view.compounds],
                 position=report.lag.views[name].position,
                 lag_events=report.lag.views[name].lag_events,
                 lag_seconds=report.lag.views[name].lag_seconds,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 from twofold.kernel.envelope import Envelope
@@ -11,8 +11,15 @@ from twofold.kernel.ports import CommandQueue
 from twofold.monitoring.metrics import Metrics
 from twofold.monitoring.observed import replaced
 
+QUERY_STATUSES = ("200", "404", "503")
+"""What nearly every query is answered with; the series of others begin with their first."""
 
-def observe_queue(port: CommandQueue, metrics: Metrics) -> CommandQueue:
+
+def observe_queue(port: CommandQueue, metrics: Metrics, commands: Iterable[str]) -> CommandQueue:
+    """`commands` are all that may come."""
+    for command in commands:
+        metrics.accepted.labels(command)
+
     def put(envelope: Envelope) -> Future[None]:
         accepted = port.put(envelope)
         accepted.add_done_callback(lambda done: count(envelope.type, done))
@@ -36,8 +43,12 @@ def queue_observer(metrics: Metrics) -> Callable[[Mapping[int, float]], None]:
     return observe
 
 
-def query_observer(metrics: Metrics) -> Callable[[str, int, float], None]:
-    """To be told the view, the HTTP status and the seconds of every query."""
+def query_observer(metrics: Metrics, views: Iterable[str]) -> Callable[[str, int, float], None]:
+    """To be told the view, the HTTP status and the seconds of every query. `views` are all that may be asked."""
+    for view in views:
+        metrics.query_seconds.labels(view)
+        for status in QUERY_STATUSES:
+            metrics.queries.labels(view, status)
 
     def observe(view: str, status: int, seconds: float) -> None:
         metrics.queries.labels(view, str(status)).inc()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar, cast
 
 from twofold.kernel.ports import Projection
@@ -15,7 +15,12 @@ from twofold.monitoring.observed import replaced
 PortT = TypeVar("PortT", bound=Projection)
 
 
-def observe_projection(port: PortT, metrics: Metrics) -> PortT:
+def observe_projection(port: PortT, metrics: Metrics, views: Iterable[str]) -> PortT:
+    """`views` are all that may be folded."""
+    for view in views:
+        metrics.view_events.labels(view)
+        metrics.visibility.labels(view)
+
     def commit(advances: Sequence[Advance]) -> set[SliceId]:
         moved = port.commit(advances)
         now = time.time()

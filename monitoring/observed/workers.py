@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import cast
+from typing import cast, get_args
 
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Conflict
-from twofold.kernel.log import Appended, Decision
-from twofold.kernel.outcome import Outcome
+from twofold.kernel.log import Appended, Decision, Snapshot
+from twofold.kernel.outcome import Outcome, Status
 from twofold.kernel.ports import EventStore, InlineProjection
 from twofold.monitoring.metrics import Metrics
 from twofold.monitoring.observed import replaced
@@ -19,10 +19,19 @@ from twofold.monitoring.observed import replaced
 Execute = Callable[[Sequence[Envelope]], list[Outcome]]
 
 
-def observe_event_store(port: EventStore, metrics: Metrics) -> EventStore:
-    def append(decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
+def observe_event_store(port: EventStore, metrics: Metrics, commands: Iterable[str], events: Iterable[str]) -> EventStore:
+    """`commands` are all that may be decided, `events` all that may be appended, by their names on the wire."""
+    for command in commands:
+        for status in get_args(Status):
+            metrics.decided.labels(command, status)
+    for event_type in events:
+        metrics.appended.labels(event_type)
+
+    def append(
+        decisions: Sequence[Decision], inline: InlineProjection | None = None, snapshots: Sequence[Snapshot] = ()
+    ) -> Appended:
         try:
-            appended = port.append(decisions, inline)
+            appended = port.append(decisions, inline, snapshots)
         except Conflict:
             metrics.conflicts.inc()
             raise

@@ -6,7 +6,7 @@ engine on the log's database. There is nothing to follow: no checkpoint, no slic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from sqlalchemy import Engine
@@ -36,8 +36,7 @@ class InlineViewStore:
     promises = Promises(is_atomic=True, commits_views_together=True)
 
     def __init__(self, engine: Engine) -> None:
-        on_postgres = engine.dialect.name == "postgresql"
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT") if on_postgres else engine
+        self._engine = engine
         self._tables: dict[str, RowTable] = {}
 
     def make(self, view: AnyView, slices: int) -> Generation:
@@ -86,6 +85,9 @@ class InlineViewStore:
 
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         return self._read(lambda session: self._tables[view].load(session, keys))
+
+    def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
+        return {view: self.load(view, keys) for view, keys in wanted.items()}
 
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         """Refuses everything: these rows are written with the events."""

@@ -149,8 +149,7 @@ def _compared(rows: Rows, view: AnyView, fresh: FreshFold, stored: Sequence[str]
 
 def keys_of(rows: Rows, view: AnyView, after: str = "") -> Iterator[str]:
     """Every key of a view behind this one, ascending."""
-    by_key = CheckedQuery(None, None, None, False, PAGE_ROWS, None)
-    cursor = by_key.cursor(Row(after, msgspec.Struct(), 0)) if after else None
+    cursor = CheckedQuery().cursor(Row(after, msgspec.Struct(), 0)) if after else None
     while True:
         page = rows.find(view.name, Query(limit=PAGE_ROWS, cursor=cursor))
         yield from (row.key for row in page.rows)

@@ -131,10 +131,17 @@ class PageFold:
 
         `is_checked` parks rows that no store could hold; otherwise they are folded, and the store refuses them.
         """
-        found = []
-        for name in sorted({state.id.view for state in group}):
-            found += self._of_view(self._views[name], [state for state in group if state.id.view == name], page, is_checked)
-        return found
+        by_view: dict[str, list[SliceState]] = {}
+        for state in group:
+            by_view.setdefault(state.id.view, []).append(state)
+        found = {name: self._touched(self._views[name], by_view[name], page) for name in sorted(by_view)}
+        self._load({name: touches for name, (touches, _) in found.items()}, by_view)
+        return [
+            self._of_slice(self._views[name], state, page[through - page[0].position], touches[state.id.slice], is_checked)
+            for name, (touches, through) in found.items()
+            if through
+            for state in by_view[name]
+        ]
 
     def committed(self, view: str, rows: Mapping[str, Row | None]) -> None:
         """These rows are the newest now."""
@@ -145,19 +152,25 @@ class PageFold:
         for view in views:
             self._caches[view].forget()
 
-    def _of_view(self, view: AnyView, mine: Sequence[SliceState], page: Sequence[Seen], is_checked: bool) -> list[Advance]:
+    def _touched(self, view: AnyView, mine: Sequence[SliceState], page: Sequence[Seen]) -> tuple[dict[int, Touches], int]:
+        """By slice, and up to which position a step of the view goes."""
         cache = self._caches[view.name]
         cache.trim()
         parked = {state.id.slice: state.parked.keys() for state in mine}
-        touches, through = touched(view, page, mine[0].slices, parked, min(TOUCHES_MAX, cache.rows_within(STEP_BYTES_MAX)))
-        missing = cache.missing({key for state in mine for key in touches[state.id.slice] if key not in state.parked})
-        if missing:
-            stored = self._store.load(view.name, missing)
-            cache.put({key: stored.get(key) for key in missing})
-        if not through:
-            return []
-        last = page[through - page[0].position]
-        return [self._of_slice(view, state, last, touches[state.id.slice], is_checked) for state in mine]
+        return touched(view, page, mine[0].slices, parked, min(TOUCHES_MAX, cache.rows_within(STEP_BYTES_MAX)))
+
+    def _load(self, touches: Mapping[str, Mapping[int, Touches]], states: Mapping[str, Sequence[SliceState]]) -> None:
+        """What is touched and not remembered, of all views together."""
+        missing = {
+            name: self._caches[name].missing(
+                {key for state in states[name] for key in by_slice[state.id.slice] if key not in state.parked}
+            )
+            for name, by_slice in touches.items()
+        }
+        wanted = {name: keys for name, keys in missing.items() if keys}
+        stored = self._store.load_together(wanted) if wanted else {}
+        for name, keys in wanted.items():
+            self._caches[name].put({key: stored[name].get(key) for key in keys})
 
     def _of_slice(self, view: AnyView, state: SliceState, last: Seen, touches: Touches, is_checked: bool) -> Advance:
         rows, waiting, errors, recorded_at = {}, {}, {}, []

@@ -80,7 +80,7 @@ class Projector:
 
     def _wake(self) -> None:
         for subscription in self._subscriptions:
-            subscription.ring()
+            subscription.wake()
 
 
 class Projectors:

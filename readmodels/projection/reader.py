@@ -32,7 +32,7 @@ Seconds = Callable[[], float]
 
 
 class SliceReader:
-    """A Reader of a Subscription, whose thread calls it; `hold` may be called from any other."""
+    """A Reader of a Subscription, whose thread calls it; `hold` may be called from any."""
 
     def __init__(
         self, log: LogCache, store: Projection, views: Mapping[str, AnyView], bell: Bell, page_events: int, seconds: Seconds
@@ -63,6 +63,9 @@ class SliceReader:
         """Fold exactly these slices from now on."""
         with self._lock:
             self._wanted = frozenset(slice_id for slice_id in slices if slice_id.view in self._views)
+
+    def is_idle(self) -> bool:
+        return not self._wanted
 
     def throttle(self, paces: Mapping[tuple[str, int], Pace]) -> None:
         """Fold these generations (view, number) no faster than so."""
@@ -98,7 +101,7 @@ class SliceReader:
         """If the store refuses, what it could not hold is looked for: among all rows, then slice by slice, event by event."""
         self._leave_diverged([self._states[slice_id] for slice_id in keys if slice_id in self._states])
         group = [self._states[slice_id] for slice_id in keys if slice_id in self._states]
-        advances = self._folds.advances(group, page) if group else []
+        advances = self._folds.advances(group, page)
         self._hold_up({state.id for state in group} - {advance.slice for advance in advances}, page)
         self._is_short = self._is_short or any(advance.position < page[-1].position for advance in advances)
         if not advances or self._commit(advances) is None:

@@ -33,14 +33,16 @@ STREAM_PREFIX_END = "!stream0"  # sorts right behind every one of them
 
 INDEXED_BYTES_MAX = 1_000
 """The same bound for a text one may filter or sort by."""
+COMPOUND_BYTES_MAX = 1_500
+"""What the fields of a compound have between them, in equal parts: the key stands in that entry, too."""
 FIELD_BYTES_MAX = 4 << 20
 """One field kept as text or JSON. What is larger is not a row but a document."""
 INTEGER_MIN, INTEGER_MAX = -(1 << 63), (1 << 63) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Column:
-    """One field. Fields of type "json" can be neither filtered nor sorted by."""
+    """One field, the same object wherever these columns are used. Those of type "json" can be neither filtered nor sorted by."""
 
     name: str
     annotation: Any
@@ -104,10 +106,15 @@ def _columns(view: AnyView) -> list[Column]:
 def _column(view: AnyView, name: str, described: inspect.Type, annotation: Any) -> Column:
     plain, is_nullable = _without_none(described)
     is_indexed = name in (view.key, *view.indexes, *view.orders)
-    column_type, encode, decode = column_type_of(plain, annotation, INDEXED_BYTES_MAX if is_indexed else FIELD_BYTES_MAX)
+    text_bytes_max = _text_bytes_max(view, name) if is_indexed else FIELD_BYTES_MAX
+    column_type, encode, decode = column_type_of(plain, annotation, text_bytes_max)
     if is_indexed and column_type == "json":
         raise Misconfigured(f"view {view.name}: field {name!r} cannot be filtered or sorted by; make it a text, number or time")
     return Column(name, annotation, column_type, is_nullable, nullable(encode) if is_nullable else encode, decode)
+
+
+def _text_bytes_max(view: AnyView, name: str) -> int:
+    return min([INDEXED_BYTES_MAX, *(COMPOUND_BYTES_MAX // len(compound) for compound in view.compounds if name in compound)])
 
 
 def _without_none(described: inspect.Type) -> tuple[inspect.Type, bool]:

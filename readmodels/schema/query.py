@@ -7,35 +7,50 @@ a cursor from another order is refused, not misread.
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
 
 from twofold.kernel.errors import Malformed
-from twofold.kernel.rows import CURSOR_CHARS_MAX, Query, Row
+from twofold.kernel.rows import CURSOR_CHARS_MAX, Query, Range, Row
 from twofold.kernel.view import AnyView
-from twofold.readmodels.schema.columns import Column, Columns, refuse_key
+from twofold.readmodels.schema.columns import INDEXED_BYTES_MAX, Column, Columns, ColumnType, refuse_key, text_encoder
 
 LIMIT_MAX = 1_000
 """Rows in one page."""
+
+_BOUND_TYPES: dict[ColumnType, Any] = {"integer": int, "truth": bool, "number": float, "time": datetime}
 
 _UNUSABLE = (ValueError, TypeError, OverflowError, msgspec.MsgspecError)
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedQuery:
-    """A checked query. `value` is plain (see columns.py), `order` None means by key; `after` is the place a cursor holds.
+class Span:
+    """Rows whose value is there, not before `start` and before `end`; None is no bound."""
 
-    Absent order values (None) come first, last when descending; ties are broken by the key, in the same direction.
+    column: Column
+    start: Any
+    end: Any
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedQuery:
+    """A checked query. Values are plain (see columns.py); `order` None means by key; `after` is the place a cursor holds.
+
+    `span` is of what rows are ordered by, `beside` are of other fields. Absent order values (None) come first, last when
+    descending; ties are broken by the key, in the same direction.
     """
 
-    index: Column | None
-    value: Any
-    order: Column | None
-    descending: bool
-    limit: int
-    after: tuple[Any, str] | None
+    equal: tuple[tuple[Column, Any], ...] = ()
+    span: Span | None = None
+    beside: tuple[Span, ...] = ()
+    order: Column | None = None
+    descending: bool = False
+    limit: int = LIMIT_MAX
+    after: tuple[Any, str] | None = None
 
     def cursor(self, row: Row) -> str:
         """What continues after this row."""
@@ -45,22 +60,31 @@ class CheckedQuery:
 
 
 def checked_query(view: AnyView, columns: Columns, query: Query) -> CheckedQuery:
-    """Raises Malformed for a field that is not declared, a value of the wrong type, a limit out of range or a foreign cursor."""
+    """Raises Malformed for a field that is not declared, a value of the wrong type, a range that ends before it begins or that no
+    declared order serves, a limit out of bounds or a foreign cursor."""
     if not 1 <= query.limit <= LIMIT_MAX:
         raise Malformed(f"limit must be from 1 to {LIMIT_MAX:,}", "/limit")
-    index = None if query.index is None else _declared(columns, query.index, view.indexes, view.key)
-    order = None if query.order is None else _declared(columns, query.order, (*view.orders, *view.indexes), view.key, "order")
-    if order is columns.key:
-        order = None
-    after = None if query.cursor is None else _opened(order, query)
-    return CheckedQuery(
-        index=index,
-        value=None if index is None else _plain(index, query.value),
-        order=order,
-        descending=query.descending,
-        limit=query.limit,
-        after=after,
-    )
+    orders = (*view.orders, *view.indexes)
+    equal: dict[Column, Any] = {}
+    for name, value in query.where:
+        column = _declared(columns, name, view.indexes, view.key)
+        _once(column, name, equal)
+        equal[column] = _plain(column, value)
+    spans: dict[Column, Span] = {}
+    for asked in query.ranges:
+        column = _declared(columns, asked.field, orders, view.key, "range")
+        _once(column, asked.field, {**equal, **spans})
+        spans[column] = _span(column, asked)
+    if query.order is None and len(spans) > 1:
+        raise Malformed(f"which order? there are ranges of {' and '.join(column.name for column in spans)}", "/order")
+    order = next(iter(spans), columns.key) if query.order is None else _declared(columns, query.order, orders, view.key, "order")
+    span = spans.pop(order, None)
+    if spans:
+        _require_compound(view, {column.name for column in equal}, order.name, list(spans))
+    order_or_key = None if order is columns.key else order
+    after = None if query.cursor is None else _opened(order_or_key, query)
+    span, after = _onwards(span, order_or_key, after, query.descending)
+    return CheckedQuery(tuple(equal.items()), span, tuple(spans.values()), order_or_key, query.descending, query.limit, after)
 
 
 def _declared(columns: Columns, name: str, names: tuple[str, ...], key: str, what: str = "index") -> Column:
@@ -72,11 +96,81 @@ def _declared(columns: Columns, name: str, names: tuple[str, ...], key: str, wha
     raise Malformed(f"there is no {what} {name!r}; declared: {declared}", f"/{what}" if what == "order" else f"/{name}")
 
 
+def _once(column: Column, name: str, asked: Mapping[Column, Any]) -> None:
+    if column in asked:
+        raise Malformed(f"{column.name} is asked for twice", f"/{name}")
+
+
 def _plain(column: Column, value: Any) -> Any:
     try:
-        return column.encode(msgspec.convert(value, column.annotation, strict=False))
+        given = _unspaced(value) if column.type == "time" else value
+        return column.encode(msgspec.convert(given, column.annotation, strict=False))
     except _UNUSABLE as error:
         raise Malformed(f"not a value of {column.name}: {error}", f"/{column.name}") from error
+
+
+def _span(column: Column, asked: Range) -> Span:
+    bounds = []
+    for side, value in (("from", asked.start), ("to", asked.end)):
+        try:
+            bounds.append(None if value is None else _bound(column, value))
+        except _UNUSABLE as error:
+            raise Malformed(f"not a bound of {column.name}: {error}", f"/{asked.field}.{side}") from error
+    start, end = bounds
+    if start is None and end is None:
+        raise Malformed(f"a range of {column.name} has a from, a to, or both", f"/{asked.field}.from")
+    if start is not None and end is not None and end < start:
+        raise Malformed(f"{asked.field}.to lies before {asked.field}.from", f"/{asked.field}.to")
+    return Span(column, start, end)
+
+
+def bound_type(column: Column) -> Any:
+    """Of what a range is between, without what narrows the field: a scale of 1 to 5 ends before 6."""
+    is_day = column.type == "text" and column.decode == date.fromisoformat
+    return date if is_day else _BOUND_TYPES.get(column.type, str)
+
+
+def _bound(column: Column, value: Any) -> Any:
+    kind = bound_type(column)
+    bound = msgspec.convert(_unspaced(value) if kind is datetime else value, kind, strict=False)
+    return text_encoder(INDEXED_BYTES_MAX)(bound) if kind is str else column.encode(bound)
+
+
+def _unspaced(value: Any) -> Any:
+    """The plus of a time zone that was not percent-encoded arrives as a space."""
+    return value.replace(" ", "+") if isinstance(value, str) and "T" in value else value
+
+
+def _require_compound(view: AnyView, equal: Collection[str], order: str, beside: Collection[Column]) -> None:
+    """A range in another order than its own would be a walk over everything, unless the view has declared that way."""
+    names = [column.name for column in beside]
+    for compound in view.compounds:
+        if order in compound:
+            place = compound.index(order)
+            if set(compound[:place]) <= set(equal) and set(names) <= set(compound[place + 1 :]):
+                return
+    declared = ", ".join("+".join(compound) for compound in view.compounds) or "none"
+    raise Malformed(
+        f"rows with a range of {names[0]} come in the order of {names[0]}; in that of {order} only by a declared compound"
+        f" (…, {', '.join((order, *names))}); declared: {declared}",
+        "/order",
+    )
+
+
+def _onwards(
+    span: Span | None, order: Column | None, after: tuple[Any, str] | None, descending: bool
+) -> tuple[Span | None, tuple[Any, str] | None]:
+    """A page begins at its cursor or where the range does, whichever is further on, never at both: one bound is sought."""
+    if span is None or after is None:
+        return span, after
+    anchor = after[1] if order is None else after[0]
+    if descending:
+        if anchor is not None and span.end is not None and anchor >= span.end:
+            return span, None
+        return (span if anchor is None else Span(span.column, span.start, None)), after
+    if anchor is None or (span.start is not None and anchor < span.start):
+        return span, None
+    return Span(span.column, None, span.end), after
 
 
 def _opened(order: Column | None, query: Query) -> tuple[Any, str]:

@@ -11,13 +11,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.errors import Malformed, Neighbour, Unavailable
 from twofold.kernel.messages import Event, tag_of
 from twofold.kernel.rows import Found, Query, Row, RowPage
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Columns
+from twofold.readmodels.schema.query import CheckedQuery, checked_query
 
 INLINE = "inline"
+COMPOUNDS = "compounds "
 MARKS = 5
 """So many parts of a shape come before what is not as by default; parts are separated by bars."""
 
@@ -33,13 +35,15 @@ def is_inline(shape: str) -> bool:
 
 def shape_of(view: AnyView) -> str:
     """Fields, declared questions, the events listened to with their versions, because rows that never saw the past of an event
-    would be wrong for ever; who folds them, because two would fold an event twice, or each leave it to the other; and the
-    revision, for what cannot be seen from outside: a changed `evolve` or `keys`."""
+    would be wrong for ever; who folds them, because two would fold an event twice, or each leave it to the other; the revision,
+    for what cannot be seen from outside: a changed `evolve` or `keys`; and compounds, where there are any."""
     fields = ",".join(f"{column.name}:{column.type}{'?' * column.is_nullable}" for column in Columns(view).all)
     events = ",".join(sorted(_versioned(event) for event in view.on))
     marks = [INLINE] if view.sync == "inline" else []
     if view.revision:
         marks.append(f"revision {view.revision}")
+    if view.compounds:
+        marks.append(COMPOUNDS + ",".join(sorted({"+".join(compound) for compound in view.compounds})))
     return "|".join((view.key, fields, ",".join(sorted(view.indexes)), ",".join(sorted(view.orders)), events, *marks))
 
 
@@ -48,10 +52,12 @@ def _versioned(event: type[Event]) -> str:
 
 
 class Reading(NamedTuple):
-    """Reads the rows of a view from a generation that another version of it made. `stored` is the view as that one has it."""
+    """Reads the rows of a view from a generation that another version of it made. `stored` is the view as that one has it,
+    without the fields that this one does not read; `declared` has all that the other declares, also of fields unknown here."""
 
     view: AnyView
     stored: AnyView
+    declared: AnyView
 
     def found(self, found: Found) -> Found:
         return found if found.row is None else msgspec.structs.replace(found, row=self._row(found.row))
@@ -59,12 +65,14 @@ class Reading(NamedTuple):
     def page(self, page: RowPage) -> RowPage:
         return msgspec.structs.replace(page, rows=[self._row(row) for row in page.rows])
 
-    def require(self, query: Query) -> None:
-        """Raises Unavailable for a question that the view declares and the generation has no index for."""
-        declared = {self.view.key, "key", *self.stored.indexes, *self.stored.orders}
-        mine = {*self.view.indexes, *self.view.orders}
-        if any(name in mine and name not in declared for name in (query.index, query.order)):
-            raise building(self.view.name)
+    def checked(self, columns: Columns, query: Query) -> CheckedQuery:
+        """As checked_query, with the columns of what is stored. Raises Unavailable for a question that the view declares and the
+        generation has no index for."""
+        try:
+            return checked_query(self.stored, columns, query)
+        except Malformed as error:
+            checked_query(self.view, Columns(self.view), query)
+            raise building(self.view.name) from error
 
     def _row(self, row: Row) -> Row:
         values = {name: getattr(row.value, name) for name in self.stored.row.__struct_fields__}
@@ -76,7 +84,7 @@ def reading_of(view: AnyView, shape: str) -> Reading | None:
     generation of this shape holds: a field without a default is missing, or of another type."""
     if shape == shape_of(view):
         return None
-    key, fields, indexes, orders, *_ = shape.split("|")
+    key, fields, indexes, orders, _, *marks = shape.split("|")
     held = set(fields.split(","))
     mine = {column.name: f"{column.name}:{column.type}{'?' * column.is_nullable}" for column in Columns(view).all}
     described = msgspec.structs.fields(view.row)
@@ -85,8 +93,21 @@ def reading_of(view: AnyView, shape: str) -> Reading | None:
     shared = [(field.name, field.type) for field in described if mine[field.name] in held]
     names = {name for name, _ in shared}
     row = msgspec.defstruct(view.row.__name__, shared, frozen=True)
-    kept = [tuple(name for name in listed.split(",") if name in names) for listed in (indexes, orders)]
-    return Reading(view, replace(view, row=row, indexes=kept[0], orders=kept[1]))
+    compounds = next((mark.removeprefix(COMPOUNDS) for mark in marks if mark.startswith(COMPOUNDS)), "")
+    declared = replace(
+        view,
+        indexes=tuple(name for name in indexes.split(",") if name),
+        orders=tuple(name for name in orders.split(",") if name),
+        compounds=tuple(tuple(compound.split("+")) for compound in compounds.split(",") if compound),
+    )
+    stored = replace(
+        declared,
+        row=row,
+        indexes=tuple(name for name in declared.indexes if name in names),
+        orders=tuple(name for name in declared.orders if name in names),
+        compounds=tuple(compound for compound in declared.compounds if names.issuperset(compound)),
+    )
+    return Reading(view, stored, declared)
 
 
 def building(view: str) -> Unavailable:

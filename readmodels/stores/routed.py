@@ -118,6 +118,12 @@ class RoutedViewStore:
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         return self._of(view).load(view, keys)
 
+    def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
+        found: dict[str, dict[str, Row]] = {}
+        for store in {id(one): one for one in map(self._of, wanted)}.values():
+            found |= store.load_together({view: keys for view, keys in wanted.items() if self._stores[view] is store})
+        return found
+
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         """One transaction in each store concerned; those before one that fails stay committed."""
         moved: set[SliceId] = set()

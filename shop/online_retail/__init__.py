@@ -1,6 +1,6 @@
 """Real invoices as commands: `python -m twofold.shop.online_retail FILE.csv[.gz]`, a client of the HTTP API.
 
-    FILE ── invoices.py ──> commands ── sending.py ──> POST /commands ── sending.py ──> GET /commands/{id}
+    FILE ── invoices.py ──> commands ── sending.py, through twofold.client ──> POST /commands, GET /commands/{id}
 
 Every command has an idempotency key made of its invoice and what it does, so a replay that was cut off is simply started
 again: what was accepted before is a duplicate.

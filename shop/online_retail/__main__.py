@@ -9,15 +9,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Event
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from twofold.client import Gateway
 from twofold.kernel.errors import Malformed, Misconfigured, Unavailable
 from twofold.shop.online_retail.invoices import Parsed, read
-from twofold.shop.online_retail.sending import Failure, replay
+from twofold.shop.online_retail.sending import PATIENCE_SECONDS, Failure, replay
 from twofold.shop.order import PlaceOrder
 from twofold.shop.returns import RecordReturn
 from twofold.shop.stock import AdjustStock
@@ -33,7 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Malformed as error:
         return _failed(f"{arguments.file}: {error.detail}")
     try:
-        failures = _replay(arguments.url, parsed, arguments.rate)
+        gateway = Gateway(arguments.url, patience_seconds=PATIENCE_SECONDS)
+    except Misconfigured as error:
+        return _failed(f"--url {error}")
+    try:
+        with gateway:
+            failures = _replay(gateway, parsed, arguments.rate)
     except Misconfigured as error:
         return _failed(str(error))
     except Unavailable as error:
@@ -87,7 +92,7 @@ class RateColumn(ProgressColumn):
         return Text("" if speed is None else f"{speed:,.0f}/s")
 
 
-def _replay(url: str, parsed: Parsed, rate: float | None) -> list[Failure]:
+def _replay(gateway: Gateway, parsed: Parsed, rate: float | None) -> list[Failure]:
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
@@ -101,7 +106,7 @@ def _replay(url: str, parsed: Parsed, rate: float | None) -> list[Failure]:
     )
     with bar:
         task = bar.add_task("commands", total=len(parsed.commands))
-        return replay(url, parsed.commands, rate, Event(), lambda count: bar.advance(task, count))
+        return replay(gateway, parsed.commands, rate, lambda count: bar.advance(task, count))
 
 
 def _failed(line: str, status: int = 1) -> int:

@@ -61,6 +61,10 @@ class Place(ABC):
         """What a failover does to a replica that had not got the rest: events and outcomes beyond this position are not there."""
 
     @abstractmethod
+    def drop_snapshots(self) -> None:
+        """As an operator may, at any time."""
+
+    @abstractmethod
     def make_counted(self) -> None:
         """Make room for inline rows: (position, stream) of events."""
 
@@ -93,6 +97,9 @@ class SqlPlace(Place):
             self.execute(statement.format(position))
         self.execute(f"UPDATE log_head SET position = {position}")
 
+    def drop_snapshots(self) -> None:
+        self.execute("DELETE FROM snapshots")
+
     def make_counted(self) -> None:
         self.execute("CREATE TABLE counted (position bigint, stream text)")
 
@@ -121,6 +128,9 @@ class MemoryPlace(Place):
 
     def lose_after(self, position: int) -> None:
         self.log.lose_after(position)
+
+    def drop_snapshots(self) -> None:
+        self.log.snapshots.clear()
 
     def make_counted(self) -> None:
         self.log.rows["counted"] = {}
@@ -221,7 +231,7 @@ def decided(
 
 def last_event(event: Recorded) -> LastEvent:
     """What somebody who has read it knows of its stream."""
-    return LastEvent(event.version, event.meta.command_id, event.recorded_at)
+    return LastEvent(event.version, event.meta.command_id, event.recorded_at, event.position)
 
 
 def placed(stream: str, version: int = 1, count: int = 1, data: bytes = b'{"n":1}') -> Decision:

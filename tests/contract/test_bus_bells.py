@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
+import msgspec
+import pika
 import pytest
 
 from tests.contract.buses import Proxy, until
 from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.bus.rabbitmq.bell import RabbitBell
+from twofold.bus.rabbitmq.topology import NEWS, rings_exchange
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Bell, Outcomes
 from twofold.kernel.rows import Progress
@@ -156,3 +159,73 @@ def test_a_bell_comes_back_after_a_cut(broker_url: str, unique: str) -> None:
     one.close()
     two.close()
     proxy.close()
+
+
+class Told:
+    """What any bell of a namespace sends, by routing key."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self.connection = pika.BlockingConnection(pika.URLParameters(url))
+        self._channel = self.connection.channel()
+        self._channel.exchange_declare(rings_exchange(prefix), "direct", durable=True)
+        self._queue = self._channel.queue_declare("", exclusive=True).method.queue
+        for key in NEWS:
+            self._channel.queue_bind(self._queue, rings_exchange(prefix), key)
+
+    def news(self) -> list[str]:
+        """Since it was asked last."""
+        found = []
+        while (message := self._channel.basic_get(self._queue, auto_ack=True))[0] is not None:
+            found.append(message[0].routing_key)
+        return found
+
+
+@pytest.fixture
+def told(broker_url: str, unique: str) -> Iterator[Told]:
+    told = Told(broker_url, unique)
+    yield told
+    told.connection.close()
+
+
+def test_what_a_worker_tells_after_a_commit_is_one_message(broker_url: str, unique: str, told: Told) -> None:
+    """A message costs the broker, its sender and each of its hearers about the same whatever is in it."""
+    bell = RabbitBell(broker_url, unique)
+    bell.bell.ring(1)
+    until(lambda: told.news(), "it is connected")
+    for position in range(2, 12):
+        bell.bell.ring(position)
+        bell.outcomes.tell([outcome(f"{position}", position)])
+        time.sleep(0.02)
+    assert told.news() == ["appended"] * 10
+    bell.bell.ring(12)
+    until(lambda: told.news() == ["appended"], "a ring that nothing goes with")
+    bell.close()
+
+
+def test_who_listens_to_all_news_has_one_queue(broker_url: str, unique: str, told: Told) -> None:
+    """Each of its messages comes once, and everything in it is heard."""
+    one, two = RabbitBell(broker_url, unique), RabbitBell(broker_url, unique)
+    rung: list[int] = []
+    decided: list[str] = []
+    two.bell.listen(on_ring=rung.append, on_advanced=lambda progress: None)
+    two.outcomes.listen(lambda outcomes: decided.extend(each.command_id for each in outcomes))
+    ring_until_heard(one.bell, rung)
+
+    def is_heard() -> bool:
+        one.outcomes.tell([outcome("first")])
+        time.sleep(0.02)
+        return bool(decided)
+
+    until(is_heard, "the first outcome")
+    for key, news in (("ring", b"77"), ("outcomes", msgspec.json.encode([outcome("earlier")]))):
+        told.connection.channel().basic_publish(rings_exchange(unique), key, news)  # of a worker of release 0.1.0
+    until(lambda: rung[-1] == 77 and decided[-1] == "earlier", "what an earlier release tells")
+    rung.clear()
+    decided.clear()
+    one.bell.ring(78)
+    one.outcomes.tell([outcome("last", 78)])
+    until(lambda: bool(rung and decided), "both")
+    time.sleep(0.1)
+    assert (rung, decided) == ([78], ["last"])
+    one.close()
+    two.close()

@@ -72,8 +72,10 @@ async def test_a_settle_for_a_lost_connection_is_dropped(lanes: RabbitBus, proxy
 
 def test_a_lane_keeps_its_order_through_many_take_overs(lanes: RabbitBus, broker_url: str, unique: str) -> None:
     """The single active consumer with several messages in its hands, some settled, is closed, cut off or left to its
-    successor, which waits already: what it held comes first, in order. 60 take-overs of every kind."""
+    successor, which waits already: what it held comes first, in order. 60 take-overs of every kind. What was settled just before
+    a connection was cut may come again: the broker need not have read it."""
     total, settled, dice = 300, 0, random.Random(11)
+    surely_settled = 0
     one = RabbitTransport(broker_url, lanes.epochs, unique, Lanes())
     one.receive(0.0)
     for number in range(total):
@@ -93,11 +95,14 @@ def test_a_lane_keeps_its_order_through_many_take_overs(lanes: RabbitBus, broker
                 continue
             ids = [each.command_id for each in delivery.envelopes]
             got += ids
+            if len(got) == len(ids) and surely_settled <= int(got[0]) < settled:
+                settled = int(got[0])
             assert got == [f"{settled + n:04}" for n in range(len(got))]
             delivery.messages = delivery.messages[:take]
             delivery.is_committed = True
             one.settle(one.lanes.finish(delivery))
-        settled += min(len(got), take)
+        before, settled = settled, settled + min(len(got), take)
+        surely_settled = settled
         match dice.choice(["close", "shut", "cut"]):
             case "close":
                 one.close(0)
@@ -106,6 +111,7 @@ def test_a_lane_keeps_its_order_through_many_take_overs(lanes: RabbitBus, broker
                 one.shut()
             case "cut":
                 one._cut(ConnectionResetError())
+                surely_settled = before
         one = two
     one.shut()
     assert settled > 100

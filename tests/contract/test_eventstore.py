@@ -16,7 +16,7 @@ import twofold.eventstore.sqlite.pages
 import twofold.testing.memory_log
 from tests.contract.eventstores import ACCEPTED_AT, Place, SameViews, SqlPlace, decided, envelope, last_event, place, placed
 from twofold.kernel.errors import Conflict, Error, Unavailable
-from twofold.kernel.log import Decision, NewEvent, Recorded
+from twofold.kernel.log import Decision, Loaded, NewEvent, Recorded
 from twofold.kernel.ports import Log
 
 WIDE = '\u00fcber-\u5546\u54c1-\U0001f4e6-"quoted"-back\\slash-{curly},comma-\x01-\''
@@ -207,12 +207,12 @@ def test_parked_commands_are_listed_in_pages_and_discarded(store: Log) -> None:
 def test_many_streams_are_read_at_once_each_from_its_own_version(store: Log) -> None:
     """A batch of commands needs all its streams in one question, and most of them have nothing new."""
     store.append([placed("order-1", 3, 3), placed(WIDE, 2, 2), placed("order-3", 1, 1)])
-    first, third = (store.stream(stream, until_version=1)[0] for stream in ("order-1", "order-3"))
-    found = store.read({"order-1": last_event(first), WIDE: None, "order-3": last_event(third), "order-4": None})
+    first, third = (store.stream(stream, to_version=1)[0] for stream in ("order-1", "order-3"))
+    found = store.read({"order-1": last_event(first), WIDE: None, "order-3": last_event(third), "order-4": None}).events
     assert {stream: [event.version for event in events] for stream, events in found.items()} == {"order-1": [2, 3], WIDE: [1, 2]}
     assert [event.position for event in found[WIDE]] == [4, 5]
-    assert store.read({f"nobody-{number}": None for number in range(1000)}) == {}
-    assert store.read({}) == {}
+    assert store.read({f"nobody-{number}": None for number in range(1000)}) == Loaded({}, {})
+    assert store.read({}) == Loaded({}, {})
 
 
 def test_an_event_comes_back_as_it_was_written(store: Log) -> None:
@@ -224,7 +224,7 @@ def test_an_event_comes_back_as_it_was_written(store: Log) -> None:
     (event,) = store.page(0, 10).events
     assert event == Recorded(1, WIDE, 1, "OrderPlaced", large, decision.events[0].meta, appended.recorded_at)
     assert store.stream(WIDE) == [event]
-    assert store.read({WIDE: None}) == {WIDE: [event]}
+    assert store.read({WIDE: None}) == Loaded({WIDE: [event]}, {})
     assert store.recorded_at([1, 2]) == {1: appended.recorded_at}
     assert abs(datetime.now(UTC) - event.recorded_at) < timedelta(seconds=30)
 
@@ -267,12 +267,12 @@ def test_a_stream_is_read_up_to_a_version_or_a_time(store: Log) -> None:
     assert versions() == [1, 2, 3]
     assert versions(after=1) == [2, 3]
     assert versions(limit=2) == [1, 2]
-    assert versions(until_version=2) == [1, 2]
+    assert versions(to_version=2) == [1, 2]
     assert versions(until=times[1]) == [1, 2]
     assert versions(until=times[0] - timedelta(microseconds=1)) == []
-    assert versions(after=1, limit=5, until_version=9, until=times[2]) == [2, 3]
+    assert versions(after=1, limit=5, to_version=9, until=times[2]) == [2, 3]
     assert versions(until=times[2].astimezone()) == [1, 2, 3]
-    assert versions(after=2**70) == [] and versions(until_version=2**70) == [1, 2, 3]
+    assert versions(after=2**70) == [] and versions(to_version=2**70) == [1, 2, 3]
     assert (store.version("order-1"), store.version("order-11"), store.version("order-111")) == (3, 1, 0)
 
 
@@ -288,11 +288,11 @@ def test_what_cannot_be_stored_is_not_found(store: Log, text: str) -> None:
     """Ids and names come from URLs: a strange one is "not there", not a fault of the server."""
     store.append([placed("order-1")])
     assert store.outcomes([text]) == {}
-    assert store.read({text: None}) == {}
+    assert store.read({text: None}) == Loaded({}, {})
     assert store.stream(text) == []
     assert store.version(text) == 0
     assert store.page(0, 10, [text]).events == []
-    assert list(store.read({text: None, "order-1": None})) == ["order-1"]
+    assert list(store.read({text: None, "order-1": None}).events) == ["order-1"]
 
 
 def test_data_that_cannot_be_stored_is_a_bug_and_leaves_nothing(store: Log) -> None:

@@ -15,7 +15,7 @@ from twofold.database.postgres import LOG, connect
 from twofold.eventstore.leases import Lease, MemoryLeases, Share, share
 from twofold.eventstore.migrate import migrate
 from twofold.eventstore.postgres.leases import PostgresLeases
-from twofold.kernel.members import Member
+from twofold.kernel.members import WHOLE_VIEWS, Member
 from twofold.kernel.ports import Leases
 
 LANES = [f"lane-{number}" for number in range(7)]
@@ -140,6 +140,27 @@ def test_a_resource_is_shared_among_those_who_want_it(leases: Leases) -> None:
     assert all(set(held[member.name]) <= set(wanted) for member, wanted in members)
 
 
+def test_with_seven_views_and_four_projectors_each_view_is_held_by_one_as_soon_as_all_of_them_can(leases: Leases) -> None:
+    """One of an earlier release shares slice by slice, and the others as it does, or slices would be left to nobody."""
+    slices = [f"view_{view}/1/{number}" for view in range(7) for number in range(4)]
+    earlier = Member("readmodels", "earlier", "0.1.0")
+    members = [Member("readmodels", f"m{number}", "0.2.0", frozenset({WHOLE_VIEWS})) for number in range(4)]
+
+    def held(*alive: Member) -> list[list[str]]:
+        for _ in range(4):
+            shares = [leases.renew(member, slices, 30.0) for member in alive]
+        assert sorted(one for share in shares for one in share) == slices
+        return [sorted({name.partition("/")[0] for name in share}) for share in shares]
+
+    assert [len(views) for views in held(*members)] == [2, 2, 2, 1]
+    held(*members, earlier)
+    assert len(leases.renew(earlier, slices, 30.0)) in (5, 6)
+    leases.leave("readmodels", "earlier")
+    after = held(*members)
+    assert sorted(view for views in after for view in views) == [f"view_{number}" for number in range(7)]
+    assert [len(views) for views in after] == [2, 2, 2, 1]
+
+
 def test_a_room_without_resources_has_members_that_do_not_stand_by(leases: Leases) -> None:
     """Gateways hold nothing; what each one is and knows is told to whoever asks."""
     member = Member("gateway", "a", "1.2.3", frozenset({"PlaceOrder", "PlaceOrder.lines.sku"}))
@@ -198,9 +219,11 @@ def test_what_nobody_wants_any_more_is_not_looked_at(postgres_url: str, monkeypa
     """Slices of all generations that ever were pile up: with 100,000 of them a change took longer than its transaction may."""
     seen: list[set[str]] = []
 
-    def looked_at(member: str, wants: Mapping[Sequence[str], Collection[str]], leases: Mapping[str, Lease]) -> Share:
+    def looked_at(
+        member: str, wants: Mapping[Sequence[str], Collection[str]], leases: Mapping[str, Lease], is_whole: bool
+    ) -> Share:
         seen.append(set(leases))
-        return share(member, wants, leases)
+        return share(member, wants, leases, is_whole)
 
     monkeypatch.setattr(twofold.eventstore.postgres.leases, "share", looked_at)
     migrate(postgres_url)

@@ -17,7 +17,7 @@ import twofold.eventstore.migrate
 from tests.contract.eventstores import PostgresPlace, SqlitePlace, SqlPlace, envelope, place, placed
 from twofold import Command, Decider, Downcaster, Event, Upcaster
 from twofold.database.urls import normalise_url
-from twofold.eventstore.identity import adopt, identity_of, require
+from twofold.eventstore.identity import FIRST_LANES, adopt, identity_of, require
 from twofold.kernel.codec import encode_event
 from twofold.kernel.domain import Domain, domain_of
 from twofold.kernel.errors import Conflict, Misconfigured
@@ -89,6 +89,22 @@ def test_another_domain_and_another_lane_count_are_refused(where: SqlPlace) -> N
             check(url, domain("hotel"), LANES)
         with pytest.raises(Misconfigured, match="TWOFOLD_LANES=4: .* 3 lanes; .* `twofold lanes 4`"):
             check(url, COUNTER, 4)
+
+
+def test_a_new_log_may_begin_with_more_lanes_and_one_that_is_there_keeps_its_own(where: SqlPlace) -> None:
+    """Containers begin with as many as the workers they are scaled to; who resized, or ran before that, is not undone."""
+    url = url_of(where)
+    assert adopt(url, COUNTER, None, first_lanes=4).lanes == 4
+    assert adopt(url, COUNTER, None, first_lanes=8).lanes == 4
+    with pytest.raises(Misconfigured, match="TWOFOLD_LANES=5: .* 4 lanes"):
+        adopt(url, COUNTER, 5, first_lanes=8)
+
+
+def test_a_used_log_that_does_not_say_how_many_lanes_it_has_has_the_first_ones(where: SqlPlace) -> None:
+    """One of release 0.1.0: what waits in its lanes was put there by that number."""
+    hotel = domain("hotel")
+    where.open().append([wrote(hotel.events["Counted"](), 1)])
+    assert adopt(url_of(where), hotel, None, first_lanes=4).lanes == FIRST_LANES
 
 
 def test_a_renamed_module_keeps_its_log_by_one_line(where: SqlPlace) -> None:

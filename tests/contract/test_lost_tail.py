@@ -16,7 +16,7 @@ from twofold.kernel.domain import domain_of
 from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.errors import Conflict
 from twofold.kernel.ids import new_command_id
-from twofold.kernel.log import NewEvent
+from twofold.kernel.log import Loaded, NewEvent
 from twofold.kernel.ports import Log
 from twofold.workers.execute import Executor
 
@@ -88,7 +88,7 @@ def test_reading_after_an_event_that_is_not_there_is_refused(where: Place) -> No
     store = where.open()
     store.append([placed("order-1", version=3, count=3), placed("order-2")])
     known = {stream: last_event(store.stream(stream)[-1]) for stream in ("order-1", "order-2")}
-    assert store.read(known) == {}
+    assert store.read(known) == Loaded({}, {})
     where.lose_after(1)
     for stream, last in known.items():
         with pytest.raises(Conflict):

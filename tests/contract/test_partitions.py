@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.servers.postgres import libpq
 from twofold.database.postgres import LOG, connect
 from twofold.eventstore import partitions
 from twofold.eventstore.partitions import Growth, Partition
-from twofold.eventstore.postgres import PostgresLog
+from twofold.eventstore.postgres import PostgresLog, append
 from twofold.kernel.errors import Conflict, Detached, Misconfigured, Unavailable
 from twofold.kernel.ports import Log
 
@@ -251,7 +252,7 @@ def test_what_is_detached_is_missed_by_whoever_needs_it(where: PostgresPlace) ->
         lambda: store.page(0, 100, ["OrderPlaced"]),
         lambda: store.stream("order-1"),
         lambda: store.stream("order-2", after=0, limit=1),
-        lambda: store.stream("order-2", until_version=1),
+        lambda: store.stream("order-2", to_version=1),
         lambda: store.read({"order-2": None, "order-3": None}),
     ):
         with pytest.raises(Detached, match=f"positions 1 to {SIZE - 1}.*partitions attach"):
@@ -268,13 +269,27 @@ def test_what_is_detached_is_missed_by_whoever_needs_it(where: PostgresPlace) ->
             store.append([taken])
 
 
+@pytest.mark.parametrize("stream", ["order-1", "order-2"])
+def test_a_stream_whose_next_page_is_detached_is_not_taken_for_a_new_one(
+    where: PostgresPlace, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of a stream is so many versions long: all of it may be detached, and what is kept lie behind it."""
+    monkeypatch.setattr(append, "READ_BYTES_MAX", 1)
+    store = detached(where)
+    for shape in ("s", "t"):
+        with pytest.raises(Detached) if shape == "t" else nullcontext():
+            loaded = store.read({stream: None}, {stream: shape})
+            assert loaded.snapshots[stream].last.version == (3 if stream == "order-1" else 2)
+            assert [event.version for event in loaded.events.get(stream, ())] == ([4] if stream == "order-1" else [])
+
+
 def test_what_is_attached_again_is_as_if_it_had_never_been_away(where: PostgresPlace) -> None:
     store = detached(where)
     store.append([placed("order-2", 3)])
     assert "attached" in list(partitions.attach(where.url))[-1]
     assert [event.position for event in store.page(0, 100).events] == list(range(1, 3 * SIZE + 2))
     assert [event.version for event in store.stream("order-2")] == [1, 2, 3]
-    assert [event.version for event in store.read({"order-2": None})["order-2"]] == [1, 2, 3]
+    assert [event.version for event in store.read({"order-2": None}).events["order-2"]] == [1, 2, 3]
     assert len(where.execute("SELECT 1 FROM inbox")) == 3 * SIZE + 1 - 8 + 4
     with pytest.raises(Misconfigured, match="nothing is detached"):
         list(partitions.attach(where.url))

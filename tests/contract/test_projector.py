@@ -9,7 +9,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.projections import Bugs, Heard, Log, Noise, Said, domain, projector, reached, refold, running, until, words
+from tests.contract.projections import (
+    Bugs,
+    Heard,
+    Log,
+    Noise,
+    Said,
+    domain,
+    projector,
+    reached,
+    refold,
+    running,
+    until,
+    words,
+)
 from tests.contract.viewstores import (
     KINDS,
     Place,

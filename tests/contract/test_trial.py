@@ -79,7 +79,7 @@ def test_a_retry_of_what_killed_its_process_kills_no_worker(monkeypatch: pytest.
 def test_what_comes_to_no_end_is_ended_by_a_deadline_and_parked_with_where_it_was() -> None:
     """Its neighbours have as long as it had, each."""
     commands = [strike("a", 1), strike("a", 2, "never"), strike("a", 3)]
-    decisions = Trial(anvils.__name__, seconds_max=0.5).decide(commands, {})
+    decisions = Trial(anvils.__name__, seconds_max=0.5).decide(commands)
     assert [decision.status for decision in decisions] == ["succeeded", "parked", "succeeded"]
     error = decisions[1].error
     assert error is not None and error.count("Timeout") == 3 and "in decide" in error
@@ -88,7 +88,7 @@ def test_what_comes_to_no_end_is_ended_by_a_deadline_and_parked_with_where_it_wa
 def test_a_process_that_cannot_start_parks_nothing() -> None:
     """It is not the commands' fault."""
     with pytest.raises(Unavailable, match="no process to try commands in"):
-        Trial("no.such.domain").decide([strike("a", 1)], {})
+        Trial("no.such.domain").decide([strike("a", 1)])
 
 
 def test_nothing_is_parked_for_want_of_room_to_start_a_process_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,8 +146,45 @@ def test_a_process_that_has_decided_all_is_asked_again_and_one_that_is_gone_is_r
     monkeypatch.setattr(twofold.workers.trial, "TrialProcess", Counted)
     trial = Trial(anvils.__name__)
     for number in range(3):
-        assert [decision.status for decision in trial.decide([strike("a", number)], {})] == ["succeeded"]
+        assert [decision.status for decision in trial.decide([strike("a", number)])] == ["succeeded"]
     assert len(started) == 1
     os.kill(started[0].pid, signal.SIGKILL)
-    assert [decision.status for decision in trial.decide([strike("a", 3), strike("a", 4, "kill")], {})] == ["succeeded", "parked"]
+    assert [decision.status for decision in trial.decide([strike("a", 3), strike("a", 4, "kill")])] == ["succeeded", "parked"]
     assert len(started) == 4
+
+
+def test_a_stream_longer_than_a_page_is_tried_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the streams of suspect commands are, no question is; and who kills is blamed, not who waits for a fold."""
+    monkeypatch.setattr("twofold.testing.memory_log.READ_BYTES_MAX", 4_000)
+    events = MemoryLog()
+    executor = Executor(DOMAIN, Codec(DOMAIN), events, LocalBell(), LocalOutcomes())
+    executor.execute([strike("long", number) for number in range(60)] + [strike("short", 0)])
+    asked: list[int] = []
+    ask = TrialProcess.asked
+
+    def weigh(process: TrialProcess, line: bytes) -> bool:
+        asked.append(len(line))
+        return ask(process, line)
+
+    monkeypatch.setattr(TrialProcess, "asked", weigh)
+    commands = [strike("short", 1), strike("long", 1), strike("short", 2, "kill"), strike("long", 2), strike("new", 1)]
+    outcomes = executor.execute_carefully(commands)
+    assert [outcome.status for outcome in outcomes] == ["succeeded", "succeeded", "parked", "succeeded", "succeeded"]
+    assert [outcome.version for outcome in outcomes] == [2, 61, 2, 62, 1]
+    assert len(asked) > 10 and max(asked) < 12_000
+    assert [parked.envelope.command_id for parked in events.parked()] == [commands[2].command_id]
+    again = executor.execute_carefully([strike("long", 3, "kill"), strike("long", 4)])
+    assert [(outcome.status, outcome.version) for outcome in again] == [("parked", 62), ("succeeded", 63)]
+
+
+def test_suspect_commands_begin_with_a_snapshot_too() -> None:
+    """Or each of them on a long stream would take as long as a fold of all of it. One that is none is not told to the process."""
+    events = MemoryLog()
+    executor = Executor(DOMAIN, Codec(DOMAIN), events, LocalBell(), LocalOutcomes())
+    for number in range(3):
+        executor.execute([strike("long", number) for _ in range(100)])
+    (there,) = events.snapshots.values()
+    events.snapshots["anvil-long"] = there._replace(state=b"1000")
+    assert [outcome.version for outcome in executor.execute_carefully([strike("long", 1)])] == [301]
+    events.snapshots["anvil-long"] = there._replace(state=b'"garbage"')
+    assert [outcome.version for outcome in executor.execute_carefully([strike("long", 2)])] == [302]

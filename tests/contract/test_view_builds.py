@@ -75,7 +75,7 @@ def test_the_live_generation_answers_until_the_next_one_has_caught_up(where: Pla
     assert found.row == Row("a", Widened("a", 9), 9) and found.position == 9
     assert [row.value for row in answers.find("everything", Query(order="colour")).rows] == [Widened("a", 9), Widened("b", 9)]
     with pytest.raises(Unavailable, match="view building"):
-        answers.find("everything", Query(index="mood", value="calm"))
+        answers.find("everything", Query(where=(("mood", "calm"),)))
     put(store, building, {"a": Widened("a", 4)}, 8)
     assert not store.swap(building, 9), "it has not caught up"
     assert states(store) == {1: "live", 2: "building"}
@@ -83,7 +83,7 @@ def test_the_live_generation_answers_until_the_next_one_has_caught_up(where: Pla
     assert store.swap(building, 9)
     assert states(store) == {1: "retired", 2: "live"}
     answers.attach(NEXT, live(store))
-    assert [row.key for row in answers.find("everything", Query(index="mood", value="glad")).rows] == ["a"]
+    assert [row.key for row in answers.find("everything", Query(where=(("mood", "glad"),))).rows] == ["a"]
 
 
 def test_rows_that_cannot_be_read_are_not_answered(where: Place) -> None:

@@ -90,7 +90,7 @@ def test_a_deleted_row_is_gone_for_every_question(store: ViewStore, generation: 
     put(store, generation, {key: Everything(key, colour="red") for key in "abcd"}, 1)
     put(store, generation, {"b": None, "never": None}, 2)
     assert store.load("everything", ["a", "b"]).keys() == {"a"}
-    assert [row.key for row in store.find("everything", Query(index="colour", value="red")).rows] == ["a", "c", "d"]
+    assert [row.key for row in store.find("everything", Query(where=(("colour", "red"),))).rows] == ["a", "c", "d"]
     assert [row.key for row in store.find("everything", Query(order="count")).rows] == ["a", "c", "d"]
 
 
@@ -316,7 +316,7 @@ def test_views_in_several_stores_are_one_port(request: pytest.FixtureRequest) ->
         assert [parked.slice for parked in both.parked()] == slices[::2]
         for view in ("everything", "other"):
             assert [found.row for found in both.get(view, ["a"])] == [Row("a", rows["a"], 3)]
-            assert [row.key for row in both.find(view, Query(index="colour", value="red")).rows] == ["a"]
+            assert [row.key for row in both.find(view, Query(where=(("colour", "red"),))).rows] == ["a"]
             assert both.load(view, ["a", "z"]).keys() == {"a"}
             assert both.waiting(SliceId(view, 1, 0), "b", 9) == [4]
             assert both.request_retry(view, "b") and both.discard(view, "b") and not both.discard(view, "a")

@@ -54,9 +54,7 @@ def expected(query: Query) -> list[str]:
         value = None if query.order in (None, "key") else getattr(row, str(query.order))
         return (value is not None, 0 if value is None else value.encode() if isinstance(value, str) else value, row.name)
 
-    rows = [
-        row for row in ROWS.values() if query.index is None or str(getattr(row, query.index)).lower() == str(query.value).lower()
-    ]
+    rows = [row for row in ROWS.values() if all(str(getattr(row, name)).lower() == str(value) for name, value in query.where)]
     return [row.name for row in sorted(rows, key=place_of, reverse=query.descending)]
 
 
@@ -80,7 +78,7 @@ def test_every_order_is_the_same_in_every_store_and_complete_at_every_page_size(
     for order, descending, (index, value), limit in product(orders, (False, True), questions, (1, 7, 1_000)):
         if limit == 1 and index is None and order not in ("colour", "seen_at"):
             continue
-        query = Query(index, value, order, descending, limit)
+        query = Query(() if index is None else ((index, value),), (), order, descending, limit)
         found = pages(store, query)
         assert [key for page in found for key in page] == expected(query), query
         assert all(len(page) == limit for page in found[:-1])
@@ -98,22 +96,22 @@ def test_a_page_continues_behind_its_last_row_even_when_that_one_is_gone(store: 
 def test_one_may_also_ask_by_key(store: ViewStore) -> None:
     """`key` stands for the key field, whatever the view calls it."""
     for index, order in product(("key", "name"), (None, "key", "count")):
-        page = store.find("everything", Query(index=index, value="k7", order=order))
+        page = store.find("everything", Query(where=((index, "k7"),), order=order))
         assert [row.key for row in page.rows] == ["k7"] and page.next is None
-    assert store.find("everything", Query(index="key", value="nobody")).rows == []
+    assert store.find("everything", Query(where=(("key", "nobody"),))).rows == []
     behind = store.find("everything", Query(limit=1, cursor=store.find("everything", Query(limit=1)).next)).next
-    assert store.find("everything", Query(index="key", value="k0", cursor=behind)).rows == []
+    assert store.find("everything", Query(where=(("key", "k0"),), cursor=behind)).rows == []
 
 
 NONSENSE = (
-    Query(index="count", value="1"),
-    Query(index="nothing", value="1"),
+    Query(where=(("count", "1"),)),
+    Query(where=(("nothing", "1"),)),
     Query(order="parts"),
     Query(order="nothing"),
-    Query(index="is_open", value="perhaps"),
-    Query(index="is_open", value=None),
-    Query(index="colour", value="a\0b"),
-    Query(index="colour", value="\ud800"),
+    Query(where=(("is_open", "perhaps"),)),
+    Query(where=(("is_open", None),)),
+    Query(where=(("colour", "a\0b"),)),
+    Query(where=(("colour", "\ud800"),)),
     Query(limit=0),
     Query(limit=1_001),
     Query(cursor=""),
@@ -146,4 +144,4 @@ def test_a_cursor_of_another_order_is_refused(store: ViewStore) -> None:
 def test_the_declared_names_are_told(store: ViewStore) -> None:
     """Whoever asks by a field that is not declared wants to know which are."""
     with pytest.raises(Malformed, match="colour, is_open, key, name"):
-        store.find("everything", Query(index="count", value="1"))
+        store.find("everything", Query(where=(("count", "1"),)))

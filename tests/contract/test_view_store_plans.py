@@ -36,7 +36,7 @@ def hot_reads(store: SqlViewStore, table: RowTable) -> Iterator[tuple[str, tuple
         *(Query(order="count", descending=turned, limit=CURSOR_LIMIT) for turned in (False, True)),
     ]
     further = [Query(order=one.order, descending=one.descending, cursor=store.find("everything", one).next) for one in orders]
-    for query in (Query(index="colour", value="c7"), *orders, *further):
+    for query in (Query(where=(("colour", "c7"),)), *orders, *further):
         sql, values = find_statement(table, checked_query(EVERYTHING, table.columns, query))
         yield sql, tuple(values)
 

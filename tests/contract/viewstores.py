@@ -136,6 +136,20 @@ class SqlPlace(Place):
         self._run(f"INSERT INTO {{}}generations SELECT view, {number}, slices, shape, 'building' FROM {{}}generations")
         self._run(f'CREATE TABLE {{}}"{view.name}__g{number}" AS SELECT * FROM {{}}"{view.name}__g1" WHERE 1 = 0')
 
+    def keep_checkpoints_as(self, release: str) -> None:
+        """A row for each slice: of release 0.1.0 without marks, of those between it and 0.2 with them."""
+        if "sqlite" in self._url:
+            self._run("ALTER TABLE checkpoints DROP COLUMN mark")
+            return
+        columns = "view, generation, slice, position" + ("" if release == "0.1.0" else ", mark")
+        with psycopg.connect(libpq(self._url)) as connection:
+            connection.execute(
+                f"CREATE TABLE read.kept WITH (fillfactor = 50) AS SELECT {columns} FROM read.checkpoints".encode()
+            )
+            connection.execute("DROP VIEW read.checkpoints; DROP FUNCTION read.write_checkpoint; DROP TABLE read.standings")
+            connection.execute("ALTER TABLE read.kept RENAME TO checkpoints")
+            connection.execute("ALTER TABLE read.checkpoints ADD PRIMARY KEY (view, generation, slice)")
+
     def break_rows(self, view: AnyView) -> None:
         self._run(f'DROP TABLE {{}}"{view.name}__g1"')
 

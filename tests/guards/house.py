@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = (
     ("kernel",),
-    ("database",),
+    ("database", "client"),
     ("shop", "eventstore", "bus", "monitoring", "subscriptions"),
     ("workers", "readmodels", "processes"),
     ("gateway",),

@@ -7,7 +7,20 @@ from collections.abc import Iterable
 from tests.guards.house import FLOOR_OF, ROOT, Source, imports, room_of, room_sources
 
 PRESCRIBED = ("workers", "bus", "readmodels", "gateway", "monitoring", "tests", "docker-compose.yml", "README.md")
-OURS = ("kernel", "database", "eventstore", "subscriptions", "processes", "shop", "twofold", "src", "bench", "docs", "examples")
+OURS = (
+    "kernel",
+    "database",
+    "eventstore",
+    "subscriptions",
+    "processes",
+    "shop",
+    "client",
+    "twofold",
+    "src",
+    "bench",
+    "docs",
+    "examples",
+)
 OUTSIDE = ("tests", "bench", "examples")
 
 

@@ -45,15 +45,33 @@ KINDS = {"twofold_view_visibility_seconds": "histogram"}
 DEPTH_SECONDS_MAX = 10
 
 
+FIRST_PANELS = {
+    "twofold_commands_accepted_total": {"AdjustStock"},
+    "twofold_commands_decided_total": {"AdjustStock"},
+    "twofold_events_appended_total": {"StockAdjusted"},
+    "twofold_view_events_total": {"inventory", "orders"},
+    "twofold_view_visibility_seconds_bucket": {"inventory", "orders"},
+    "twofold_query_seconds_bucket": {"inventory", "orders"},
+    "twofold_command_seconds_bucket": {"queue", "decide", "total"},
+}
+"""What dashboards take rates of, with some values that a label of it has."""
+
+
 @pytest.fixture(scope="module")
-def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """/metrics after one command was decided, shown and asked for."""
+def scrapes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """/metrics before anything happened, and after one command was decided, shown and asked for."""
     with running(tmp_path_factory.mktemp("metrics")) as instance:
+        before = instance.get("/metrics")
         sent = instance.run("""twofold send AdjustStock '{"sku": "A", "quantity": 1, "reason": "found"}' --wait 10""")
         assert sent.returncode == 0, sent.stderr
         shown = instance.run(f"twofold get inventory A --after {json.loads(sent.stdout)['command_id']}")
         assert shown.returncode == 0, shown.stderr
-        yield wait_for_lanes(instance)
+        yield before, wait_for_lanes(instance)
+
+
+@pytest.fixture(scope="module")
+def scraped(scrapes: tuple[str, str]) -> str:
+    return scrapes[1]
 
 
 def wait_for_lanes(instance: Instance) -> str:
@@ -77,6 +95,17 @@ def labels_of(text: str) -> dict[str, set[str]]:
 
 def test_every_metric_of_the_contract_is_there_with_its_labels_and_no_other(scraped: str) -> None:
     assert labels_of(scraped) == CONTRACT | BEYOND
+
+
+def test_what_is_counted_is_there_before_it_happens(scrapes: tuple[str, str]) -> None:
+    """A rate is taken between two values: a series that begins with its first burst does not show it."""
+    families = list(text_string_to_metric_families(scrapes[0]))
+    samples = [sample for family in families for sample in family.samples if sample.name in FIRST_PANELS]
+    found: dict[str, set[str]] = {}
+    for sample in samples:
+        found.setdefault(sample.name, set()).update(sample.labels.values())
+    assert {name: values - found.get(name, set()) for name, values in FIRST_PANELS.items()} == dict.fromkeys(FIRST_PANELS, set())
+    assert {sample.value for sample in samples} == {0.0}
 
 
 def test_every_stage_of_a_command_is_timed(scraped: str) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.guards.blocks import Block, blocks, shell_lines
+from tests.guards.blocks import FENCE, Block, blocks, shell_lines
 from tests.guards.house import ROOT
 from tests.guards.instance import LINE_SECONDS_MAX, Instance, running
 
@@ -29,13 +31,27 @@ def readme() -> str:
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """`make run`, as far as a reader sees it: the embedded system with the sample month flowing in."""
-    with running(tmp_path_factory.mktemp("readme"), "--sample") as instance:
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
+    with running(folder, "--sample") as instance:
         yield instance
+
+
+@pytest.fixture(scope="module")
+def newcomer(sample: Instance) -> Instance:
+    """The same for somebody who has cloned and made, and activated nothing: no `twofold` is on his path."""
+    path = [entry for entry in sample.environment["PATH"].split(":") if not (Path(entry) / "twofold").exists()]
+    assert shutil.which("twofold", path=":".join(path)) is None
+    return replace(sample, environment=sample.environment | {"PATH": ":".join(path)})
+
+
+def here(instance: Instance, text: str) -> str:
+    return text.replace("localhost:8080", f"127.0.0.1:{instance.port}")
 
 
 def answer_to(instance: Instance, line: str, **variables: str) -> dict[str, object]:
     """The JSON a line prints ({} when it prints none). Fails when the line fails or is answered with a problem."""
-    ended = instance.run(line.replace("localhost:8080", f"127.0.0.1:{instance.port}"), **variables)
+    ended = instance.run(here(instance, line), **variables)
     assert ended.returncode == 0, f"{line}\n{ended.stdout}{ended.stderr}"
     try:
         answer = json.loads(ended.stdout)
@@ -46,15 +62,16 @@ def answer_to(instance: Instance, line: str, **variables: str) -> dict[str, obje
     return answer
 
 
-def test_the_readmes_shell_lines_work_as_written(sample: Instance, readme: str) -> None:
-    """In order, each with the id of the last command sent as $COMMAND_ID. `make` lines must name a target."""
+def test_the_readmes_shell_lines_work_as_written(newcomer: Instance, readme: str) -> None:
+    """In order, by somebody who stands in his clone, each with the id of the last command sent as $COMMAND_ID. `make` lines must
+    name a target."""
     variables: dict[str, str] = {}
     ran = 0
     for line in (line for block in blocks(readme) if block.language in SHELL for line in shell_lines(block)):
         if line.startswith("make "):
             assert re.search(rf"^{line.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
-        elif not line.startswith("twofold up"):
-            answer = answer_to(sample, line, **variables)
+        elif not line.startswith(".venv/bin/twofold up"):
+            answer = answer_to(newcomer, line, **variables)
             if "command_id" in answer:
                 variables["COMMAND_ID"] = str(answer["command_id"])
             ran += 1
@@ -72,13 +89,21 @@ def test_the_banners_curl_lines_work_as_printed(sample: Instance) -> None:
         assert answer_to(sample, line) != {}, line
 
 
-def test_the_readmes_python_runs(tmp_path: Path, readme: str) -> None:
-    """A block with tests in it is run by pytest."""
+def test_the_readme_names_no_command_that_would_not_be_found(readme: str) -> None:
+    """What is shown to be typed begins with where it is, also where it is not run here."""
+    shown = [line.strip() for block in blocks(readme) if block.language in (*SHELL, "text") for line in block.text.splitlines()]
+    shown += re.findall(r"`([^`\n]+)`", FENCE.sub("", readme))
+    assert [line for line in shown if line.startswith("twofold ")] == []
+    assert sum(line.startswith(".venv/bin/twofold ") for line in shown) >= 10
+
+
+def test_the_readmes_python_runs(tmp_path: Path, sample: Instance, readme: str) -> None:
+    """A block with tests in it is run by pytest, one that asks a gateway with the sample's."""
     found = [block.text for block in blocks(readme) if block.language in ("python", "py")]
     assert found, "the README shows a domain"
     for number, text in enumerate(found):
         file = tmp_path / f"test_block_{number}.py"
-        file.write_text(text)
+        file.write_text(here(sample, text))
         runner = ["-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}"] if "def test_" in text else []
         command = [sys.executable, *runner, str(file)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}

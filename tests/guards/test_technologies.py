@@ -11,7 +11,7 @@ from tests.guards.house import FLOOR_OF, Source, imports, room_sources
 
 SQL_ROOMS = {"database", "eventstore", "readmodels"}
 HOME_OF = {
-    "aiohttp": {"gateway"},
+    "aiohttp": {"gateway", "client"},
     "dramatiq": {"bus"},
     "pika": {"bus"},
     "sqlalchemy": SQL_ROOMS,

@@ -13,6 +13,15 @@ Layers = tuple[tuple[str, ...], ...]
 
 WALLS: dict[str, Layers] = {
     "bus": (("lane", "listeners", "publishing"), ("outbox", "dispatch"), ("rabbitmq", "embedded"), ("description",)),
+    "client": (
+        ("endpoint", "steps"),
+        ("refusals", "said"),
+        ("answers",),
+        ("calls",),
+        ("bulks", "listening"),
+        ("connections", "sessions"),
+        ("gateway", "asynchronous"),
+    ),
     "database": (("times", "urls"), ("errors",), ("session",), ("postgres", "sqlite"), ("sqlite_file",)),
     "eventstore": (
         ("leases",),
@@ -24,7 +33,7 @@ WALLS: dict[str, Layers] = {
     ),
     "gateway": (
         ("http",),
-        ("commands",),
+        ("commands", "proxy"),
         ("queries",),
         ("log", "operations"),
         ("documents",),
@@ -33,7 +42,7 @@ WALLS: dict[str, Layers] = {
     "monitoring": (("metrics", "lag"), ("observed", "facts")),
     "readmodels": (("schema",), ("stores", "projection"), ("inline",)),
     "subscriptions": (("log_cache",), ("subscription",)),
-    "workers": (("deciding",), ("trial_process",), ("trial",), ("execute",)),
+    "workers": (("deciding",), ("questions", "trial_process"), ("trial",), ("execute",)),
 }
 """`kernel` and `shop` are words, whose order is their own; `processes` has no parts yet, and the roof sees everything."""
 

@@ -62,7 +62,7 @@ def main() -> int:
             for verdict in shared_out(asked, nearby.judged, pool):
                 if verdict.killer is None:
                     survivors.append(verdict.mutant)
-                found = f"none of {verdict.files} test files" if verdict.killer is None else verdict.killer
+                found = f"none of {verdict.tests} files and tests" if verdict.killer is None else verdict.killer
                 print(f"{'SURVIVED' if verdict.killer is None else 'noticed '} {verdict.mutant}   {found}", flush=True)
     killed = 1 - len(survivors) / max(1, len(asked))
     print(f"{killed:.1%} of the {len(asked)} that change anything noticed; survivors: {len(survivors)}")

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.guards.house import ROOT, tracked_files
+from tests.mutants.marking import FOLDER
 
 TAIL_LINES = 3
 ENDLESS = "does not end"
@@ -19,7 +20,7 @@ ENDLESS = "does not end"
 class Copy:
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.root = folder / "project"
-        self._environment = {**os.environ, **environment, "PYTHONPATH": str(self.root)}
+        self._environment = {**os.environ, **environment, "PYTHONPATH": str(self.root), FOLDER: str(folder)}
         self._written = 0
         for path in tracked_files():
             copy = self.root / path
@@ -35,9 +36,10 @@ class Copy:
         (self.root / path).write_text(text)
         os.utime(self.root / path, (self._written, self._written))
 
-    def failed(self, tests: Sequence[str], seconds_max: float) -> str | None:
+    def failed(self, tests: Sequence[str], seconds_max: float, *options: str) -> str | None:
         """Pytest's line about the first test that failed, or that they do not end; None when all are green."""
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", *tests]
+        quiet = ("-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider")
+        command = [sys.executable, "-m", "pytest", *quiet, *options, *tests]
         process = subprocess.Popen(
             command,
             cwd=self.root,
@@ -56,7 +58,7 @@ class Copy:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
-            return f"{' '.join(tests)} {ENDLESS}"
+            return f"{tests[0]} … {ENDLESS}"
         if process.returncode == 0:
             return None
         failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]

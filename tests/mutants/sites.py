@@ -1,7 +1,8 @@
 """Every place in the rooms where a small bug can be planted, and the bug: one changed piece of text.
 
-Not a place: what only documents (docstrings, annotations), and a number that a module names in capitals. Such a number tunes a
-bound, and one more is another choice, not a bug; that the bound holds is up to the line that uses it, and that line is a place.
+Not a place: what only documents (docstrings, annotations), whether what a clock told is before a moment or the very same, and
+a number that a module names in capitals. Such a number tunes a bound, and one more is another choice, not a bug; that the bound
+holds is up to the line that uses it, and that line is a place.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ SIGNS = {
     ast.In: "in",
     ast.NotIn: "not in",
 }
+CLOCKS = ("monotonic", "perf_counter", "time")
 OPERATORS = {ast.Add: "-", ast.Sub: "+", ast.Mult: "+", ast.FloorDiv: "*", ast.Div: "*", ast.Mod: "+"}
 SWAPPED = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
@@ -113,7 +115,7 @@ def _changes(node: ast.AST, text: str) -> Iterator[tuple[str, ast.expr | ast.stm
         return f"({plain})" if isinstance(part, ast.NamedExpr | ast.IfExp | ast.BoolOp) else plain
 
     match node:
-        case ast.Compare(left=left, ops=operators, comparators=rights):
+        case ast.Compare(left=left, ops=operators, comparators=rights) if not _is_of_a_clock(node):
             for changed in range(len(operators)):
                 signs = [(COMPARISONS if at == changed else SIGNS)[type(one)] for at, one in enumerate(operators)]
                 pairs = zip(signs, rights, strict=True)
@@ -151,6 +153,11 @@ def _changes(node: ast.AST, text: str) -> Iterator[tuple[str, ast.expr | ast.stm
             yield "loop", node, "continue" if isinstance(node, ast.Break) else "break"
         case ast.Call(func=ast.Name(id=name) as function) if name in SWAPPED:
             yield "swapped", function, SWAPPED[name]
+
+
+def _is_of_a_clock(node: ast.expr) -> bool:
+    called = (one.func for one in ast.walk(node) if isinstance(one, ast.Call))
+    return any(isinstance(one, ast.Attribute) and one.attr in CLOCKS for one in called)
 
 
 def _is_text(node: ast.BinOp) -> bool:

@@ -42,7 +42,7 @@ class Reader:
         named = FILE.match(block.text)
         assert named, f"says no file\n{block.text}"
         file = self._folder / named.group(1)
-        text = block.text[named.end() :]
+        text = self._here(block.text[named.end() :])
         file.write_text(merged(file.read_text(), text) if file.exists() else text)
 
     def type(self, block: Block) -> str:
@@ -56,12 +56,16 @@ class Reader:
                 name, _, value = line.removeprefix("export ").partition("=")
                 self._variables[name] = self._replaced.get(name, value)
             elif line not in rooms and not line.startswith(DONE_BEFORE):
-                printed += self._run(line.replace("localhost:8080", f"127.0.0.1:{self._port}"))
+                printed += self._run(self._here(line))
         for line in rooms:
             self._start(line)
         if rooms:
             self._wait_until_ready()
         return printed
+
+    def _here(self, text: str) -> str:
+        """Where the page's gateway is in this folder."""
+        return text.replace("localhost:8080", f"127.0.0.1:{self._port}")
 
     def stop(self) -> None:
         """Ctrl-C, in every terminal."""

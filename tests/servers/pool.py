@@ -29,7 +29,9 @@ class Servers:
     A private server is a context manager's value with `.url`, `.kill()` (SIGKILL), `.stop()`, `.start()`, `.restart()`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, postgres: type[Postgres] = Postgres) -> None:
+        """`postgres`: of which kind the shared PostgreSQL is."""
+        self._postgres = postgres
         self._folder: Path | None = None
         self._numbers = count(1)
         self._shared: dict[str, Server] = {}
@@ -37,7 +39,7 @@ class Servers:
     @property
     def postgres_url(self) -> str:
         """A database whose user may create databases, as `postgresql+psycopg://…`."""
-        return self._url("TWOFOLD_TEST_POSTGRES_URL", Postgres)
+        return self._url("TWOFOLD_TEST_POSTGRES_URL", self._postgres)
 
     @property
     def broker_url(self) -> str:

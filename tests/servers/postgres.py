@@ -19,6 +19,7 @@ REPLICA_SECONDS_MAX = 30.0
 class Postgres(Server):
     name = "postgresql"
     user = "postgres"
+    fsync = "off"
     stop_signal = signal.SIGINT
     """PostgreSQL's "fast" shutdown: SIGTERM would wait for the clients."""
 
@@ -36,7 +37,7 @@ class Postgres(Server):
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "max_connections": str(CONNECTIONS_MAX),
-            "fsync": "off",
+            "fsync": self.fsync,
             "timezone": "UTC",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -48,6 +49,12 @@ class Postgres(Server):
         except psycopg.OperationalError:
             return False
         return True
+
+
+class DurablePostgres(Postgres):
+    """As it is installed: what it has committed outlives the machine. For what is measured."""
+
+    fsync = "on"
 
 
 class Standby(Postgres):

@@ -93,8 +93,8 @@ async def test_many_who_send_half_of_a_large_body_take_a_bounded_room_and_nobody
         assert answer.status == 202, "what is given up makes room"
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_what_cannot_be_expected_is_a_problem_too(running: Rig, method: str) -> None:
-    path = "/lag" if method == "GET" else "/commands/Count"
+@pytest.mark.parametrize("asked", ["GET /lag", "POST /commands/Count", "GET /nowhere", "PATCH /lag"])
+async def test_what_cannot_be_expected_is_a_problem_too(running: Rig, asked: str) -> None:
+    method, path = asked.split()
     is_problem(await running.call(method, path, Expect="the-spanish-inquisition"), 417, "http")
     assert (await running.count("a", Expect="100-continue")).status == 202

@@ -173,6 +173,12 @@ async def test_a_page_can_be_followed(running: Rig) -> None:
     async with following(running, "/views/tallies?colour=red&order=-count", last_event_id=seen) as heard:
         with pytest.raises(TimeoutError):
             await heard.next(0.5)
+    async with following(running, "/views/tallies?colour=red&count.from=2&count.to=12") as heard:
+        assert [item["tally_id"] for item in (await heard.next())[2]["items"]] == ["b"]
+        await running.count("a", 3, "red")
+        assert [item["tally_id"] for item in (await heard.next())[2]["items"]] == ["a", "b"]
+        await running.count("b", 2, "red")
+        assert [item["count"] for item in (await heard.next())[2]["items"]] == [4]
     is_problem(await running.call("GET", "/views/tallies?size=1", Accept="text/event-stream"), 400, "malformed")
 
 
@@ -228,7 +234,8 @@ async def test_health_follows_the_neighbours(running: Rig, monkeypatch: pytest.M
     def away() -> tuple[int, None]:
         raise Unavailable(Neighbour.LOG)
 
-    monkeypatch.setattr(running.parts.events, "head", away, raising=False)
+    for name in ("head", "require_writable"):
+        monkeypatch.setattr(running.parts.events, name, away, raising=False)
     await asyncio.sleep(1.1)
     problem = is_problem(await running.call("GET", "/readyz"), 503, "unavailable")
     assert problem["detail"].startswith("log: ")
@@ -253,11 +260,15 @@ async def test_who_goes_before_the_answer_is_no_bug(running: Rig) -> None:
         b"GET /events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n",
         b"POST /commands/Count HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+        b"POST /commands HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n[",
+        b"PUT /lanes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{",
     )
     with capture_logs() as logs:
         for request in requests * 20:
             _, writer = await asyncio.open_connection("127.0.0.1", running.port)
             writer.write(request)
+            if request is not requests[0]:
+                await asyncio.sleep(0.01)
             writer.transport.abort() if request is requests[1] else writer.close()
         await asyncio.sleep(0.3)
         assert (await running.call("GET", "/livez")).status == 200

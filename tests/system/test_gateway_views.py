@@ -178,6 +178,35 @@ async def test_pages_are_filtered_ordered_and_linked(running: Rig) -> None:
     assert [item["count"] for item in one.json["items"]] == [4]
 
 
+async def test_indexes_and_ranges_are_asked_for_together(running: Rig) -> None:
+    """Half open; in the order of the range, unless another is asked for; and the link to the next page asks the same."""
+    for number in range(9):
+        answer = await running.count(f"t{number}", number + 1, "red" if number % 2 else "blue")
+    asked = "/views/tallies?colour=blue&count.from=3&count.to=9&limit=2"
+    first = await running.call("GET", asked, Consistency_Token=answer.json["command_id"])
+    assert [item["count"] for item in first.json["items"]] == [3, 5]
+    second = await running.call("GET", first.headers["Link"][1:].partition(">")[0])
+    assert ([item["count"] for item in second.json["items"]], second.json["next"]) == ([7], None)
+    turned = await running.call("GET", asked + "&order=-count")
+    assert [item["count"] for item in turned.json["items"]] == [7, 5]
+    both = await running.call("GET", "/views/tallies?colour=blue&tally_id=t2")
+    assert [item["count"] for item in both.json["items"]] == [3]
+    assert (await running.call("GET", "/views/tallies?colour=red&tally_id=t2")).json["items"] == []
+    keys = await running.call("GET", "/views/tallies?tally_id.from=t7")
+    assert [item["tally_id"] for item in keys.json["items"]] == ["t7", "t8"]
+    assert (await running.call("GET", "/views/tallies?count.from=4&count.to=4")).json["items"] == []
+    is_problem(await running.call("GET", f"/views/tallies?cursor={first.json['next']}"), 400, "malformed")
+
+
+async def test_a_range_that_nothing_serves_names_what_is_declared(running: Rig) -> None:
+    problem = is_problem(await running.call("GET", "/views/tallies?count.from=1&order=colour"), 400, "malformed")
+    assert "compound (…, colour, count); declared: none" in problem["detail"]
+    problem = is_problem(await running.call("GET", "/views/tallies?size.from=1"), 400, "malformed")
+    assert "ranges, each with .from and .to: count, colour, tally_id" in problem["detail"]
+    problem = is_problem(await running.call("GET", "/views/tallies?count.from=3&count.to=2"), 400, "malformed")
+    assert problem["errors"] == [{"pointer": "/count.to", "detail": "count.to lies before count.from"}]
+
+
 async def test_a_question_that_was_not_declared_is_400_and_names_those_that_are(running: Rig) -> None:
     problem = is_problem(await running.call("GET", "/views/tallies?size=3"), 400, "malformed")
     assert "colour" in problem["detail"]
@@ -189,7 +218,14 @@ async def test_a_question_that_was_not_declared_is_400_and_names_those_that_are(
         "order=size",
         "order=",
         "cursor=nonsense",
-        "colour=blue&tally_id=a",
+        "colour.from=a&colour=b",
+        "count.from=3&count.to=2",
+        "count.from=x",
+        "count.from=1&count.from=2",
+        "count.from=1&order=colour",
+        "count.from=1&colour.from=a",
+        "size.from=1",
+        "count.from=",
         "colour=blue&colour=red",
         "colour=%00",
         "%00=1",
@@ -317,7 +353,7 @@ async def test_an_audit_says_that_rows_are_what_their_events_make_of_them(runnin
     assert (await running.call("POST", "/views/tallies/audit?limit=0")).status == 400
     token = (await running.count("b")).json["command_id"]
     await running.call("GET", "/views/tallies/b", Consistency_Token=token, Prefer="wait=5")
-    client = Gateway("127.0.0.1", running.port)
+    client = Gateway(running.url)
     assert await asyncio.to_thread(show_audit, client, None) == 0
 
 

@@ -103,7 +103,7 @@ def test_lanes_are_resized_over_http_and_doctor_and_members_show_how_far_it_is(s
     """The same as `twofold lanes 2`; without workers nothing is drained, and whoever looks sees it wait."""
     port = free_port()
     environment = served | {"TWOFOLD_PORT": str(port), "COLUMNS": "300"}
-    gateway = Gateway("127.0.0.1", port)
+    gateway = Gateway(f"http://127.0.0.1:{port}", patience_seconds=0.0)
     rooms = [Room(name, [name], environment, tmp_path, port if name == "gateway" else None) for name in ("gateway", "workers")]
     assert twofold(served | {"TWOFOLD_LANES": "3"}, "migrate")[0] == 0
     try:

@@ -9,8 +9,9 @@ import psycopg
 import pytest
 import redis
 
+from bench.__main__ import durability_of
 from tests.servers import Servers
-from tests.servers.postgres import libpq
+from tests.servers.postgres import DurablePostgres, Postgres, libpq
 from tests.servers.server import descendants
 
 
@@ -25,6 +26,17 @@ def test_a_postgres_that_is_killed_and_started_again_still_has_its_rows(servers:
         server.start()
         with psycopg.connect(libpq(server.url)) as connection:
             assert connection.execute("SELECT number FROM kept").fetchall() == [(7,)]
+
+
+def test_what_is_measured_is_measured_with_commits_that_the_disk_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' own server does without: no test is about the loss of a machine."""
+    monkeypatch.delenv("TWOFOLD_TEST_POSTGRES_URL", raising=False)
+    for kind, fsync in ((Postgres, "off"), (DurablePostgres, "on")):
+        servers = Servers(kind)
+        try:
+            assert f", fsync {fsync}, synchronous_commit on" in durability_of(servers.postgres_url)
+        finally:
+            servers.close()
 
 
 def test_a_redis_that_is_killed_and_started_again_still_has_its_keys(servers: Servers) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 
 import dramatiq
 import msgspec
+import pika
 import pytest
 from structlog.testing import capture_logs
 
@@ -16,8 +18,11 @@ from tests.servers.server import free_port
 from twofold.bus.dispatch.broker import LEAVE_SECONDS_MAX, QUEUE, LaneConsumer
 from twofold.bus.dispatch.lanes import Lanes
 from twofold.bus.embedded.transport import EmbeddedBroker
+from twofold.bus.rabbitmq import connection
+from twofold.bus.rabbitmq.topology import parameters, unavailable
 from twofold.bus.rabbitmq.transport import RECONNECT_SECONDS_MAX, RECONNECT_SECONDS_MIN, RabbitTransport
 from twofold.kernel.envelope import Envelope, encode_batch
+from twofold.kernel.errors import WrongPassword
 from twofold.testing.memory_bus import MemoryLaneEpochs
 from twofold.testing.memory_lanes import MemoryLaneTable
 
@@ -109,6 +114,32 @@ def test_a_broker_that_is_away_is_asked_ever_more_rarely(clock: Clock) -> None:
             transport.receive(0.0)
             pause = min(RECONNECT_SECONDS_MAX, pause * 2)
     assert {log["event"] for log in logs} == {"broker lost"} and pause == RECONNECT_SECONDS_MAX
+
+
+async def test_a_password_that_the_broker_refuses_is_told_once_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also behind an outage that was told: it is another trouble, which somebody has to mend."""
+    wrong = unavailable(pika.exceptions.ProbableAuthenticationError("no"))
+    troubles = [unavailable(OSError("gone")), unavailable(OSError("still")), wrong, wrong, unavailable(OSError("gone"))]
+    over = asyncio.Event()
+
+    async def refuse(_: object) -> connection.AsyncChannel:
+        if not troubles:
+            over.set()
+            await asyncio.sleep(LONG_SECONDS)
+        raise troubles.pop(0)
+
+    monkeypatch.setattr(connection.AsyncChannel, "open", refuse)
+    monkeypatch.setattr(connection, "RECONNECT_SECONDS_MAX", 0.01)
+
+    async def use(_: connection.AsyncChannel) -> None: ...
+
+    with capture_logs() as logs:
+        connecting = asyncio.create_task(connection.keep_connected(parameters("amqp://127.0.0.1/", "test"), use))
+        await asyncio.wait_for(over.wait(), LONG_SECONDS)
+        connecting.cancel()
+    assert [log["event"] for log in logs] == ["broker lost"] * 2
+    assert logs[1]["reason"] == "broker: wrong password (TWOFOLD_BROKER_URL: its user or password is refused)"
+    assert isinstance(wrong, WrongPassword)
 
 
 def test_the_pause_is_waited_for_no_longer_than_asked_and_no_longer_than_it_lasts(clock: Clock) -> None:

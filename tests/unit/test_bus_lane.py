@@ -112,6 +112,17 @@ def test_workers_that_come_back_find_clients_again_within_moments() -> None:
     assert lane.refused == refused
 
 
+@pytest.mark.parametrize("first_seconds", [0.2, 1.0, 2.0])
+def test_a_worker_that_took_over_and_begins_slowly_has_nobody_refused(first_seconds: float) -> None:
+    """A deployment: the lane stands until its new worker is there, whose first second is not how fast it is."""
+    lane = Lane(per_second=1_000)
+    lane.run(5, per_second=150, seconds_max=30)
+    for per_second, seconds in ((0, 6.0), (15, first_seconds), (1_000, 10)):
+        lane.per_second = per_second
+        lane.run(seconds, per_second=150, seconds_max=30)
+    assert lane.refused == 0
+
+
 def test_lost_news_refuse_nobody_for_long() -> None:
     """The last command's outcome was not heard, and nothing came since: one that is let in finds out."""
     lane = Lane(per_second=1_000)

@@ -38,7 +38,7 @@ SQLSTATES = {
     "25P03": "idle in transaction",
     "26000": "statement refused",
     "28000": "statement refused",
-    "28P01": "statement refused",
+    "28P01": "wrong password",
     "3D000": "statement refused",
     "40001": "rolled back",
     "40P01": "rolled back",
@@ -97,8 +97,8 @@ REDIS_REPLIES = {
     "OOM command not allowed when used memory > 'maxmemory'.": "out of resources",
     "READONLY You can't write against a read only replica.": "read only",
     "TRYAGAIN Multiple keys request during rehashing of slot": "resharding",
-    "WRONGPASS invalid username-password pair": "no connection",
-    "NOAUTH Authentication required.": "no connection",
+    "WRONGPASS invalid username-password pair": "wrong password",
+    "NOAUTH Authentication required.": "wrong password",
     "ERR max number of clients reached": "no connection",
     "BUSYGROUP Consumer Group name already exists": "refused",
     "BUSYKEY Target key name already exists.": "refused",
@@ -110,7 +110,7 @@ REDIS_REPLIES = {
 }
 REDIS_TYPES = {
     redis.ConnectionError("refused"): "no connection",
-    redis.AuthenticationError("no"): "no connection",
+    redis.AuthenticationError("no"): "wrong password",
     redis.exceptions.MaxConnectionsError("Too many connections"): "no free connection",
     redis.TimeoutError("slow"): "no answer",
     redis.DataError("a list cannot be a value"): OURS,
@@ -163,7 +163,8 @@ def test_each_sqlstate_means_the_same_to_log_and_rows(sqlstate: str, expected: s
     found = errors.as_ours(error, Neighbour.LOG)
     assert meaning(found, Neighbour.LOG) == expected
     assert meaning(errors.as_ours(wrapped(error), Neighbour.LOG), Neighbour.LOG) == expected
-    assert not isinstance(found, Unavailable) or (found.detail, found.is_overload) == (sqlstate, sqlstate in OVERLOADED)
+    detail = sqlstate if expected != "wrong password" else "TWOFOLD_DATABASE_URL: its user or password is refused"
+    assert not isinstance(found, Unavailable) or (found.detail, found.is_overload) == (detail, sqlstate in OVERLOADED)
     of_rows = raised_as(wrapped(error))
     assert isinstance(of_rows, Unavailable) == (expected not in (OURS, "conflict"))
 
@@ -181,6 +182,10 @@ def test_each_result_code_of_sqlite_means_the_same_to_log_and_rows(code: int, ex
     ("error", "expected"),
     [
         (psycopg.OperationalError("connection refused"), "no connection"),
+        (psycopg.OperationalError('connection failed: FATAL:  password authentication failed for user "x"'), "wrong password"),
+        (psycopg.OperationalError("connection failed: FATAL:  SASL authentication failed"), "wrong password"),
+        (psycopg.OperationalError("connection failed: fe_sendauth: no password supplied"), "wrong password"),
+        (psycopg.OperationalError('connection failed: FATAL:  database "x" does not exist'), "no connection"),
         (psycopg.errors.ConnectionTimeout("timed out"), "no connection"),
         (psycopg.InterfaceError("the connection is closed"), "no connection"),
         (psycopg.ProgrammingError("the query has 2 placeholders but 1 parameters were passed"), OURS),

@@ -11,9 +11,10 @@ from threading import Event
 import pytest
 
 from twofold.eventstore.leases import MemoryLeases
+from twofold.kernel.domain import load_domain
 from twofold.kernel.errors import Neighbour, Unavailable
-from twofold.kernel.members import Member
-from twofold.lease_keeper import LeaseKeeper
+from twofold.kernel.members import WHOLE_VIEWS, Member
+from twofold.lease_keeper import LeaseKeeper, new_member
 
 TERM_SECONDS = 0.2
 SECONDS_MAX = 10.0
@@ -134,3 +135,8 @@ def test_a_room_that_could_not_take_what_it_was_given_is_told_again() -> None:
     room.refusals = 2
     with kept(leases, room):
         until(lambda: room.holds(*LANES))
+
+
+def test_a_projector_says_that_it_shares_whole_views() -> None:
+    """If one of the room does not, none of them does."""
+    assert WHOLE_VIEWS in new_member("readmodels", load_domain("twofold.shop")).knows

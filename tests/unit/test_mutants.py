@@ -56,6 +56,11 @@ def test_each_bug_changes_one_thing_and_leaves_a_program() -> None:
     } - {line.strip() for line in TEXT.splitlines()}
 
 
+def test_no_moment_is_another() -> None:
+    planted = {mutant.after for mutant in mutants_of(Source("a.py", "while loop.time() < deadline:\n    wait(1 < 2)"))}
+    assert planted == {"(not (loop.time() < deadline))", "pass", "1 <= 2", "2", "3"}
+
+
 def test_a_bug_knows_what_runs_it() -> None:
     scopes = {mutant.before: mutant.scope for mutant in mutants_of(Source("bus/a.py", TEXT))}
     assert (scopes["age + 1"], scopes["self.age = age"]) == ("first", "Kept.keep")

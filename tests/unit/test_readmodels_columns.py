@@ -142,9 +142,30 @@ def test_whatever_changes_the_rows_changes_the_shape() -> None:
         replace(view, revision=1),
         replace(view, revision="net of tax"),
         replace(view, sync="inline", revision=1),
+        replace(view, compounds=(("state", "count"),)),
+        replace(view, compounds=(("count", "state"),)),
+        replace(view, compounds=(("count", "state"),), revision=1),
     ]
-    assert len({shape_of(each) for each in (view, *changed)}) == 10
+    assert len({shape_of(each) for each in (view, *changed)}) == 13
     assert shape_of(replace(view, indexes=("day", "state"))) == shape_of(view)
+    both = replace(view, compounds=(("state", "count"), ("count", "state")))
+    assert shape_of(replace(both, compounds=both.compounds[::-1])) == shape_of(both)
+
+
+def test_a_view_that_declares_nothing_new_keeps_its_shape() -> None:
+    """Word for word what stands beside the rows of every deployment: another would have them all folded anew."""
+    view = view_of(indexes=("state", "day"), orders=("count",))
+    fields = "name:text,count:integer?,ratio:number,flag:truth,at:time?,day:text?,colour:text,state:text,rest:json"
+    assert shape_of(view) == f"name|{fields}|day,state|count|Happened"
+    assert shape_of(replace(view, compounds=(("state", "count"),))).endswith("|Happened|compounds state+count")
+
+
+def test_the_fields_of_a_compound_share_the_room_of_one_entry() -> None:
+    row = Mixed(name="k", state="x" * 751)  # type: ignore[arg-type]
+    declared: dict[str, Any] = {"indexes": ("state",), "orders": ("count",)}
+    assert Columns(view_of(**declared)).encode("k", row)
+    with pytest.raises(ValueError, match="750 bytes"):
+        Columns(view_of(**declared, compounds=(("state", "count"),))).encode("k", row)
 
 
 @pytest.mark.parametrize("key", ["a\0", "\ud800", "k" * 1_001, "é" * 501, "!stream/a", 7, None])

@@ -53,3 +53,14 @@ def test_heavy_rows_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     cache.trim()
     kept = 30 - len(cache.missing(str(number) for number in range(30)))
     assert 5 <= kept <= 10 and cache.rows_within(1) == 1
+
+
+def test_rows_that_grow_heavy_are_taken_for_heavy_at_once_and_for_light_again_slowly() -> None:
+    """A page that is planned for rows of last week's weight takes memory for this week's."""
+    cache = RowCache()
+    cache.put({"light": row("light")})
+    light = cache.rows_within(100_000)
+    cache.put({"heavy": row("heavy", "x" * 10_000)})
+    assert cache.rows_within(100_000) == 9
+    cache.put({"light": row("light")})
+    assert 9 < cache.rows_within(100_000) < 15 < light

@@ -18,7 +18,7 @@ class Answering(Gateway):
     """A gateway whose rebuild goes through these states."""
 
     def __init__(self, *states: str) -> None:
-        super().__init__("nowhere", 0)
+        super().__init__("http://nowhere")
         self.states = list(states)
         self.asked: list[tuple[str, str, object]] = []
 

@@ -9,7 +9,7 @@ import pytest
 from tests.environment import environment_of
 from twofold.kernel.errors import Misconfigured
 from twofold.reference import page
-from twofold.settings import Settings, read_settings, reference, refuse_two_shops
+from twofold.settings import URLS, Settings, read_settings, reference, refuse_two_shops
 
 
 def test_with_no_url_set_everything_is_embedded() -> None:
@@ -42,6 +42,16 @@ def test_a_mistake_is_refused_in_one_line_that_names_the_setting(environment: di
     with pytest.raises(Misconfigured) as refused:
         read_settings(environment)
     assert str(refused.value).startswith(named) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("field", URLS)
+def test_a_url_without_its_scheme_is_refused_with_one_that_has_it(field: str) -> None:
+    name = f"TWOFOLD_{field.upper()}"
+    served = {"TWOFOLD_DATABASE_URL": "postgresql://h/d", "TWOFOLD_BROKER_URL": "amqp://h/"}
+    with pytest.raises(Misconfigured, match=rf"^{name}: .*scheme is missing; write \w+://[^\n]*$") as refused:
+        read_settings(served | {name: "ann:secret@localhost:1234/x"})
+    assert "secret" not in str(refused.value)
+    assert {field for field in Settings.__struct_fields__ if field.endswith("_url")} == {*URLS, "search_url"}
 
 
 def test_a_url_is_never_shown_in_an_error() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 import pytest
 
-from twofold.kernel.errors import Misconfigured, Unavailable
+from twofold.client import Gateway
+from twofold.kernel.errors import Misconfigured
 from twofold.shop.online_retail.invoices import KeyedCommand
 from twofold.shop.online_retail.sending import Failure, replay
 from twofold.shop.stock import AdjustStock
@@ -30,8 +32,8 @@ def gateway(script: Script) -> Iterator[tuple[str, list[tuple[str, list[str]]]]]
         protocol_version = "HTTP/1.1"
 
         def answer(self) -> None:
-            lines = self.rfile.read(int(self.headers.get("Content-Length", 0))).splitlines()
-            asked.append((f"{self.command} {self.path}", [json.loads(line)["idempotency_key"] for line in lines]))
+            items = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"[]")
+            asked.append((f"{self.command} {self.path}", [item["idempotency_key"] for item in items]))
             at = next(number for number, (method, _, _) in enumerate(script) if method == self.command)
             _, status, body = script.pop(at)
             content = json.dumps(body).encode() if body is not None else b"<html>"
@@ -72,13 +74,13 @@ def test_what_is_refused_for_now_is_sent_again_alone_and_what_fails_is_told() ->
         ("POST", 503, None),
         ("POST", 202, taken([(0, "id-a")], [(1, {"status": 503}), (2, no)])),
         ("POST", 202, taken([(0, "id-b")])),
-        ("GET", 200, {"status": "pending"}),
-        ("GET", 200, {"status": "succeeded"}),
-        ("GET", 200, {"status": "rejected", "rejection": {"code": "out-of-stock", "details": {"left": 0}}}),
+        ("GET", 200, {"command_id": "id-a", "status": "pending"}),
+        ("GET", 200, {"command_id": "id-a", "status": "succeeded"}),
+        ("GET", 200, {"command_id": "id-b", "status": "rejected", "rejection": {"code": "out-of-stock", "details": {"left": 0}}}),
     ]
     decided: list[int] = []
     with gateway(script) as (url, asked):
-        failures = replay(url, commands("a", "b", "c"), None, Event(), decided.append)
+        failures = replay(Gateway(url), commands("a", "b", "c"), None, decided.append)
     assert [keys for what, keys in asked if what == "POST /api/commands"] == [["a", "b", "c"], ["a", "b", "c"], ["b"]]
     assert [what for what, _ in asked if what.startswith("GET")] == [
         "GET /api/commands/id-a",
@@ -95,13 +97,15 @@ def test_what_is_refused_for_now_is_sent_again_alone_and_what_fails_is_told() ->
 @pytest.mark.parametrize(("status", "body"), [(200, None), (202, None), (404, None), (404, [])])
 def test_what_is_no_such_gateway_is_said_in_one_line(status: int, body: Any) -> None:
     with gateway([("POST", status, body)]) as (url, _), pytest.raises(Misconfigured) as refused:
-        replay(url, commands("a"), None, Event(), lambda count: None)
+        replay(Gateway(url), commands("a"), None, lambda count: None)
     assert str(refused.value) == f"--url: POST /commands was answered {status}"
 
 
-def test_a_rate_is_kept_to_and_a_stopped_replay_ends() -> None:
-    stop = Event()
-    script: Script = [("POST", 202, taken([(0, "id-a")])), ("GET", 200, {"status": "ignored"})]
-    with gateway(script) as (url, asked), pytest.raises(Unavailable):
-        replay(url, commands("a", "b"), 0.01, stop, lambda count: stop.set() if count else None)
-    assert [keys for what, keys in asked if what.startswith("POST")] == [["a"]], "the second would leave after a hundred seconds"
+def test_a_rate_is_kept_to() -> None:
+    ignored = {"command_id": "id-a", "status": "ignored"}
+    script: Script = [*[("POST", 202, taken([(0, "id-a")]))] * 3, *[("GET", 200, ignored)] * 3]
+    started = time.monotonic()
+    with gateway(script) as (url, asked):
+        assert replay(Gateway(url), commands("a", "b", "c"), 4.0, lambda count: None) == []
+    assert [keys for what, keys in asked if what.startswith("POST")] == [["a"], ["b"], ["c"]]
+    assert time.monotonic() - started >= 0.5

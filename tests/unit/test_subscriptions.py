@@ -16,7 +16,6 @@ from twofold.subscriptions import subscription
 from twofold.subscriptions.log_cache import LogCache, Seen
 from twofold.subscriptions.subscription import (
     DETACHED_SECONDS,
-    PACE_SECONDS,
     RETRY_SECONDS_MAX,
     RETRY_SECONDS_MIN,
     TICK_SECONDS,
@@ -37,6 +36,9 @@ class Collector:
         self.said: list[str] = []
         self.fails: Exception | None = None
         self.work_left = 0
+
+    def is_idle(self) -> bool:
+        return not self.at
 
     def take_over(self) -> None:
         self.said.append("take over")
@@ -215,26 +217,34 @@ def test_a_full_page_and_work_that_goes_on_are_followed_at_once_and_the_head_is_
     assert time.waits == [TICK_SECONDS], "three pages and the rest of the work without a pause, then the tick"
 
 
-def test_a_crowd_of_rings_shares_a_round() -> None:
-    """A step costs a commit, whatever it carries."""
+@pytest.mark.parametrize(("took", "rest"), [(0.002, 0.002), (0.004, 0.004), (0.007, 0.003), (0.02, 0.0)])
+def test_a_crowd_of_rings_shares_a_round(took: float, rest: float) -> None:
+    """A step costs a commit, whatever it carries; a cheap one keeps nobody waiting for long."""
     stop = Event()
     log, reader = log_of(1), Collector(a=0)
+    step = reader.step
+
+    def slow_step(keys: Sequence[str], page: Sequence[Seen]) -> None:
+        time.now += took
+        step(keys, page)
+
+    reader.step = slow_step  # type: ignore[method-assign]
 
     def meanwhile(seconds: float) -> bool:
         """Rung at once, three times; a crowd of events comes while the pace is kept."""
         if seconds == TICK_SECONDS:
             time.now -= seconds
-            if len(log.events) > 30:
+            if len(log.events) > 27:
                 stop.set()
-            return len(log.events) <= 30
-        for _ in range(10):
+            return len(log.events) <= 27
+        for _ in range(9):
             log.append(Noise())
         return False
 
     time = Time(meanwhile)
     follow(log, reader, time).run(stop)
-    assert time.waits == [TICK_SECONDS, PACE_SECONDS] * 3 + [TICK_SECONDS]
-    assert [last - first + 1 for _, first, last in reader.steps] == [1, 10, 10, 10]
+    assert time.waits == [TICK_SECONDS, rest] * 3 + [TICK_SECONDS]
+    assert [last - first + 1 for _, first, last in reader.steps] == [1, 9, 9, 9]
 
 
 @pytest.mark.parametrize("error", [Unavailable(Neighbour.ROWS), ValueError("a bug")])
@@ -286,3 +296,13 @@ def test_a_log_that_is_away_stops_nobody_for_good() -> None:
     time._meanwhile = meanwhile
     follow(log, reader, time).run(stop)
     assert reader.seen["a"] == [1, 2]
+
+
+def test_a_ring_wakes_who_follows_something() -> None:
+    """A process has a subscription for each kind of store, and as many for what is built beside it; most of them hold nothing."""
+    idle, busy = follow(log_of(1), Collector()), follow(log_of(1), Collector(a=0))
+    for one in (idle, busy):
+        one.ring(1)
+    assert (idle._rung.is_set(), busy._rung.is_set()) == (False, True)
+    idle.wake()
+    assert idle._rung.is_set()

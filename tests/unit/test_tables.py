@@ -33,10 +33,11 @@ def cells(text: str, first: str) -> list[str]:
 
 def test_lag_is_a_row_for_each_view(capsys: pytest.CaptureFixture[str]) -> None:
     class One(Gateway):
-        def lag(self) -> Any:
+        def call(self, method: str, path: str, *arguments: Any, **named: Any) -> Any:
+            assert (method, path) == ("GET", "/lag")
             return LAG
 
-    show_lag(One("nowhere", 0), watch=False)
+    show_lag(One("http://nowhere"), watch=False)
     text = capsys.readouterr().out
     assert "log head 1,234" in text
     assert cells(text, "stock") == ["stock", "behind", "1,200", "34", "1.500"]
@@ -82,13 +83,14 @@ class Audited(Gateway):
     """Two views: one in two parts, with a difference in the second."""
 
     def __init__(self) -> None:
-        super().__init__("nowhere", 0)
+        super().__init__("http://nowhere")
         self.asked: list[tuple[str, str | None]] = []
 
-    def views(self) -> list[str]:
-        return ["orders", "stock"]
-
-    def audit(self, view: str, after: str | None) -> Any:
+    def call(self, method: str, path: str, *arguments: Any, **named: Any) -> Any:
+        if path == "/views":
+            return {"views": [{"name": "orders"}, {"name": "stock"}]}
+        view, _, query = path.removeprefix("/views/").partition("/audit")
+        after = query.removeprefix("?after=") or None
         self.asked.append((view, after))
         differences = [{"key": "A", "expected": {"on_hand": 1}, "found": None}] if after else []
         more = "k" if view == "stock" and after is None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,7 @@ from twofold.kernel.decider import Decider
 from twofold.kernel.domain import domain_of
 from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.errors import Rejected
-from twofold.kernel.log import Decision, Meta, Recorded
+from twofold.kernel.log import Decision, Loaded, Meta, Recorded
 from twofold.kernel.messages import Command, Event
 from twofold.workers.deciding import Folded, States, UnitOfWork
 from twofold.workers.execute import _sort_out
@@ -67,8 +68,16 @@ def past(*numbers: int, after: int = 0) -> list[Recorded]:
 def decide_all(
     *envelopes: Envelope, known: dict[str, Folded] | None = None, recorded: list[Recorded] | None = None
 ) -> list[Decision]:
-    batch = UnitOfWork(DOMAIN, Codec(DOMAIN), known or {}, {"counter-a": recorded} if recorded else {})
+    batch = unit_of_work(known or {}, recorded or [], envelopes)
     return [batch.decide(envelope) for envelope in envelopes]
+
+
+def unit_of_work(known: dict[str, Folded], recorded: list[Recorded], envelopes: Sequence[Envelope]) -> UnitOfWork:
+    """With its streams folded, of which one was read."""
+    work = UnitOfWork(DOMAIN, Codec(DOMAIN), known, envelopes)
+    for stream in list(work.asked):
+        work.fold(stream, Loaded({"counter-a": recorded} if recorded else {}, {}))
+    return work
 
 
 def test_commands_of_one_batch_see_what_the_ones_before_them_did() -> None:
@@ -132,8 +141,9 @@ def test_an_idempotency_key_reused_in_the_same_instant_is_reported() -> None:
 def test_a_state_weighs_what_its_events_do_wherever_they_came_from() -> None:
     """What is known, what was read and what was decided, each once: the cache's bound stands on it."""
     recorded = past(1, 2, after=1)
-    work = UnitOfWork(DOMAIN, Codec(DOMAIN), {"counter-a": Folded(1, 1, 1_000)}, {"counter-a": recorded})
-    made = [work.decide(command("one", 3)), work.decide(command("two", 4)), work.decide(command("none", 0))]
+    envelopes = [command("one", 3), command("two", 4), command("none", 0)]
+    work = unit_of_work({"counter-a": Folded(1, 1, 1_000)}, recorded, envelopes)
+    made = [work.decide(envelope) for envelope in envelopes]
     read = sum(len(event.data) for event in recorded)
     written = sum(len(event.data) for decision in made for event in decision.events)
     assert read > 0 and written > 0
@@ -143,28 +153,42 @@ def test_a_state_weighs_what_its_events_do_wherever_they_came_from() -> None:
 def test_the_bytes_of_states_are_counted_exactly() -> None:
     """One that is replaced or dropped weighs nothing any more; the bound itself is still allowed."""
     states = States(states_max=10, bytes_max=100)
-    for size in (90, 60, 40):
+    for size in (25, 20, 10):
         states.put("a", Folded(1, "a", size))
-    states.put("b", Folded(1, "b", 60))
-    assert states.get("a") and states.get("b")
-    states.put("c", Folded(1, "c", 1))
-    assert states.get("a") is None and states.get("b") and states.get("c")
-    states.drop("b")
-    states.drop("b")
-    states.put("d", Folded(1, "d", 99))
-    assert states.get("c") and states.get("d") and len(states) == 2
-    states.put("e", Folded(1, "e", 101))
-    assert len(states) == 0, "what is larger than the bound is not kept, and takes everybody with it"
+    for name, size in (("b", 25), ("c", 25), ("d", 25), ("e", 15)):
+        states.put(name, Folded(1, name, size))
+    assert states.get("a") and len(states) == 5
+    states.put("f", Folded(1, "f", 1))
+    assert states.get("b") is None and states.get("a") and len(states) == 5
+    for name in "cc":
+        states.drop(name)
+    states.put("g", Folded(1, "g", 25))
+    states.put("h", Folded(1, "h", 24))
+    assert states.get("a") and len(states) == 6
+
+
+def test_a_state_beyond_its_share_is_not_kept_and_takes_nobodys_place() -> None:
+    """One stream that had grown emptied the cache at each of its commands, and every other aggregate was folded anew."""
+    states = States(states_max=10, bytes_max=100)
+    assert states.put("a", Folded(1, "a", 25)) and states.put("b", Folded(1, "b", 25))
+    assert not states.put("b", Folded(2, "b", 26))
+    assert states.get("b") is None, "what it was before is out of date"
+    assert not states.put("c", Folded(1, "c", 1_000))
+    assert states.get("a") and len(states) == 1
 
 
 def test_states_are_bounded_in_number_and_in_bytes() -> None:
     """A worker's memory must stay flat however many streams pass through it."""
-    states = States(states_max=3, bytes_max=100)
+    states = States(states_max=3, bytes_max=60)
     for name in "abcd":
         states.put(name, Folded(1, name, 10))
     assert states.get("a") is None and len(states) == 3
-    states.put("e", Folded(1, "e", 95))
-    assert len(states) == 1 and states.get("e") is not None
+    for name in "fghi":
+        states.put(name, Folded(1, name, 15))
+    assert len(states) == 3
+    for name in "jklm":
+        states.put(name, Folded(1, name, 5))
+    assert len(states) == 3 and states.get("m") is not None
 
 
 def test_a_stream_with_an_event_of_a_later_version_is_left_to_who_can_read_it() -> None:

@@ -14,10 +14,19 @@ from typing import Any
 import msgspec
 
 from twofold.eventstore.leases import MemoryLeases as MemoryLeases
-from twofold.eventstore.records import FILTERED_POSITIONS_MAX, GAP, LOST, PAGE_BYTES_MAX, PlannedAppend, error_text
+from twofold.eventstore.records import (
+    FILTERED_POSITIONS_MAX,
+    GAP,
+    LOST,
+    PAGE_BYTES_MAX,
+    READ_BYTES_MAX,
+    ROW_BYTES,
+    PlannedAppend,
+    error_text,
+)
 from twofold.kernel import codes
 from twofold.kernel.errors import Conflict, other_inline_views
-from twofold.kernel.log import Appended, Decision, LastEvent, Page, ParkedCommand, Recorded
+from twofold.kernel.log import Appended, Decision, LastEvent, Loaded, Page, ParkedCommand, Recorded, Snapshot
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import Clock, InlineProjection
 
@@ -37,6 +46,7 @@ class MemoryLog:
         self._inbox: dict[str, Outcome] = {}
         self._parked: dict[tuple[str, str], ParkedCommand] = {}
         self._parked_count = 0
+        self.snapshots: dict[str, Snapshot] = {}
 
     def lose_after(self, position: int) -> None:
         """Become what a replica is that never got the rest: events and outcomes beyond this position are gone."""
@@ -50,14 +60,25 @@ class MemoryLog:
         with self._lock:
             return {command_id: self._inbox[command_id] for command_id in command_ids if command_id in self._inbox}
 
-    def read(self, after: Mapping[str, LastEvent | None]) -> dict[str, list[Recorded]]:
+    def read(self, after: Mapping[str, LastEvent | None], shapes: Mapping[str, str] | None = None) -> Loaded:
         with self._lock:
             if any(known is not None and not self._holds(stream, known) for stream, known in after.items()):
                 raise Conflict(LOST)
-            found = {stream: self.stream(stream, known.version if known else 0) for stream, known in after.items()}
-        return {stream: events for stream, events in found.items() if events}
+            wanted = {stream: self.snapshots.get(stream) for stream, known in after.items() if not known}
+            snapshots = {
+                stream: kept
+                for stream, kept in wanted.items()
+                if kept and shapes and kept.shape == shapes.get(stream) and self._holds(stream, kept.last)
+            }
+            first = {stream: snapshots[stream].last if stream in snapshots else known for stream, known in after.items()}
+            found = {stream: self.stream(stream, known.version if known else 0) for stream, known in first.items()}
+        pages = {stream: _within(events, READ_BYTES_MAX // len(after), ROW_BYTES) for stream, events in found.items() if events}
+        unread = frozenset(stream for stream, (_, is_cut) in pages.items() if is_cut)
+        return Loaded({stream: events for stream, (events, _) in pages.items()}, snapshots, unread)
 
-    def append(self, decisions: Sequence[Decision], inline: InlineProjection | None = None) -> Appended:
+    def append(
+        self, decisions: Sequence[Decision], inline: InlineProjection | None = None, snapshots: Sequence[Snapshot] = ()
+    ) -> Appended:
         plan = PlannedAppend(decisions)
         details = {decision.envelope.command_id: _details_as_stored(decision) for decision, _ in plan.noted}
         with self._lock:
@@ -67,6 +88,7 @@ class MemoryLog:
             except BaseException:
                 self.rows = rows
                 raise
+            self.snapshots |= {snapshot.stream: snapshot for snapshot in snapshots}
             self._events += recorded
             for event in recorded:
                 self._streams.setdefault(event.stream, {})[event.version] = event
@@ -83,10 +105,11 @@ class MemoryLog:
     def page(self, after: int, limit: int, types: Collection[str] | None = None) -> Page:
         with self._lock:
             if types is None:
-                events, is_cut = _within(self._events[after : after + limit])
+                events, is_cut = _within(self._events[after : after + limit], PAGE_BYTES_MAX)
                 return Page(events, events[-1].position if events else after, is_cut)
             through = after + FILTERED_POSITIONS_MAX
-            events, is_cut = _within([event for event in self._events[after:through] if event.type in types][:limit])
+            wanted = [event for event in self._events[after:through] if event.type in types][:limit]
+            events, is_cut = _within(wanted, PAGE_BYTES_MAX)
             last = min(through, max(after, len(self._events)))
             return Page(events, events[-1].position if len(events) == limit or is_cut else last, is_cut)
 
@@ -99,7 +122,7 @@ class MemoryLog:
         stream: str,
         after: int = 0,
         limit: int | None = None,
-        until_version: int | None = None,
+        to_version: int | None = None,
         until: datetime | None = None,
     ) -> list[Recorded]:
         with self._lock:
@@ -107,9 +130,7 @@ class MemoryLog:
         return [
             event
             for version, event in events
-            if version > after
-            and (until_version is None or version <= until_version)
-            and (until is None or event.recorded_at <= until)
+            if version > after and (to_version is None or version <= to_version) and (until is None or event.recorded_at <= until)
         ][:limit]
 
     def version(self, stream: str) -> int:
@@ -121,6 +142,9 @@ class MemoryLog:
             return {
                 position: self._events[position - 1].recorded_at for position in positions if 0 < position <= len(self._events)
             }
+
+    def require_writable(self) -> None:
+        """There is always room."""
 
     def parked(self, limit: int = 100, after: int = 0) -> list[ParkedCommand]:
         with self._lock:
@@ -188,7 +212,7 @@ def _details_as_stored(decision: Decision) -> dict[str, Any] | None:
     return details
 
 
-def _within(events: list[Recorded]) -> tuple[list[Recorded], bool]:
-    sizes = accumulate(len(event.data) for event in events)
-    count = next((number for number, size in enumerate(sizes, start=1) if size >= PAGE_BYTES_MAX), len(events))
+def _within(events: list[Recorded], bytes_max: int, row_bytes: int = 0) -> tuple[list[Recorded], bool]:
+    sizes = accumulate(len(event.data) + row_bytes for event in events)
+    count = next((number for number, size in enumerate(sizes, start=1) if size >= bytes_max), len(events))
     return events[:count], count < len(events)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,13 +15,13 @@ from twofold.kernel.errors import Misconfigured
 from twofold.kernel.ids import slice_of
 from twofold.kernel.rows import Advance, Drain, Found, Generation, GenerationState, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
-from twofold.readmodels.schema.columns import Columns, is_stream_key, queryable_key
-from twofold.readmodels.schema.query import checked_query
+from twofold.readmodels.schema.columns import Column, Columns, is_stream_key, queryable_key
+from twofold.readmodels.schema.query import Span, checked_query
 from twofold.readmodels.schema.shape import Reading, reading_of, shape_of
 from twofold.testing.memory_rebuilds import Kept, MemoryRebuilds
 
 OWN_STATES = ("live", "building", "retired")
-
+NOTHING_ASKED = {"retry_requested": False, "discard_requested": False}
 Line = tuple[SliceId, str]
 
 
@@ -92,6 +92,9 @@ class MemoryViewStore(MemoryRebuilds):
             rows = self._attached[view].rows
             return {key: rows[key] for key in keys if key in rows}
 
+    def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
+        return {view: self.load(view, keys) for view, keys in wanted.items()}
+
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         with self._lock:
             for advance in advances:
@@ -119,12 +122,10 @@ class MemoryViewStore(MemoryRebuilds):
                 return True
             left, parked = self._lines[line], self._parked[line]
             is_retried = parked.retry_requested or (parked.discard_requested and drain.through is not None)
-            is_discarded = parked.discard_requested and not is_retried
-            requests = {"retry_requested": is_retried, "discard_requested": is_discarded}
+            requests = {"retry_requested": is_retried, "discard_requested": parked.discard_requested and not is_retried}
             parked = msgspec.structs.replace(parked, position=left[0], waiting=len(left), **requests)
             if drain.error:
-                asked = {"retry_requested": False, "discard_requested": False}
-                parked = msgspec.structs.replace(parked, error=drain.error, attempts=parked.attempts + 1, **asked)
+                parked = msgspec.structs.replace(parked, error=drain.error, attempts=parked.attempts + 1, **NOTHING_ASKED)
             self._parked[line] = parked
             return True
 
@@ -139,19 +140,16 @@ class MemoryViewStore(MemoryRebuilds):
     def find(self, view: str, query: Query) -> RowPage:
         with self._lock:
             build, reading = self._attached[view], self._readings[view]
-            if reading:
-                reading.require(query)
-            stored = reading.stored if reading else build.view
-            asked = checked_query(stored, Columns(stored), query)
-            index, order = asked.index, asked.order
+            columns = Columns(reading.stored if reading else build.view)
+            asked = reading.checked(columns, query) if reading else checked_query(build.view, columns, query)
+            order = asked.order
 
             def anchor(row: Row) -> tuple[Any, ...]:
-                value = None if order is None else order.encode(getattr(row.value, order.name))
-                return _anchor(value, row.key)
+                return _anchor(None if order is None else _plain(order, row), row.key)
 
-            rows = list(build.rows.values())
-            if index is not None:
-                rows = [row for row in rows if index.encode(getattr(row.value, index.name)) == asked.value]
+            rows = [row for row in build.rows.values() if all(_plain(column, row) == value for column, value in asked.equal)]
+            for span in (*asked.beside, *([asked.span] if asked.span else [])):
+                rows = [row for row in rows if _is_in(span, _plain(span.column, row))]
             rows.sort(key=anchor, reverse=asked.descending)
             if asked.after is not None:
                 after = _anchor(*asked.after)
@@ -236,6 +234,14 @@ class MemoryViewStore(MemoryRebuilds):
         self._lines.setdefault(line, []).extend(positions)
         new = ParkedKey(*line, positions[0], error, 0, 1, datetime.now(UTC))
         self._parked[line] = msgspec.structs.replace(self._parked.get(line, new), waiting=len(self._lines[line]))
+
+
+def _plain(column: Column, row: Row) -> Any:
+    return column.encode(getattr(row.value, column.name))
+
+
+def _is_in(span: Span, value: Any) -> bool:
+    return value is not None and (span.start is None or value >= span.start) and (span.end is None or value < span.end)
 
 
 def _anchor(value: Any, key: str) -> tuple[Any, ...]:

@@ -36,6 +36,7 @@ POSTGRES = (
         EXECUTE format('INSERT INTO %I SELECT e.* FROM %I AS e
             LEFT JOIN snapshots AS s ON s.stream = e.stream AND EXISTS (
                 SELECT FROM events WHERE events.position = s.position AND events.stream = s.stream AND events.version = s.version
+                    AND events.recorded_at = s.recorded_at AND events.meta ->> ''command_id'' = s.command_id
             )
             WHERE s.stream IS NULL OR e.version >= s.version', kept, whole);
         GET DIAGNOSTICS found = ROW_COUNT;

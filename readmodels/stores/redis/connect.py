@@ -16,20 +16,30 @@ CONNECTIONS_MAX = 32
 
 
 def client_of(url: str) -> redis.Redis:
-    """Nothing is opened yet. Commands are never repeated by the client: whether one was executed is ours to find out."""
-    return redis.Redis.from_url(
-        url,
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=ANSWER_SECONDS,
-        socket_keepalive=True,
-        max_connections=CONNECTIONS_MAX,
-        retry=Retry(NoBackoff(), 0),
-    )
+    """Nothing is opened yet. Commands are never repeated by the client: whether one was executed is ours to find out. Raises
+    Misconfigured."""
+    try:
+        return redis.Redis.from_url(
+            url,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
+            socket_keepalive=True,
+            max_connections=CONNECTIONS_MAX,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except (ValueError, TypeError) as error:
+        raise Misconfigured("TWOFOLD_REDIS_URL: is not a Redis URL; write redis://:password@host:6379/0") from error
 
 
 def connect(url: str, prefix: str, slices: int) -> RedisViewStore:
     """The view store on this server, all of whose keys begin with `{prefix:`."""
     return RedisViewStore(client_of(url), prefix, slices)
+
+
+def ask(url: str) -> None:
+    """Whether it answers. Raises Unavailable, WrongPassword and Misconfigured."""
+    with in_our_words(), client_of(url) as client:
+        client.ping()
 
 
 def refuse_eviction(url: str) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import redis
 from redis.exceptions import BusyLoadingError, MaxConnectionsError
 
-from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.errors import Neighbour, Unavailable, WrongPassword
 
 TRANSIENT_TYPES: dict[type[redis.RedisError], str] = {
     BusyLoadingError: "starting",
@@ -42,6 +42,8 @@ OVERLOAD_REASONS = ("busy", "no free connection")
 
 def as_ours(error: redis.RedisError) -> Unavailable | None:
     """Unavailable, to be raised from `error`; None when it is to be left as it is."""
+    if isinstance(error, redis.AuthenticationError):
+        return WrongPassword(Neighbour.REDIS, "TWOFOLD_REDIS_URL")
     reason = next((reason for error_type, reason in TRANSIENT_TYPES.items() if isinstance(error, error_type)), None)
     if reason is None and isinstance(error, redis.ResponseError):
         # The client takes the first word off the replies that it knows, and leaves it on the others.

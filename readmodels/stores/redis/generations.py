@@ -13,7 +13,7 @@ from twofold.kernel.rows import Generation, GenerationState, Row
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Columns
 from twofold.readmodels.schema.shape import Reading, shape_of
-from twofold.readmodels.stores.redis.orders import Path, members_of, paths_of
+from twofold.readmodels.stores.redis.orders import held_paths, members_of, paths_of
 from twofold.readmodels.stores.redis.scripts import script
 
 RACES_MAX = 5
@@ -40,7 +40,7 @@ class Keyspace:
         self.view = view = reading.stored if reading else view
         self.generation = generation
         self.columns = Columns(view)
-        self.paths: tuple[Path, ...] = paths_of(view, self.columns)
+        self.paths = held_paths(paths_of(reading.declared if reading else view), self.columns)
         self.record = record_of(view, generation.slices)
         self.generations = generations_key(prefix, view.name)
         names = generation_keys(prefix, view.name, generation.number, len(self.paths))
@@ -92,7 +92,7 @@ def index_keys(parked: str) -> tuple[str, str]:
 
 
 def record_of(view: AnyView, slices: int) -> bytes:
-    record: Record = (slices, shape_of(view), len(paths_of(view, Columns(view))))
+    record: Record = (slices, shape_of(view), len(paths_of(view)))
     return msgspec.msgpack.encode(record)
 
 

@@ -7,7 +7,7 @@ at 0, every commit is refused, and the projector begins anew.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,10 +22,12 @@ from twofold.readmodels.schema.shape import reading_of
 from twofold.readmodels.stores.redis import lines, rebuilds
 from twofold.readmodels.stores.redis.errors import in_our_words
 from twofold.readmodels.stores.redis.generations import Keyspace, builds, is_lost, make, of_shape, swap, use
-from twofold.readmodels.stores.redis.orders import range_of
+from twofold.readmodels.stores.redis.orders import stretches_of
 from twofold.readmodels.stores.redis.scripts import script
 
 SLICES_DEFAULT = 4
+TOUCHED_MEMBERS_MAX = 2_000
+"""So many members are looked at for one page, while the server does nothing else: then the page ends, the next goes on."""
 
 
 class RedisViewStore:
@@ -114,6 +116,17 @@ class RedisViewStore:
             stored = self._client.hmget(keyspace.rows, list(keys))
         return {key: keyspace.row(key, one) for key, one in zip(keys, stored, strict=True) if one is not None}
 
+    def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
+        keyspaces = {view: self._keyspaces[view] for view in wanted}
+        with in_our_words(), self._client.pipeline(transaction=False) as together:
+            for view, keys in wanted.items():
+                together.hmget(keyspaces[view].rows, list(keys))
+            answers = together.execute()
+        return {
+            view: {key: keyspaces[view].row(key, one) for key, one in zip(keys, stored, strict=True) if one is not None}
+            for (view, keys), stored in zip(wanted.items(), answers, strict=True)
+        }
+
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         """One script for each view, all of them packed before the first one runs: what cannot be kept is found out in time."""
         packed = []
@@ -162,31 +175,28 @@ class RedisViewStore:
 
     def find(self, view: str, query: Query) -> RowPage:
         keyspace = self._keyspaces[view]
-        if keyspace.reading:
-            keyspace.reading.require(query)
-        asked = checked_query(keyspace.view, keyspace.columns, query)
-        path, lowest, highest = range_of(keyspace.columns, asked)
-        bounds = ("ZREVRANGEBYLEX", highest, lowest) if asked.descending else ("ZRANGEBYLEX", lowest, highest)
-        keys = (
-            keyspace.rows,
-            keyspace.orders[keyspace.paths.index(path)],
-            keyspace.checkpoints,
-            keyspace.parked,
-            keyspace.firsts,
-        )
+        reading, columns = keyspace.reading, keyspace.columns
+        asked = reading.checked(columns, query) if reading else checked_query(keyspace.view, columns, query)
+        stretches = stretches_of(keyspace.paths, columns.key, asked)
+        orders = [keyspace.orders[stretch.number] for stretch in stretches]
+        keys = (keyspace.rows, keyspace.checkpoints, keyspace.parked, keyspace.firsts, *orders)
+        command = "ZREVRANGEBYLEX" if asked.descending else "ZRANGEBYLEX"
+        packed = msgspec.msgpack.encode([stretch[1:] for stretch in stretches])
         with in_our_words():
-            checkpoints, stored, parked_count, first = self._find(keys=keys, args=(*bounds, asked.limit + 1))
+            checkpoints, stored, parked_count, first, last = self._find(
+                keys=keys, args=(command, asked.limit + 1, TOUCHED_MEMBERS_MAX, packed)
+            )
         positions = dict(zip(checkpoints[::2], checkpoints[1::2], strict=True))
         rows = [keyspace.row(None, one) for one in stored]
-        page = rows[: asked.limit]
+        page, more = rows[: asked.limit], len(rows) > asked.limit or last
         answer = RowPage(
             rows=page,
-            next=asked.cursor(page[-1]) if len(rows) > asked.limit else None,
+            next=asked.cursor(page[-1] if len(rows) > asked.limit else keyspace.row(None, last)) if more else None,
             position=min(int(positions.get(b"%d" % slice, 0)) for slice in range(keyspace.generation.slices)),
             has_parked=parked_count > 0,
             parked=int(first) if first else None,
         )
-        return keyspace.reading.page(answer) if keyspace.reading else answer
+        return reading.page(answer) if reading else answer
 
     def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
         asked = key and queryable_key(key)

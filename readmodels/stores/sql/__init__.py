@@ -3,7 +3,7 @@
 `connect` opens an engine for either; `SqlViewStore(engine)` is the port.
 """
 
-from twofold.readmodels.stores.sql.connect import connect
+from twofold.readmodels.stores.sql.connect import ask, connect
 from twofold.readmodels.stores.sql.store import SqlViewStore
 
-__all__ = ["SqlViewStore", "connect"]
+__all__ = ["SqlViewStore", "ask", "connect"]

@@ -1,30 +1,49 @@
-"""Where each slice stands, in SQL, and what waits behind it: checkpoints, and parked keys with their lines.
+"""Where each slice stands, in SQL. Checkpoints move by compare-and-set, inside the transaction that writes the rows.
 
-Checkpoints move by compare-and-set. A parked key has its line of waiting positions, and what an operator asked for.
+On PostgreSQL slices of a view that stand together have one checkpoint: `standings` has a row for each run of them, from `first`
+to `last`. Whoever moves locks the runs that his slices are in, and compares what he finds; runs are parted when only some of
+their slices move, and joined when one mover takes neighbours to the same place:
+
+    0..3 @7 ── all move ──> 0..3 @9            0..3 @7 ── 2, 3 move ──> 0..1 @7   2..3 @9 ── all are moved to 12 ──> 0..3 @12
+
+Release 0.1.0 knows a table `checkpoints` with a row for each slice. On PostgreSQL that is a view of the runs by now, which may be
+written (tables.py), so its processes go on beside ours. On SQLite, where one process does everything and a row costs next to
+nothing, it is still a table.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
 
 from sqlalchemy import Dialect
 
 from twofold.database.session import Session
-from twofold.database.times import microseconds, moment
-from twofold.kernel.rows import Advance, Drain, Generation, ParkedKey, ParkedLine
+from twofold.kernel.rows import Advance, Generation
 from twofold.kernel.view import SliceId
-from twofold.readmodels.schema.columns import STREAM_PREFIX, STREAM_PREFIX_END, queryable_key
 from twofold.readmodels.stores.sql.tables import qualified
 
 
+class Run(NamedTuple):
+    """Slices of one generation that stand together."""
+
+    view: str
+    generation: int
+    first: int
+    last: int
+    position: int
+    mark: str
+
+
 class Checkpoints:
-    """Both dialects' statements, chosen once."""
+    """What both dialects share."""
+
+    lock_words = ""
+    parameter = "?"
 
     def __init__(self, dialect: Dialect) -> None:
-        self._on_postgres = dialect.name == "postgresql"
         self._table = qualified("checkpoints", dialect)
 
     def positions(self, session: Session, generations: Sequence[Generation]) -> dict[SliceId, int]:
@@ -45,201 +64,109 @@ class Checkpoints:
 
     def lock(self, session: Session, slice_id: SliceId) -> int | None:
         """Where this slice stands, and nobody moves it before the transaction ends; None when it has no checkpoint."""
-        mark, lock = ("%s", "FOR UPDATE") if self._on_postgres else ("?", "")
-        where = f"view = {mark} AND generation = {mark} AND slice = {mark}"
-        found = session.rows(f"SELECT position FROM {self._table} WHERE {where} {lock}", tuple(slice_id))
+        where = " AND ".join(f"{name} = {self.parameter}" for name in ("view", "generation", "slice"))
+        found = session.rows(f"SELECT position FROM {self._table} WHERE {where} {self.lock_words}", tuple(slice_id))
         return found[0][0] if found else None
 
     def move(self, session: Session, advances: Sequence[Advance]) -> set[SliceId]:
-        """Compare and set each; the slices that moved. Locked in the order of their names: two movers cannot deadlock."""
-        ordered = sorted(advances, key=lambda advance: advance.slice)
-        return self._move_together(session, ordered) if self._on_postgres else self._move_one_by_one(session, ordered)
-
-    def _move_together(self, session: Session, advances: Sequence[Advance]) -> set[SliceId]:
-        moved = session.rows(
-            f"""
-            WITH asked AS (
-                SELECT * FROM unnest(%s::text[], %s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::text[])
-                    AS a(view, generation, slice, expected, position, mark)
-            ), standing AS (
-                SELECT c.view, c.generation, c.slice, a.position, a.mark
-                FROM {self._table} c JOIN asked a
-                    ON c.view = a.view AND c.generation = a.generation AND c.slice = a.slice AND c.position = a.expected
-                ORDER BY c.view, c.generation, c.slice
-                FOR UPDATE OF c
-            )
-            UPDATE {self._table} c SET position = s.position, mark = s.mark FROM standing s
-            WHERE c.view = s.view AND c.generation = s.generation AND c.slice = s.slice
-            RETURNING c.view, c.generation, c.slice
-            """,
-            [
-                [advance.slice.view for advance in advances],
-                [advance.slice.generation for advance in advances],
-                [advance.slice.slice for advance in advances],
-                [advance.expected for advance in advances],
-                [advance.position for advance in advances],
-                [advance.mark for advance in advances],
-            ],
-        )
-        return {SliceId(*row) for row in moved}
-
-    def _move_one_by_one(self, session: Session, advances: Sequence[Advance]) -> set[SliceId]:
-        sql = f"UPDATE {self._table} SET position = ?, mark = ? WHERE view = ? AND generation = ? AND slice = ? AND position = ?"
-        return {
-            advance.slice
-            for advance in advances
-            if session.count(sql, (advance.position, advance.mark, *advance.slice, advance.expected)) == 1
-        }
+        """Compare and set each; the slices that moved."""
+        raise NotImplementedError
 
 
-class ParkedLineTable:
-    """All lines of all views in one database."""
+class SqliteCheckpoints(Checkpoints):
+    """Only one writes at a time, so nothing can move between the comparison and the setting."""
+
+    def move(self, session: Session, advances: Sequence[Advance]) -> set[SliceId]:
+        asked = [(*advance.slice, advance.expected, advance.position, advance.mark) for advance in advances]
+        names = ("view", "generation", "slice", "expected", "position", "mark")
+        taken = ", ".join(f"value ->> {number} AS {name}" for number, name in enumerate(names))
+        sql = f"""
+            UPDATE {self._table} AS c SET position = a.position, mark = a.mark FROM (SELECT {taken} FROM json_each(?)) AS a
+            WHERE c.view = a.view AND c.generation = a.generation AND c.slice = a.slice AND c.position = a.expected
+            RETURNING view, generation, slice
+        """
+        return {SliceId(*row) for row in session.rows(sql, (json.dumps(asked),))}
+
+
+class PostgresCheckpoints(Checkpoints):
+    """A round trip that locks the runs and says where they stand; what is set goes out with the rows.
+
+    Runs are locked in the order of their names, so two movers cannot deadlock. A run that was parted or joined while one waited
+    for it is not found: its slices are refused, and are looked up by who wanted to move them.
+    """
+
+    lock_words = "FOR UPDATE"
+    parameter = "%s"
 
     def __init__(self, dialect: Dialect) -> None:
-        self._on_postgres = dialect.name == "postgresql"
-        self._mark = "%s" if self._on_postgres else "?"
-        self._keys = qualified("parked_keys", dialect)
-        self._positions = qualified("parked_positions", dialect)
+        super().__init__(dialect)
+        runs = qualified("standings", dialect)
+        self._lock = f"""
+            SELECT s.view, s.generation, s.first, s.last, s.position, coalesce(s.mark, '')
+            FROM unnest(%s::text[], %s::int[], %s::int[], %s::int[]) AS a(view, generation, first, last)
+            JOIN {runs} s ON s.view = a.view AND s.generation = a.generation AND s.first <= a.last AND s.last >= a.first
+            ORDER BY s.view, s.generation, s.first FOR UPDATE OF s
+        """
+        self._set = f"""
+            UPDATE {runs} s SET position = a.position, mark = a.mark
+            FROM unnest(%s::text[], %s::int[], %s::int[], %s::bigint[], %s::text[]) AS a(view, generation, first, position, mark)
+            WHERE s.view = a.view AND s.generation = a.generation AND s.first = a.first
+        """
+        self._clear = f"""
+            DELETE FROM {runs} s USING unnest(%s::text[], %s::int[], %s::int[]) AS a(view, generation, first)
+            WHERE s.view = a.view AND s.generation = a.generation AND s.first = a.first
+        """
+        self._insert = f"""
+            INSERT INTO {runs} (view, generation, first, last, position, mark)
+            SELECT * FROM unnest(%s::text[], %s::int[], %s::int[], %s::int[], %s::bigint[], %s::text[])
+        """
 
-    def parked(self, session: Session, generations: Sequence[Generation], key: str | None, limit: int | None) -> list[ParkedKey]:
-        """Of each generation, by where they wait."""
-        return [found for one in generations for found in self._parked(session, one, key, limit)]
-
-    def _parked(self, session: Session, generation: Generation, key: str | None, limit: int | None) -> list[ParkedKey]:
-        m = self._mark
-        columns = "view, generation, slice, key, position, error, waiting, attempts, parked_at, request"
-        sql = f"SELECT {columns} FROM {self._keys} WHERE view = {m} AND generation = {m}"
-        sql += f"{'' if key is None else f' AND key = {m}'} ORDER BY position, key{'' if limit is None else f' LIMIT {limit}'}"
-        values = (generation.view, generation.number, *(() if key is None else (queryable_key(key),)))
-        return [
-            ParkedKey(
-                slice=SliceId(view, generation, slice),
-                key=key,
-                position=position,
-                error=error,
-                waiting=waiting,
-                attempts=attempts,
-                parked_at=parked_at if self._on_postgres else moment(parked_at),
-                retry_requested=request == "retry",
-                discard_requested=request == "discard",
-            )
-            for view, generation, slice, key, position, error, waiting, attempts, parked_at, request in session.rows(sql, values)
-        ]
-
-    def lines(self, session: Session, generation: Generation, only_requested: bool) -> list[ParkedLine]:
-        m = self._mark
-        sql = f"SELECT view, generation, slice, key, position, request FROM {self._keys} WHERE view = {m} AND generation = {m}"
-        found = session.rows(sql + (" AND request IS NOT NULL" if only_requested else ""), (generation.view, generation.number))
-        return [ParkedLine(SliceId(*place), key, position, request or "") for *place, key, position, request in found]
-
-    def counts(self, session: Session, generations: Sequence[Generation]) -> dict[str, int]:
-        """How many keys are parked, by view. Errors, which are long, stay where they are."""
-        found = session.rows(f"SELECT view, generation, count(*) FROM {self._keys} GROUP BY view, generation")
-        counts = {(view, generation): count for view, generation, count in found}
-        return {one.view: counts.get((one.view, one.number), 0) for one in generations}
-
-    def waiting(self, session: Session, slice_id: SliceId, key: str, limit: int) -> list[int]:
-        sql = f"SELECT position FROM {self._positions} WHERE {self._where()} ORDER BY position LIMIT {limit}"
-        return [position for (position,) in session.rows(sql, (*slice_id, key))]
-
-    def request(self, session: Session, generation: Generation, key: str, request: str) -> bool:
-        """Note what is wanted for a key, in every slice where it is parked."""
-        m = self._mark
-        sql = f"UPDATE {self._keys} SET request = {m} WHERE view = {m} AND generation = {m} AND key = {m}"
-        return session.count(sql, (request, generation.view, generation.number, key)) > 0
-
-    def stale(self, session: Session, relied_on: Mapping[SliceId, Mapping[str, int]]) -> set[SliceId]:
-        """The slices of which some line no longer begins where a projector saw it begin: somebody else worked at it."""
-        lines = [(*slice_id, key, first) for slice_id, lines in relied_on.items() for key, first in lines.items()]
-        if not lines:
+    def move(self, session: Session, advances: Sequence[Advance]) -> set[SliceId]:
+        asked = joined((Run(*one.slice, one.slice.slice, 0, "") for one in advances), {})
+        standing = sorted({Run(*row) for row in session.rows(self._lock, _columns(asked)[:4])})
+        at = {slice_id: run.position for run in standing for slice_id in _slices(run)}
+        moved = {one.slice: (one.position, one.mark) for one in advances if at.get(one.slice) == one.expected}
+        if not moved:
             return set()
-        if self._on_postgres:
-            asked = (
-                "unnest(%s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[]) AS a(view, generation, slice, key, position)"
-            )
-            values: list[Any] = [list(column) for column in zip(*lines, strict=True)]
+        after = joined(standing, moved)
+        if [run[:4] for run in after] == [run[:4] for run in standing]:
+            changed = [run for run, before in zip(after, standing, strict=True) if run != before]
+            views, generations, firsts, _, positions, marks = _columns(changed)
+            session.count(self._set, (views, generations, firsts, positions, marks))
         else:
-            columns = ("view", "generation", "slice", "key", "position")
-            taken = ", ".join(f"value ->> {number} AS {column}" for number, column in enumerate(columns))
-            asked, values = f"(SELECT {taken} FROM json_each(?)) AS a", [json.dumps(lines)]
-        found = session.rows(
-            f"""
-            SELECT DISTINCT a.view, a.generation, a.slice FROM {asked}
-            LEFT JOIN {self._keys} p ON p.view = a.view AND p.generation = a.generation AND p.slice = a.slice AND p.key = a.key
-            WHERE p.position IS NULL OR p.position <> a.position
-            """,
-            values,
-        )
-        return {SliceId(*row) for row in found}
-
-    def extend(self, session: Session, advance: Advance) -> None:
-        """The events that wait from now on, and the keys that are parked because of them."""
-        m = self._mark
-        for key, positions in advance.waiting.items():
-            session.each(
-                f"INSERT INTO {self._positions} (view, generation, slice, key, position) VALUES ({m}, {m}, {m}, {m}, {m})",
-                [(*advance.slice, key, position) for position in positions],
-            )
-            if key in advance.errors:
-                self._park(session, advance.slice, key, positions, advance.errors[key])
-            else:
-                sql = f"UPDATE {self._keys} SET waiting = waiting + {m} WHERE {self._where()}"
-                session.count(sql, (len(positions), *advance.slice, key))
-
-    def drain(self, session: Session, drain: Drain) -> None:
-        """The events that wait no longer; whether the key is still parked, and why."""
-        m = self._mark
-        line = (*drain.slice, drain.key)
-        if drain.through is not None:
-            session.count(f"DELETE FROM {self._positions} WHERE {self._where()} AND position <= {m}", (*line, drain.through))
-            if drain.is_done:
-                session.count(f"DELETE FROM {self._keys} WHERE {self._where()}", line)
-            else:
-                self._recount(session, line)
-        if drain.error:
-            sql = f"UPDATE {self._keys} SET error = {m}, attempts = attempts + 1, request = NULL WHERE {self._where()}"
-            session.count(sql, (drain.error, *line))
-
-    def _park(self, session: Session, slice_id: SliceId, key: str, positions: Sequence[int], error: str) -> None:
-        m = self._mark
-        session.count(
-            f"""
-            INSERT INTO {self._keys} (view, generation, slice, key, position, error, waiting, attempts, parked_at)
-            VALUES ({m}, {m}, {m}, {m}, {m}, {m}, {m}, 1, {m})
-            """,
-            (*slice_id, key, positions[0], error, len(positions), self._now()),
-        )
-
-    def _recount(self, session: Session, named: tuple[Any, ...]) -> None:
-        line = f"FROM {self._positions} WHERE {self._where()}"
-        session.count(
-            f"""
-            UPDATE {self._keys} SET
-                position = (SELECT min(position) {line}),
-                waiting = (SELECT count(*) {line}),
-                request = CASE request WHEN 'discard' THEN 'retry' ELSE request END
-            WHERE {self._where()}
-            """,
-            (*named, *named, *named),
-        )
-
-    def _where(self) -> str:
-        m = self._mark
-        return f"view = {m} AND generation = {m} AND slice = {m} AND key = {m}"
-
-    def _now(self) -> Any:
-        now = datetime.now(UTC)
-        return now if self._on_postgres else microseconds(now)
+            session.count(self._clear, _columns(standing)[:3])
+            session.count(self._insert, _columns(after))
+        return set(moved)
 
 
-def parked_columns(generation: Generation, dialect: Dialect) -> tuple[str, str, str]:
-    """Three columns of a query whose `w` has key and slice: where that key's line begins, where one of a parked stream of that
-    slice does, and where any of the generation does; NULL when none is there."""
-    mine = f"p.view = '{generation.view}' AND p.generation = {generation.number}"
-    begins = f"SELECT min(p.position) FROM {qualified('parked_keys', dialect)} p WHERE {mine}"
-    of_streams = f"p.key >= '{STREAM_PREFIX}' AND p.key < '{STREAM_PREFIX_END}'"
-    return (
-        f"({begins} AND p.slice = w.slice AND p.key = w.key)",
-        f"({begins} AND p.slice = w.slice AND {of_streams})",
-        f"({begins})",
+def checkpoints_of(dialect: Dialect) -> Checkpoints:
+    return (PostgresCheckpoints if dialect.name == "postgresql" else SqliteCheckpoints)(dialect)
+
+
+def checkpoint_of_slice(dialect: Dialect) -> tuple[str, str]:
+    """The table in which the checkpoint `c` of the slice `w.slice` is found by itself, and by what condition."""
+    if dialect.name == "postgresql":
+        return qualified("standings", dialect), "w.slice BETWEEN c.first AND c.last"
+    return qualified("checkpoints", dialect), "c.slice = w.slice"
+
+
+def joined(runs: Iterable[Run], moved: Mapping[SliceId, tuple[int, str]]) -> list[Run]:
+    """The runs after some of their slices have moved to a position and its mark: as few as can be, by their names."""
+    single = sorted(
+        Run(*slice_id, slice_id.slice, *moved.get(slice_id, (run.position, run.mark)))
+        for run in runs
+        for slice_id in _slices(run)
     )
+    found = []
+    for _, together in groupby(enumerate(single), lambda one: (*one[1][:2], one[1].first - one[0], *one[1][4:])):
+        members = [run for _, run in together]
+        found.append(members[0]._replace(last=members[-1].last))
+    return found
+
+
+def _slices(run: Run) -> Iterator[SliceId]:
+    return (SliceId(run.view, run.generation, number) for number in range(run.first, run.last + 1))
+
+
+def _columns(runs: Sequence[Run]) -> list[list[object]]:
+    return [[run[number] for run in runs] for number in range(len(Run._fields))]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from twofold.database import postgres, sqlite
+from twofold.database.session import in_our_words
 from twofold.database.urls import normalise_url, sqlite_path
+from twofold.kernel.errors import Neighbour
 
 
 def connect(url: str, pool_size: int) -> Engine:
@@ -15,3 +17,13 @@ def connect(url: str, pool_size: int) -> Engine:
     """
     url = normalise_url(url, postgres.ROWS.variable)
     return sqlite.connect(url, pool_size) if sqlite_path(url) else postgres.connect(url, pool_size, postgres.ROWS)
+
+
+def ask(url: str) -> None:
+    """Whether it lets us in. Raises Unavailable, WrongPassword and Misconfigured."""
+    engine = connect(url, 1)
+    try:
+        with in_our_words(Neighbour.ROWS), engine.connect():
+            return
+    finally:
+        engine.dispose()

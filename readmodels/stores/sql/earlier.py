@@ -9,23 +9,16 @@ from sqlalchemy import Dialect
 from twofold.database.session import Session
 from twofold.kernel.rows import Generation
 from twofold.readmodels.schema.shape import INLINE, is_marked
+from twofold.readmodels.stores.sql.per_slice import make_per_slice
 from twofold.readmodels.stores.sql.tables import qualified, row_table_name
 
 
 def bring_up(session: Session, known: Sequence[tuple[Generation, str]], dialect: Dialect) -> None:
     """`known` are the generations of one view, with their shapes. Harmless where it has been done."""
-    if not _has_marks(session, dialect):
-        session.run(f"ALTER TABLE {qualified('checkpoints', dialect)} ADD COLUMN mark text")
+    make_per_slice(session, dialect)
+    if dialect.name == "sqlite" and not session.rows("SELECT 1 FROM pragma_table_info('checkpoints') WHERE name = 'mark'"):
+        session.run("ALTER TABLE checkpoints ADD COLUMN mark text")
     _mark_inline(session, known, dialect)
-
-
-def _has_marks(session: Session, dialect: Dialect) -> bool:
-    """Whether checkpoints have the column that says what they stand on."""
-    if dialect.name == "postgresql":
-        table = qualified("checkpoints", dialect)
-        sql = "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'mark' AND NOT attisdropped"
-        return bool(session.rows(sql, (table,)))
-    return bool(session.rows("SELECT 1 FROM pragma_table_info('checkpoints') WHERE name = 'mark'"))
 
 
 def _mark_inline(session: Session, known: Sequence[tuple[Generation, str]], dialect: Dialect) -> None:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import TypeVar
 
 import msgspec
-from sqlalchemy import Dialect
+from sqlalchemy import Dialect, Engine
 
 from twofold.database.session import Session
-from twofold.kernel.builds import Rebuild, rebuild_as_it_stands
+from twofold.kernel.builds import Build, Rebuild, rebuild_as_it_stands
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.shape import shape_of
-from twofold.readmodels.stores.sql.generations import alone, builds, clear, generations, make_rows, retire, set_state
+from twofold.readmodels.stores.sql.generations import (
+    alone,
+    builds,
+    clear,
+    generations,
+    make_rows,
+    retire,
+    set_state,
+    swap,
+    use,
+)
 from twofold.readmodels.stores.sql.tables import qualified
+
+Answer = TypeVar("Answer")
 
 
 def rebuild(
@@ -67,3 +81,37 @@ def _write(session: Session, rebuild: Rebuild, dialect: Dialect) -> None:
     sql = f"INSERT INTO {qualified('rebuilds', dialect)} (view, record) VALUES ({mark}, {mark})"
     record = msgspec.json.encode(rebuild, enc_hook=str).decode()
     session.count(f"{sql} ON CONFLICT (view) DO UPDATE SET record = excluded.record", (rebuild.view, record))
+
+
+class SqlBuilds:
+    """What a store of rows in SQL answers about its builds: kernel/builds.py."""
+
+    _engine: Engine
+
+    def builds(self, views: Collection[str]) -> list[Build]:
+        return self._read(lambda session: builds(session, views, self._engine.dialect))
+
+    def swap(self, generation: Generation, position: int) -> bool:
+        with self._transaction() as session:
+            return swap(session, generation, position, self._engine.dialect)
+
+    def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None:
+        with self._transaction() as session:
+            use(session, member, generations, term_seconds, self._engine.dialect)
+
+    def rebuild(self, view: AnyView, throttle: float, begun_at: float, again: int | None = None) -> Rebuild | None:
+        with self._transaction() as session:
+            return rebuild(session, view, throttle, begun_at, again, self._engine.dialect)
+
+    def rebuilt(self, views: Collection[str]) -> list[Rebuild]:
+        return self._read(lambda session: rebuilt(session, views, self._engine.dialect))
+
+    def note_rebuild(self, rebuild: Rebuild) -> bool:
+        with self._transaction() as session:
+            return note_rebuild(session, rebuild, self._engine.dialect)
+
+    def _transaction(self) -> AbstractContextManager[Session]:
+        raise NotImplementedError
+
+    def _read(self, ask: Callable[[Session], Answer]) -> Answer:
+        raise NotImplementedError

@@ -5,7 +5,7 @@ The text is made once, when a view is made or attached. A row travels as its enc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,24 +18,16 @@ from twofold.kernel.ids import slice_of
 from twofold.kernel.rows import Found, Generation, Row
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import Columns, ColumnType
-from twofold.readmodels.stores.sql.checkpoints import parked_columns
-from twofold.readmodels.stores.sql.tables import qualified, row_table_name
-
-TYPES: dict[ColumnType, str] = {
-    "integer": "bigint",
-    "truth": "boolean",
-    "number": "double precision",
-    "text": "text",
-    "time": "timestamptz",
-    "json": "jsonb",
-}
+from twofold.readmodels.stores.sql.checkpoints import checkpoint_of_slice
+from twofold.readmodels.stores.sql.lines import parked_columns
+from twofold.readmodels.stores.sql.tables import TYPES, qualified, row_table_name
 
 
 class RowTable:
     """What both dialects share."""
 
     mark = "?"
-    places_nulls = False
+    on_postgres = False
 
     def __init__(self, view: AnyView, generation: Generation, dialect: Dialect, head: str | None = None) -> None:
         """`head` is the table whose `position` counts for an inline view while it is live; one that is not stands nowhere."""
@@ -46,7 +38,7 @@ class RowTable:
         self.key = quoted(view.key)
         self.jsons = tuple(index for index, column in enumerate(self.columns.all) if column.type == "json")
         self.selected = ", ".join(self.read(column.name, column.type) for column in self.columns.all) + ", _position"
-        checkpoints = qualified("checkpoints", dialect)
+        checkpoints, is_of_slice = checkpoint_of_slice(dialect)
         mine = f"c.view = '{view.name}' AND c.generation = {generation.number}"
         if head:
             of = f"g.view = '{view.name}' AND g.generation = {generation.number}"
@@ -57,7 +49,7 @@ class RowTable:
         own, of_streams, self.parked = ("NULL", "NULL", "NULL") if head else parked_columns(generation, dialect)
         self._get = f"""
             SELECT w.key, c.position, {own}, {of_streams}, r.* FROM {self.wanted()}
-            {f"CROSS JOIN {head} c" if head else f"LEFT JOIN {checkpoints} c ON {mine} AND c.slice = w.slice"}
+            {f"CROSS JOIN {head} c" if head else f"LEFT JOIN {checkpoints} c ON {mine} AND {is_of_slice}"}
             LEFT JOIN {self.beside()}
         """
         self._delete = self.deleting()
@@ -69,8 +61,16 @@ class RowTable:
 
     def load(self, session: Session, keys: Collection[str], locking: bool = False) -> dict[str, Row]:
         """Those of these rows that exist; locked in the order of the keys until the transaction ends, if asked for."""
-        sql = self._load_locked if locking else self._load
-        return {row.key: row for row in map(self.row, session.rows(sql, (self.keys(keys),)))}
+        sql, values = self.load_statement(keys)
+        return self.rows(session.rows(self._load_locked if locking else sql, values))
+
+    def load_statement(self, keys: Collection[str]) -> tuple[str, tuple[str]]:
+        """What returns those of these rows that exist, for `rows`."""
+        return self._load, (self.keys(keys),)
+
+    def rows(self, stored: Iterable[Sequence[Any]]) -> dict[str, Row]:
+        """By key."""
+        return {row.key: row for row in map(self.row, stored)}
 
     def get(self, session: Session, keys: Collection[str]) -> dict[str, Found]:
         """Row, checkpoint and parked lines of each of these keys, in one statement and so in one snapshot."""
@@ -151,7 +151,7 @@ class PostgresRows(RowTable):
     """
 
     mark = "%s"
-    places_nulls = True
+    on_postgres = True
 
     def read(self, name: str, column_type: ColumnType) -> str:
         return f"{quoted(name)}::text AS {quoted(name)}" if column_type == "json" else quoted(name)

@@ -1,7 +1,8 @@
 """The port ViewStore on SQLite and PostgreSQL.
 
 A projector's commit is one transaction: move the checkpoints that still stand where they are expected, then write the rows and
-the parked lines of exactly those. A gateway's question is one statement, and so one snapshot.
+the parked lines of exactly those. On PostgreSQL that is a pipeline of two round trips: what is asked, and what is written. A
+gateway's question is one statement, and so one snapshot.
 """
 
 from __future__ import annotations
@@ -9,31 +10,31 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
-from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
-from twofold.database.session import EngineSession, Session, in_our_words
+from twofold.database.postgres import borrowed, transaction
+from twofold.database.session import EngineSession, RawSession, Session, in_our_words
 from twofold.database.sqlite import writer
-from twofold.kernel.builds import Build, Rebuild
+from twofold.kernel.builds import Build
 from twofold.kernel.errors import Neighbour
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key
 from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.schema.shape import Reading, reading_of
-from twofold.readmodels.stores.sql.checkpoints import Checkpoints, ParkedLineTable
+from twofold.readmodels.stores.sql.checkpoints import checkpoints_of
 from twofold.readmodels.stores.sql.find import find
-from twofold.readmodels.stores.sql.generations import builds, make, not_made, of_shape, swap, use
-from twofold.readmodels.stores.sql.rebuilds import note_rebuild, rebuild, rebuilt
+from twofold.readmodels.stores.sql.generations import make, not_made, of_shape
+from twofold.readmodels.stores.sql.lines import ParkedLineTable
+from twofold.readmodels.stores.sql.rebuilds import Answer, SqlBuilds
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
 
-Answer = TypeVar("Answer")
 _Tables = Mapping[tuple[str, int], RowTable]
 
 
-class SqlViewStore:
+class SqlViewStore(SqlBuilds):
     """Rows, checkpoints and parked keys of the views made or attached here. Thread-safe. Every call may raise Unavailable."""
 
     promises = Promises(is_atomic=True, commits_views_together=True)
@@ -43,13 +44,12 @@ class SqlViewStore:
         self._engine = engine
         self._owner = owner or self
         self._on_postgres = engine.dialect.name == "postgresql"
-        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT") if self._on_postgres else engine
         self._writer: Connection | None = None
         self._writing = Lock()
         self._tables: dict[str, RowTable] = {}
         self._readings: dict[tuple[str, int], Reading] = {}
         """By view and generation; of those of another shape than the view's."""
-        self._checkpoints = Checkpoints(engine.dialect)
+        self._checkpoints = checkpoints_of(engine.dialect)
         self._lines = ParkedLineTable(engine.dialect)
         if owner is None:
             event.listen(engine, "engine_disposed", self._close_writer)
@@ -74,28 +74,6 @@ class SqlViewStore:
         self._tables[view.name] = row_table(reading.stored if reading else view, generation, dialect)
         return generation
 
-    def builds(self, views: Collection[str]) -> list[Build]:
-        return self._read(lambda session: builds(session, views, self._engine.dialect))
-
-    def swap(self, generation: Generation, position: int) -> bool:
-        with self._transaction() as session:
-            return swap(session, generation, position, self._engine.dialect)
-
-    def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None:
-        with self._transaction() as session:
-            use(session, member, generations, term_seconds, self._engine.dialect)
-
-    def rebuild(self, view: AnyView, throttle: float, begun_at: float, again: int | None = None) -> Rebuild | None:
-        with self._transaction() as session:
-            return rebuild(session, view, throttle, begun_at, again, self._engine.dialect)
-
-    def rebuilt(self, views: Collection[str]) -> list[Rebuild]:
-        return self._read(lambda session: rebuilt(session, views, self._engine.dialect))
-
-    def note_rebuild(self, rebuild: Rebuild) -> bool:
-        with self._transaction() as session:
-            return note_rebuild(session, rebuild, self._engine.dialect)
-
     def positions(self, *views: str) -> dict[SliceId, int]:
         generations = [self._tables[view].generation for view in views] or self._generations(None)
         return self._read(lambda session: self._checkpoints.positions(session, generations))
@@ -106,12 +84,21 @@ class SqlViewStore:
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         return self._read(lambda session: self._tables[view].load(session, keys)) if keys else {}
 
+    def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
+        if not self._on_postgres or len(wanted) == 1:
+            return {view: self.load(view, keys) for view, keys in wanted.items()}
+        tables = {view: self._tables[view] for view in wanted}
+        with borrowed(self._engine, Neighbour.ROWS) as connection:
+            with connection.pipeline():
+                asked = {view: connection.execute(*tables[view].load_statement(keys)) for view, keys in wanted.items()}
+            return {view: tables[view].rows(cursor) for view, cursor in asked.items()}
+
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
         tables = self._tables_of(advances)
         left = [advance for advance in advances if advance.slice[:2] in tables]
         while left:
             try:
-                with self._transaction() as session:
+                with self._pipeline() if self._on_postgres else self._transaction() as session:
                     return self._apply(session, left, tables)
             except _StaleLines as stale:
                 left = [advance for advance in left if advance.slice not in stale.slices]
@@ -137,9 +124,7 @@ class SqlViewStore:
 
     def find(self, view: str, query: Query) -> RowPage:
         table, reading = self._attached(view)
-        if reading:
-            reading.require(query)
-        question = checked_query(table.view, table.columns, query)
+        question = reading.checked(table.columns, query) if reading else checked_query(table.view, table.columns, query)
         page = self._read(lambda session: find(session, table, question))
         return reading.page(page) if reading else page
 
@@ -168,8 +153,8 @@ class SqlViewStore:
     def _apply(self, session: Session, advances: Sequence[Advance], tables: _Tables) -> set[SliceId]:
         moved = self._checkpoints.move(session, advances)
         applied = [advance for advance in advances if advance.slice in moved]
-        stale = self._lines.stale(session, {advance.slice: advance.lines for advance in applied})
-        if stale:
+        relied_on = {advance.slice: advance.lines for advance in applied if advance.lines}
+        if relied_on and (stale := self._lines.stale(session, relied_on)):
             raise _StaleLines(stale)
         write_rows(session, applied, tables)
         for advance in applied:
@@ -200,10 +185,18 @@ class SqlViewStore:
         }
 
     @contextmanager
+    def _pipeline(self) -> Iterator[Session]:
+        """A transaction whose statements leave with the next question that is asked, or with its end."""
+        with borrowed(self._engine, Neighbour.ROWS) as connection, connection.pipeline():
+            connection.execute("BEGIN")
+            yield RawSession(connection)
+            connection.execute("COMMIT")
+
+    @contextmanager
     def _transaction(self) -> Iterator[Session]:
         with in_our_words(Neighbour.ROWS):
             if self._on_postgres:
-                with self._engine.begin() as connection:
+                with transaction(self._engine) as connection:
                     yield EngineSession(connection)
                 return
             owner = self._owner
@@ -231,7 +224,7 @@ class SqlViewStore:
                 return self._ask(ask)
 
     def _ask(self, ask: Callable[[Session], Answer]) -> Answer:
-        with self._reading.connect() as connection:
+        with self._engine.connect() as connection:
             return ask(EngineSession(connection))
 
 

@@ -5,6 +5,7 @@ On PostgreSQL they live in the schema `read`, so that views may share a database
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
@@ -35,6 +36,17 @@ INDEX_NAME_CHARS = 50
 """PostgreSQL cuts names at 63; ours are cut before that and made unique by a check sum."""
 
 
+TYPES: dict[ColumnType, str] = {
+    "integer": "bigint",
+    "truth": "boolean",
+    "number": "double precision",
+    "text": "text",
+    "time": "timestamptz",
+    "json": "jsonb",
+}
+"""As PostgreSQL names them."""
+
+
 def row_table_name(generation: Generation) -> str:
     return f"{generation.view}__g{generation.number}"
 
@@ -54,14 +66,24 @@ def create_platform(dialect: Dialect) -> list[str]:
         Column("shape", Text, nullable=False),
         Column("state", Text, nullable=False),
     )
-    Table(
-        "checkpoints",
-        metadata,
-        *_slice_columns(dialect),
-        Column("position", BigInteger, nullable=False),
-        Column("mark", Text),
-        **hot,
-    )
+    if dialect.name == "postgresql":
+        Table(
+            "standings",
+            metadata,
+            *_slice_columns(dialect, "first"),
+            Column("last", Integer, nullable=False),
+            Column("position", BigInteger, nullable=False),
+            Column("mark", Text),
+            **hot,
+        )
+    else:
+        Table(
+            "checkpoints",
+            metadata,
+            *_slice_columns(dialect),
+            Column("position", BigInteger, nullable=False),
+            Column("mark", Text),
+        )
     Table(
         "parked_keys",
         metadata,
@@ -96,7 +118,8 @@ def create_platform(dialect: Dialect) -> list[str]:
 
 
 def create_rows(view: AnyView, generation: Generation, dialect: Dialect) -> list[str]:
-    """DDL of one generation's rows: a column for each field, an index for each field one may filter or sort by, key last."""
+    """DDL of one generation's rows: a column for each field, an index for each field one may filter or sort by, and for each
+    compound, key last."""
     columns = Columns(view)
     types = _types(dialect)
     name = row_table_name(generation)
@@ -115,9 +138,12 @@ def create_rows(view: AnyView, generation: Generation, dialect: Dialect) -> list
         Column("_position", BigInteger, nullable=False),
         postgresql_with={"fillfactor": 80},
     )
-    indexed = dict.fromkeys(field for field in (*view.indexes, *view.orders) if field != view.key)
+    singles = [(field,) for field in (*view.indexes, *view.orders) if field != view.key]
     first = (lambda column: nulls_first(asc(column))) if dialect.name == "postgresql" else asc
-    indexes = [Index(_index_name(name, field), first(table.c[field]), table.c[view.key]) for field in indexed]
+    indexes = [
+        Index(index_name(name, fields), *(first(table.c[field]) for field in fields), table.c[view.key])
+        for fields in dict.fromkeys((*singles, *view.compounds))
+    ]
     statements = [_ddl(CreateTable(table, if_not_exists=True), dialect)]
     return statements + [_ddl(CreateIndex(index, if_not_exists=True), dialect) for index in indexes]
 
@@ -132,12 +158,12 @@ def qualified(table: str, dialect: Dialect) -> str:
     return f'"{schema}"."{table}"' if schema else f'"{table}"'
 
 
-def _slice_columns(dialect: Dialect) -> list[Column[Any]]:
+def _slice_columns(dialect: Dialect, slice: str = "slice") -> list[Column[Any]]:
     """The three columns that name a slice."""
     return [
         Column("view", _text(dialect), primary_key=True),
         Column("generation", Integer, primary_key=True, autoincrement=False),
-        Column("slice", Integer, primary_key=True, autoincrement=False),
+        Column(slice, Integer, primary_key=True, autoincrement=False),
     ]
 
 
@@ -162,8 +188,9 @@ def _schema(dialect: Dialect) -> str | None:
     return SCHEMA if dialect.name == "postgresql" else None
 
 
-def _index_name(table: str, field: str) -> str:
-    name = f"{table}__{field}"
+def index_name(table: str, fields: Sequence[str]) -> str:
+    """On disk. A field's name has no plus in it."""
+    name = f"{table}__{'+'.join(fields)}"
     return name if len(name) <= INDEX_NAME_CHARS else f"{name[: INDEX_NAME_CHARS - 9]}_{crc32(name.encode()):08x}"
 
 

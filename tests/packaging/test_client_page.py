@@ -1,0 +1,63 @@
+"""docs/client.md, done from its first line to its last by somebody who has only the wheel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.guards.blocks import Block, blocks
+from tests.guards.house import ROOT
+from tests.packaging.environment import Environment
+from tests.packaging.page import Reader, agrees
+from twofold import client
+
+PAGE = ROOT / "docs" / "client.md"
+
+
+@pytest.fixture
+def reader(installed: Environment, tmp_path: Path, unique: str) -> Iterator[Reader]:
+    reader = Reader(installed, tmp_path, {}, unique)
+    try:
+        yield reader
+    finally:
+        reader.stop()
+
+
+def test_every_block_of_the_page_works_and_prints_what_is_shown(reader: Reader) -> None:
+    found = blocks(PAGE.read_text())
+    printed = ""
+    for block, following in zip(found, [*found[1:], Block("", "")], strict=True):
+        match block.language:
+            case "python":
+                reader.write(block)
+            case "sh":
+                printed = reader.type(block)
+                assert following.language == "text" or printed == "", f"{block.text}\n{printed}"
+            case "text":
+                assert agrees(block.text, printed), f"shown\n{block.text}\nprinted\n{printed}"
+            case language:
+                raise AssertionError(f"a block of {language!r} is not run by anybody")
+
+
+def test_every_call_and_every_error_is_on_the_page() -> None:
+    """What a client can do and nobody reads of is not there."""
+    page = PAGE.read_text()
+    calls = {name for name in vars(client.Gateway) if not name.startswith("_") and name != "url"}
+    errors = {name for name in client.__all__ if issubclass(getattr(client, name), Exception)}
+    assert len(calls) > 9 and len(errors) > 6
+    assert sorted(name for name in calls | errors if not re.search(rf"\b{name}\b", page)) == []
+
+
+def test_the_wheel_has_the_client_with_its_types(installed: Environment, tmp_path: Path) -> None:
+    (tmp_path / "ask.py").write_text(
+        "from twofold.client import AsyncGateway, Gateway\n\n\n"
+        "def rows() -> int:\n    return Gateway('http://x').get('v', 'k').position\n\n\n"
+        "async def wrong() -> str:\n    return await AsyncGateway('http://x').get('v', 'k')\n"
+    )
+    said = installed.run(tmp_path, "python", "-m", "mypy", "--strict", "--no-error-summary", "ask.py").stdout
+    assert said.splitlines() == [
+        'ask.py:9: error: Incompatible return value type (got "RowAnswer", expected "str")  [return-value]'
+    ]
