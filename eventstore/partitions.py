@@ -25,6 +25,13 @@ LOCK_TIMEOUT = "2s"
 """So long, at most, appends wait behind whoever waits for a reader (a dump) that has the tables."""
 KEPT = "_kept"
 
+FEWEST_EVENTS = 3
+"""Of a stream with fewer in a partition, a state and the event that it stands on would be no less."""
+STREAMS_AT_ONCE = 500
+
+STREAMS = """
+    SELECT stream FROM {name} WHERE stream > :after GROUP BY stream HAVING count(*) >= :events ORDER BY stream LIMIT :limit
+"""
 HEAD = "SELECT position, partition_positions, detached_through FROM log_head ORDER BY position DESC LIMIT 1"
 ATTACHED = """
     SELECT p.name, p.first, p.until, pg_total_relation_size(p.oid)
@@ -105,6 +112,19 @@ def refuse_to_detach(growth: Growth, before: int, horizon: int, lowest: int) -> 
         if one.until > lowest:
             raise Misconfigured(f"{one.name} ends at {one.until - 1}, and a view still stands at {lowest}; let it catch up")
     return found
+
+
+def streams_to_keep(url: str, one: Partition) -> Iterator[list[str]]:
+    """The streams of a partition that have more events there than a state of theirs would replace, in portions, by name."""
+    after = ""
+    while True:
+        with looking(url) as connection:
+            given = {"after": after, "events": FEWEST_EVENTS, "limit": STREAMS_AT_ONCE}
+            found = [row.stream for row in connection.execute(text(STREAMS.format(name=one.name)), given)]
+        if not found:
+            return
+        yield found
+        after = found[-1]
 
 
 def detach(url: str, one: Partition) -> Iterator[str]:

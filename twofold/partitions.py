@@ -15,6 +15,7 @@ from twofold.kernel.errors import Misconfigured
 from twofold.settings import Settings
 from twofold.terminal import settings_here
 from twofold.wiring import open_deployment
+from twofold.workers.keeping import keep_states
 
 app = typer.Typer(help="The log's tables by position: what there is, and what is detached from it.", no_args_is_help=True)
 
@@ -46,18 +47,23 @@ def begin() -> None:
 
 @app.command("detach")
 def detach(before: Annotated[int, typer.Option(metavar="POSITION", help="What ends before it.")]) -> None:
-    """Take old partitions out of the log; what a fold may need of them stays."""
+    """Take old partitions out of the log. States of their streams are kept first, so that of most no event has to stay but one."""
     settings = settings_here()
     url = _url(settings)
     with open_deployment(settings) as deployment:
         builds = deployment.projection.builds([view.name for view in deployment.followed])
         head = log.growth_of(url).head
         lowest = min([build.position for build in builds], default=head)
-    found = log.refuse_to_detach(log.growth_of(url), before, settings.idempotency_positions, lowest)
-    if not found:
-        raise Misconfigured(f"no partition ends before position {before}; `twofold partitions list` shows them")
-    for one in found:
-        _tell(log.detach(url, one))
+        found = log.refuse_to_detach(log.growth_of(url), before, settings.idempotency_positions, lowest)
+        if not found:
+            raise Misconfigured(f"no partition ends before position {before}; `twofold partitions list` shows them")
+        for one in found:
+            typer.echo(f"{one.name}: keeps the states of streams that are folded from it")
+            kept_count = sum(
+                keep_states(deployment.domain, deployment.codec, deployment.events, s) for s in log.streams_to_keep(url, one)
+            )
+            typer.echo(f"{one.name}: {kept_count} states kept")
+            _tell(log.detach(url, one))
 
 
 @app.command("attach")

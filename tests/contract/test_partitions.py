@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 import pytest
 
 from tests.contract.eventstores import PostgresPlace, SameViews, decided, envelope, placed
-from tests.contract.test_execute import asked, executor, statuses
+from tests.contract.test_execute import DOMAIN, asked, executor, statuses
 from tests.servers import Servers
 from tests.servers.binaries import path_of
 from tests.servers.postgres import libpq
@@ -22,8 +23,10 @@ from twofold.database.postgres import LOG, connect
 from twofold.eventstore import partitions
 from twofold.eventstore.partitions import Growth, Partition
 from twofold.eventstore.postgres import PostgresLog, append
+from twofold.kernel.codec import Codec
 from twofold.kernel.errors import Conflict, Detached, Misconfigured, Unavailable
 from twofold.kernel.ports import Log
+from twofold.workers.keeping import keep_states
 
 SIZE = 10
 BLOCKED_SECONDS_MAX = 30.0
@@ -349,3 +352,28 @@ def test_what_may_still_be_needed_is_not_detached() -> None:
             partitions.refuse_to_detach(growth, 20, horizon, lowest)
     with pytest.raises(Misconfigured, match="partitions begin"):
         partitions.refuse_to_detach(Growth(25, 0, 0, []), 20, 1, 25)
+
+
+def test_short_streams_are_kept_as_states_before_they_are_detached(where: PostgresPlace) -> None:
+    """Then one event of each has to stay; and whoever comes back after years goes on where it was."""
+    store, counters = where.open(), ("a", "b", "short")
+    for _ in range(3):
+        executor(store).execute([asked(2, counter) for counter in counters[:2]])
+    executor(store).execute([asked(1, "short")])
+    filled(store, SIZE + 1)
+    [first, *_] = partitions.growth_of(where.url).partitions
+    portions = list(partitions.streams_to_keep(where.url, first))
+    assert portions == [["counter-a", "counter-b"]]
+    assert [keep_states(DOMAIN, Codec(DOMAIN), store, streams) for streams in portions * 2] == [2, 0]
+    assert "5 of its events were kept" in list(partitions.detach(where.url, first))[-1], "9 there were"
+    outcomes = executor(store).execute([asked(994, "a"), asked(995, "b"), asked(1, "short")])
+    assert [(outcome.status, outcome.version) for outcome in outcomes] == [("succeeded", 4), ("rejected", 3), ("succeeded", 2)]
+
+
+def test_a_state_that_cannot_be_kept_leaves_its_events(where: PostgresPlace) -> None:
+    store = where.open()
+    executor(store).execute([asked(2, "a") for _ in range(3)])
+    store.append([placed("order-1", 3, 3)])
+    unkept = replace(DOMAIN, deciders=tuple([replace(decider, snapshot_every=0) for decider in DOMAIN.deciders]))
+    assert keep_states(unkept, Codec(unkept), store, ["counter-a", "order-1", "counter-nobody"]) == 0
+    assert where.execute("SELECT count(*) FROM snapshots") == [(0,)]
