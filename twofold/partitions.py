@@ -47,7 +47,7 @@ def begin() -> None:
 
 @app.command("detach")
 def detach(before: Annotated[int, typer.Option(metavar="POSITION", help="What ends before it.")]) -> None:
-    """Take old partitions out of the log. States of their streams are kept first, so that of most no event has to stay but one."""
+    """Take old partitions out of the log. States of their streams are kept first: then of most one event alone has to stay."""
     settings = settings_here()
     url = _url(settings)
     with open_deployment(settings) as deployment:

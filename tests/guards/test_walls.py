@@ -42,7 +42,7 @@ WALLS: dict[str, Layers] = {
     "monitoring": (("metrics", "lag"), ("observed", "facts")),
     "readmodels": (("schema",), ("stores", "projection"), ("inline",)),
     "subscriptions": (("log_cache",), ("subscription",)),
-    "workers": (("deciding",), ("questions", "trial_process"), ("trial",), ("execute",)),
+    "workers": (("deciding",), ("keeping", "questions", "trial_process"), ("trial",), ("execute",)),
 }
 """`kernel` and `shop` are words, whose order is their own; `processes` has no parts yet, and the roof sees everything."""
 
