@@ -46,6 +46,8 @@ OVERLOAD_SQLSTATES = ("53200", "53300", "53400")
 TAKEN_SQLSTATES = ("23505", "21000")
 """Unique violation; and the same key twice in one statement, which ON CONFLICT refuses."""
 
+CHECK_SQLSTATE = "23514"
+"""A check that has no name is that a row has a partition: it is not the data's fault that there is none."""
 WRONG_PASSWORD = "28P01"
 WRONG_PASSWORD_TEXTS = ("password authentication failed", "SASL authentication failed", "no password supplied")
 """A connection that was never opened has no SQLSTATE, only a text: PostgreSQL's, PgBouncer's and libpq's, in English. What a
@@ -98,6 +100,8 @@ def _of_postgres(error: psycopg.Error, neighbour: Neighbour) -> Unavailable | Co
     if code is None:
         is_ours = isinstance(error, psycopg.DataError | psycopg.ProgrammingError)  # found before anything was sent
         return None if is_ours else _lost(error, neighbour)
+    if code == CHECK_SQLSTATE and error.diag.constraint_name is None:
+        return Unavailable(neighbour, "no partition", detail=f"for the new rows of {error.diag.table_name}")
     if code == WRONG_PASSWORD:
         return WrongPassword(neighbour, PASSWORD_SETTINGS[neighbour])
     if code in TAKEN_SQLSTATES:

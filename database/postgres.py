@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import psycopg
@@ -50,6 +50,8 @@ class Profile:
     """Whether a commit waits for the disk."""
     is_borrowed: bool
     """Whether its connections are used through `borrowed` alone."""
+    planner: Mapping[str, str] = field(default_factory=dict)
+    """Settings of PostgreSQL's planner. Behind a pooler that drops them its own choice is right as soon as tables are large."""
 
 
 LOG = Profile(
@@ -61,6 +63,10 @@ LOG = Profile(
     idle_in_transaction_timeout_ms=2_500,  # before the leases of whoever was stopped amid an append have moved elsewhere
     is_durable=True,
     is_borrowed=True,
+    planner={
+        "enable_seqscan": "off",  # a plan is kept; a table that was one page when it was made need not stay so
+        "plan_cache_mode": "force_generic_plan",  # with partitions, planning anew takes longer than what is planned
+    },
 )
 """Fails fast: commands wait behind it."""
 
@@ -81,6 +87,7 @@ def connect(url: str, pool_size: int, profile: Profile) -> Engine:
     """An engine of at most `pool_size` connections, none opened yet. To be made after the last fork. Raises Misconfigured."""
     settings = {
         "timezone": "UTC",
+        **profile.planner,
         "jit": "off",  # compiling a plan takes longer than any of ours runs
         "statement_timeout": profile.statement_timeout_ms,
         "lock_timeout": profile.lock_timeout_ms,

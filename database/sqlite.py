@@ -26,6 +26,12 @@ ROWS_BUSY_SECONDS = 5.0
 POOL_WAIT_SECONDS = 5.0
 WAL_PAGES = 1_000
 """Pages of write-ahead log after which the writing connection checkpoints it: 4 MB."""
+WAL_BYTES_MAX = 64 * 1024 * 1024
+"""What is left of a WAL that had grown beyond this once it begins anew."""
+AUTO_VACUUM = "auto_vacuum=INCREMENTAL"
+"""Of a file that holds nothing yet: pages that come free can be given back. (Of any other it changes nothing.)"""
+OPENING_PAGES_MAX = 25_000
+"""Free pages that are given back when a file is opened: 100 MB, a second or two. The next time there is more."""
 BEGIN = "twofold_begin"
 """Execution option: how a connection begins a transaction."""
 
@@ -33,8 +39,17 @@ BEGIN = "twofold_begin"
 def make_writer(connection: sqlite3.Connection, is_durable: bool) -> None:
     """Let this connection write and checkpoint. `is_durable`: a commit waits for the disk, and outlives a loss of power."""
     synchronous = "FULL" if is_durable else "NORMAL"
-    for setting in ("query_only=OFF", "journal_mode=WAL", f"synchronous={synchronous}", f"wal_autocheckpoint={WAL_PAGES}"):
+    settings = (
+        "query_only=OFF",
+        AUTO_VACUUM,
+        "journal_mode=WAL",
+        f"synchronous={synchronous}",
+        f"wal_autocheckpoint={WAL_PAGES}",
+        f"journal_size_limit={WAL_BYTES_MAX}",
+    )
+    for setting in settings:
         connection.execute(f"PRAGMA {setting}")
+    connection.executescript(f"PRAGMA incremental_vacuum({OPENING_PAGES_MAX})")  # `execute` takes one step, a page
 
 
 def make_private(path: Path) -> None:

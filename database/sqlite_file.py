@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from twofold.database.errors import as_ours
-from twofold.database.sqlite import BUSY_SECONDS, FileLock, make_writer, open_reader
+from twofold.database.sqlite import BUSY_SECONDS, WAL_BYTES_MAX, FileLock, make_writer, open_reader
 from twofold.kernel.errors import BUGS, Misconfigured, Neighbour, Unavailable
 
 GROUP_JOBS_MAX = 128
@@ -33,8 +33,10 @@ LAZY_SECONDS = 0.05
 READERS_MAX = 8
 READER_WAIT_SECONDS = 5.0
 WRITER_CACHE_KIB = 64 * 1024
-WAL_BYTES_MAX = 64 * 1024 * 1024
-"""Above this size the writer stops for a checkpoint that empties the WAL, in case readers kept the usual ones from it."""
+FREE_PAGES_MAX = 1_000
+"""More free pages than this (4 MB), and than a tenth of all, are given back, a few with each group: nobody waits for it."""
+GIVEN_BACK_PAGES = 64
+GROUPS_BETWEEN_LOOKS = 100
 CLOSE_SECONDS = 10.0
 
 T = TypeVar("T")
@@ -70,6 +72,8 @@ class SqliteFile:
         self._reader_slots = threading.BoundedSemaphore(READERS_MAX)
         self._wal_path = path.with_name(path.name + "-wal")
         self._wal_bytes_max = WAL_BYTES_MAX
+        """Above this the writer stops for a checkpoint that empties the WAL, in case readers kept the usual ones from it."""
+        self._groups_until_look = 0
         self._thread = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -152,6 +156,7 @@ class SqliteFile:
         while group := self._next_group():
             self._commit(group)
             self._keep_wal_small()
+            self._give_back()
 
     def _next_group(self) -> list[_Waiting]:
         """What waits, in order of arrival; blocks while nothing does. Empty when the file is closing and all is done."""
@@ -203,6 +208,18 @@ class SqliteFile:
             busy = True
         # A reader that would not let go for BUSY_SECONDS is not waited for again until as much has been written anew.
         self._wal_bytes_max = size + WAL_BYTES_MAX if busy else WAL_BYTES_MAX
+
+    def _give_back(self) -> None:
+        """What is deleted leaves room for what comes; only what is far more than that leaves the file."""
+        self._groups_until_look -= 1
+        if self._groups_until_look > 0:
+            return
+        self._groups_until_look = GROUPS_BETWEEN_LOOKS
+        with suppress(sqlite3.Error):  # no harm: the next commit will say what is wrong with the disk
+            [free], [pages] = (self._writer.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
+            if free > max(FREE_PAGES_MAX, pages // 10):
+                self._writer.executescript(f"PRAGMA incremental_vacuum({GIVEN_BACK_PAGES})")  # `execute` takes one step, a page
+                self._groups_until_look = 0
 
 
 def _explained(error: BaseException) -> BaseException:

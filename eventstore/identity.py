@@ -18,6 +18,8 @@ from twofold.kernel.log import LogIdentity
 
 FIRST_LANES = 2
 """Of a log whose deployment did not say how many to begin with (docs/decisions/0008)."""
+PARTITIONED = "(a log in partitions)"
+"""Stands among the event types of a log that is: a version that knows nothing of that cannot read it, and says so."""
 TOLD_MAX = 5
 """More event types than this that cannot be read are a count."""
 
@@ -80,4 +82,5 @@ def _has_events(connection: Connection) -> bool:
 def _read(connection: Connection) -> LogIdentity:
     row = connection.execute(text("SELECT id, domain, lanes FROM log")).one()
     types = connection.execute(text("SELECT type, schema_version FROM log_event_types")).all()
-    return LogIdentity(str(row.id), row.domain or "", row.lanes or 0, frozenset((name, version) for name, version in types))
+    written = frozenset((name, version) for name, version in types if name != PARTITIONED)
+    return LogIdentity(str(row.id), row.domain or "", row.lanes or 0, written)

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from twofold.database.errors import as_ours
-from twofold.database.sqlite import FileLock
+from twofold.database.sqlite import AUTO_VACUUM, FileLock
 from twofold.database.urls import normalise_url, sqlite_path
 from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 
@@ -34,8 +34,13 @@ MIGRATION_LOCK = 0x74776F666F6C64
 """Key of the PostgreSQL advisory lock that lets one process migrate at a time: "twofold" in ASCII."""
 
 
-def migrate(url: str) -> None:
+PARTITION_POSITIONS = 10_000_000
+"""Of a log on PostgreSQL: events and outcomes of so many positions stand in tables of their own (docs/decisions/0026)."""
+
+
+def migrate(url: str, partition_positions: int = PARTITION_POSITIONS) -> None:
     """Make or upgrade the tables; nothing happens when they are up to date, or a later version's. Any number may call it at once.
+    Tables that hold nothing yet are made in partitions, unless of 0 positions.
 
     An SQLite file must not be open for writing anywhere: migrate first, then construct `SqliteFile`.
     Raises Misconfigured for a URL or a file that cannot be used, Unavailable when the server does not answer.
@@ -45,7 +50,7 @@ def migrate(url: str) -> None:
             return
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+        config.attributes.update(connection=connection, version_table=VERSION_TABLE, partition_positions=partition_positions)
         command.upgrade(config, "head")
 
 
@@ -61,8 +66,10 @@ def is_current(url: str) -> bool:
 
 
 @contextmanager
-def migrating(url: str) -> Iterator[Connection]:
-    """A connection in a transaction that one process at a time may have; an SQLite file is held by it alone."""
+def migrating(url: str, lock_timeout: str = LOCK_TIMEOUT) -> Iterator[Connection]:
+    """A connection in a transaction that one process at a time may have; an SQLite file is held by it alone.
+
+    `lock_timeout`: what it locks after that it gets within this time, or is Unavailable."""
     url = normalise_url(url)
     path = sqlite_path(url)
     lock = FileLock(path) if path else None
@@ -71,7 +78,9 @@ def migrating(url: str) -> Iterator[Connection]:
             if path is None:
                 connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+                connection.execute(text(f"SET LOCAL lock_timeout = '{lock_timeout}'"))
             else:
+                connection.exec_driver_sql(f"PRAGMA {AUTO_VACUUM}")
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
     finally:

@@ -176,6 +176,11 @@ def by_stream(events: Iterable[Recorded]) -> dict[str, list[Recorded]]:
     return streams
 
 
+def has_gap(events: Sequence[Recorded], after: int) -> bool:
+    """Whether of a stream's events behind a version, as they were found, some are not there: detached, or lost."""
+    return bool(events) and events[-1].version - after != len(events)
+
+
 def storable(texts: Collection[str]) -> list[str]:
     """Those of these texts that a database can hold at all: what holds NUL or half a character cannot be found in one."""
     return [text for text in texts if _is_storable(text)]

@@ -119,6 +119,19 @@ class NotKnown(Unavailable):
         super().__init__(Neighbour.WORKERS, reason, detail=", ".join(sorted(self.names)))
 
 
+class Detached(Unavailable):
+    """This needs events at or before position `through`, which an operator has detached from the log: until they are attached
+    again it cannot be done. What needs newer ones only goes on."""
+
+    def __init__(self, through: int) -> None:
+        self.through = through
+        fix = "`twofold partitions list` names them, `twofold partitions attach` brings them back"
+        super().__init__(Neighbour.LOG, "detached events are needed", detail=f"of positions 1 to {through}; {fix}")
+
+    def again(self) -> Detached:
+        return Detached(self.through)
+
+
 def other_inline_views(number: int) -> NotKnown:
     """For an append by a process that would leave an inline view out, or fold one that is not folded any more."""
     return NotKnown([inline_views_name(number)], "a newer inline view exists")

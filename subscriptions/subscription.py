@@ -22,7 +22,7 @@ from typing import Generic, Protocol, TypeVar
 import structlog
 
 from twofold.kernel.backoff import Backoff
-from twofold.kernel.errors import Unavailable
+from twofold.kernel.errors import Detached, Unavailable
 from twofold.kernel.portion import Portion
 from twofold.subscriptions.log_cache import LogCache, Seen
 
@@ -34,6 +34,8 @@ long as the round took, until so much time has passed since it began. A round th
 where it is dear, a crowd of rings is one step, and not a commit for every worker's batch."""
 VERIFY_SECONDS = 1.0
 """How often checkpoints are looked up although nothing happened: a store that was emptied does not say so."""
+DETACHED_SECONDS = 30.0
+"""Whoever stands before what is detached from the log waits so long before he asks again; nobody else does."""
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.1, 2.0
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -85,6 +87,7 @@ class Subscription(Generic[KeyT]):
         self._backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
         self._rung = Event()
         self._verified_at = 0.0
+        self._detached_through, self._detached_at = 0, -DETACHED_SECONDS
 
     def ring(self, position: int) -> None:
         """The log has grown, which is nothing to a reader that follows nothing: of a projector's most do not."""
@@ -130,7 +133,12 @@ class Subscription(Generic[KeyT]):
         for position, keys in self._turns(checkpoints):
             limit = min([self._portion.now, *(other - position for other in checkpoints.values() if other > position)])
             self._tried = limit
-            page = self._log.after(position, limit)
+            try:
+                page = self._log.after(position, limit)
+            except Detached as error:
+                self._detached_through, self._detached_at = error.through, self._seconds()
+                _log_failure(error, DETACHED_SECONDS)
+                continue
             self._tried = len(page)
             if page:
                 for together in [[key] for key in keys] if is_one_by_one else [keys]:
@@ -141,7 +149,10 @@ class Subscription(Generic[KeyT]):
     def _turns(self, checkpoints: Mapping[KeyT, int]) -> list[tuple[int, list[KeyT]]]:
         """Groups of keys by checkpoint: those near the head, and the last of those far behind. Lowest first."""
         groups: dict[int, list[KeyT]] = {}
+        is_known = self._seconds() - self._detached_at < DETACHED_SECONDS
         for key, position in checkpoints.items():
+            if is_known and position <= self._detached_through:
+                continue
             groups.setdefault(position, []).append(key)
         last = min(groups, default=0)
         return [(position, groups[position]) for position in sorted(groups) if position == last or self._log.is_near(position)]

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import msgspec
 import typer
 
-from twofold import VERSION, dead, logs
+from twofold import VERSION, dead, logs, partitions
 from twofold.interpreter import take_all_files
 from twofold.kernel.errors import Error, Misconfigured
 from twofold.kernel.lanes import LANES_MAX
@@ -28,6 +28,7 @@ app = typer.Typer(
 parked = typer.Typer(help="Commands and view keys that wait because of a bug.", no_args_is_help=True)
 app.add_typer(parked, name="parked")
 app.add_typer(dead.app, name="dead")
+app.add_typer(partitions.app, name="partitions")
 
 STATUS_OF = {"succeeded": 0, "ignored": 0, "rejected": 1, "parked": 1}
 UNDECIDED = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +19,7 @@ from twofold.database.postgres import LOG, connect
 from twofold.database.urls import sqlite_path
 from twofold.deployment import log_url
 from twofold.eventstore.identity import require
+from twofold.eventstore.partitions import growth_of
 from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.domain import load_domain
 from twofold.kernel.errors import Error, Misconfigured
@@ -57,6 +59,7 @@ def _settings_table(settings: Settings) -> Table:
 def _checks(settings: Settings) -> Iterator[Check]:
     yield "domain", lambda: _domain(settings)
     yield "log database", lambda: _log(settings)
+    yield "growth", lambda: _embedded_growth(settings) if settings.is_embedded else _growth(settings)
     if not settings.is_embedded:
         yield "members", lambda: _members(settings)
         yield "broker", lambda: _broker(settings)
@@ -82,6 +85,36 @@ def _log(settings: Settings) -> str:
         raise Misconfigured(f"the schema is not up to date; run `twofold {'up' if settings.is_embedded else 'migrate'}`")
     log = require(url, load_domain(settings.domain_module), settings.lanes)
     return f"schema up to date, log {log.id} of domain {log.domain}, {log.lanes} lanes, {len(log.event_types)} types of events"
+
+
+def _growth(settings: Settings) -> str:
+    growth = growth_of(settings.database_url)
+    total = sum(one.bytes for one in growth.partitions) / 2**30
+    if not growth.size:
+        return f"one table, head {growth.head}; `twofold partitions begin` makes partitions of it, once no earlier version runs"
+    last = growth.partitions[-1]
+    if last.first <= growth.head:
+        raise Misconfigured(
+            f"{last.name} is the last partition, and in use: may {variable('database_url')}'s role call log_extend()?"
+            " As the one that migrated, run `SELECT log_extend()`"
+        )
+    told = f"{len(growth.partitions)} partitions of {growth.size} positions, {total:.1f} GB, head {growth.head}"
+    if growth.detached_through:
+        told += f", detached through {growth.detached_through}"
+    if horizon := settings.idempotency_positions:
+        old = [one for one in growth.partitions if one.is_attached and not one.is_kept and one.until <= growth.head + 1 - horizon]
+        if old:
+            gigabytes = sum(one.bytes for one in old) / 2**30
+            told += f"; {gigabytes:.1f} GB lie behind the horizon: `twofold partitions detach --before {old[-1].until}`"
+    return told
+
+
+def _embedded_growth(settings: Settings) -> str:
+    files = sorted(one for one in Path(settings.data).glob("*.db*") if one.suffix != ".lock")
+    return (
+        ", ".join(f"{file.name} {file.stat().st_size / 2**20:.1f} MB" for file in files if file.suffix != ".lock")
+        or "nothing yet"
+    )
 
 
 def _members(settings: Settings) -> str:

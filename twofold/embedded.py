@@ -31,7 +31,7 @@ class EmbeddedDeployment(Deployment):
 
     @cached_property
     def events(self) -> Log:
-        return SqliteLog(self._file)
+        return SqliteLog(self._file, self.settings.idempotency_positions)
 
     @cached_property
     def inline(self) -> InlineProjection | None:

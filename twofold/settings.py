@@ -57,6 +57,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     queue_seconds: Annotated[
         float, Meta(ge=1, le=86_400, description="Who would wait longer for a worker is refused (429) instead of being queued.")
     ] = 30.0
+    idempotency_positions: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="How many positions back from the head a command asked again is known; "
+            "what is older may be detached, and embedded goes. 0: all of it.",
+        ),
+    ] = 0
     namespace: Annotated[
         str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="Prefix of every name on the broker and in Redis.")
     ] = "twofold"

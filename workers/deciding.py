@@ -114,13 +114,15 @@ class UnitOfWork:
     def meet(self, envelopes: Sequence[Envelope]) -> None:
         """Ask for the streams of these commands that were not asked for yet."""
         for envelope in envelopes:
-            stream, decider = envelope.stream, self._domain.decider_of.get(envelope.type)
-            if decider is not None and stream not in self._deciders:
-                self._deciders[stream] = decider
-                self.shapes[stream] = self._codec.states[decider.name].shape
-            if stream not in self._last:
-                known = self.folded.get(stream)
-                self._last[stream] = self.asked[stream] = known.last if known else None
+            self.ask(envelope.stream, self._domain.decider_of.get(envelope.type))
+
+    def ask(self, stream: str, decider: AnyDecider | None) -> None:
+        if decider is not None and stream not in self._deciders:
+            self._deciders[stream] = decider
+            self.shapes[stream] = self._codec.states[decider.name].shape
+        if stream not in self._last:
+            known = self.folded.get(stream)
+            self._last[stream] = self.asked[stream] = known.last if known else None
 
     def restore(self, snapshot: Snapshot) -> bool:
         """Begin with it. False when it is none: then its stream is asked for without."""
@@ -203,17 +205,15 @@ class UnitOfWork:
         is_full = sum(len(snapshot.state) for snapshot in self.snapshots) > BATCH_SNAPSHOT_BYTES_MAX
         if is_full or not states.is_due(folded.size_bytes - folded.kept_bytes, folded.kept_bytes):
             return
-        weight, why_not = folded.size_bytes, ""
+        weight = folded.size_bytes
         try:
             weight = len(data := states.encode(folded.state))
             if weight <= SNAPSHOT_BYTES_MAX and states.shape:
                 self.snapshots.append(Snapshot(stream, states.shape, folded.last, data))
             elif states.shape:
-                why_not = f"larger than {SNAPSHOT_BYTES_MAX} bytes"
+                self.unkept[decider.name] = f"larger than {SNAPSHOT_BYTES_MAX} bytes"
         except BUGS as error:
-            why_not = f"{type(error).__name__}: it is not what evolve says that it returns"
-        if why_not:
-            self.unkept[decider.name] = why_not
+            self.unkept[decider.name] = f"{type(error).__name__}: it is not what evolve says that it returns"
         self.folded[stream] = folded._replace(size_bytes=weight, kept_version=folded.version, kept_bytes=weight)
 
     def _version(self, stream: str) -> int:

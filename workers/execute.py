@@ -23,7 +23,7 @@ from twofold.kernel import codes
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
-from twofold.kernel.errors import BUGS, Conflict, Neighbour, NotKnown, Tracebacks, Unavailable
+from twofold.kernel.errors import BUGS, Conflict, Detached, Neighbour, NotKnown, Tracebacks, Unavailable
 from twofold.kernel.log import Decision, LastEvent, Snapshot
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.portion import Portion
@@ -107,12 +107,13 @@ class Executor:
         return outcomes
 
     def _decide_isolated(self, envelopes: Sequence[Envelope], trial: Trial | None, left: dict[str, str]) -> list[Outcome]:
-        """A command that the log cannot store, whatever its decider thought of it, is a bug of that command alone."""
+        """A command that the log cannot store, whatever its decider thought of it, is a bug of that command alone; and so is one
+        that nobody can decide until an operator brings back what it needs."""
         try:
             return self._decide_again_on_conflict(envelopes, trial, left)
-        except (Unavailable, Conflict):
-            raise
-        except BUGS:
+        except BUGS as error:
+            if isinstance(error, Unavailable | Conflict) and not isinstance(error, Detached):
+                raise
             if len(envelopes) > 1:
                 return [outcome for envelope in envelopes for outcome in self._decide_isolated([envelope], trial, left)]
             parked = Decision(envelopes[0], "parked", 0, (), codes.BUG, None, traceback.format_exc())

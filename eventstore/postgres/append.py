@@ -8,7 +8,9 @@ or parked commands it becomes a transaction of several statements, in which the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +20,7 @@ from sqlalchemy import Engine
 from twofold.database.postgres import PSYCOPG, borrowed, fetch
 from twofold.eventstore.postgres import snapshots as snapshot_sql
 from twofold.eventstore.postgres import sql
+from twofold.eventstore.postgres.pages import detached
 from twofold.eventstore.records import (
     GAP,
     LOST,
@@ -31,6 +34,7 @@ from twofold.eventstore.records import (
     encode_json,
     error_text,
     events_json,
+    has_gap,
     outcome_from,
     storable,
 )
@@ -40,8 +44,10 @@ from twofold.kernel.log import Appended, Decision, LastEvent, Loaded, Recorded, 
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import InlineProjection
 
-POSITION_TAKEN = "events_pkey"
+POSITION_TAKEN = re.compile(r"events(_\d+)?_pkey")
 """The constraint that a head behind its own events violates."""
+ASK_AGAIN_POSITIONS = 10_000
+"""After so many more, when the partitions to come could not be seen to. One at least is there already."""
 
 
 class PostgresEventStore:
@@ -51,6 +57,7 @@ class PostgresEventStore:
         self._engine = engine
         self._noted_types: set[tuple[str, int]] = set()
         """Of events that stand in the log, as far as this process knows."""
+        self._extend_at = 0
 
     def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
         rows = fetch(self._engine, sql.OUTCOMES, (storable(command_ids),)) if command_ids else ()
@@ -68,17 +75,21 @@ class PostgresEventStore:
             "bytes": READ_BYTES_MAX // max(1, len(streams)),
         }
         rows = fetch(self._engine, sql.READ, asked) if streams else ()
-        if any([row[0] for row in rows]):
+        if missing := [row[0] for row in rows if row[0] or row[1] is None]:
             self._noted_types.clear()
-            raise Conflict(LOST)
+            raise (None if any(missing) else detached(self._engine)) or Conflict(LOST)
         events = [Recorded(n, s, v, t, data, decode_meta(meta), at) for _, n, s, v, t, data, meta, at, _ in rows if t is not None]
         snapshots = [
             Snapshot(s, shapes[s], LastEvent(v, decode_text(meta), at, n), data)
             for _, n, s, v, t, data, meta, at, _ in rows
             if t is None
         ]
+        found, begins = by_stream(events), {s.stream: s.last.version for s in snapshots}
+        for stream, last in zip(streams, known, strict=True):
+            if has_gap(found.get(stream, ()), begins.setdefault(stream, last.version)):
+                raise detached(self._engine) or Conflict(LOST)
         unread = frozenset([row[2] for row in rows if row[8]])
-        return Loaded(by_stream(events), {snapshot.stream: snapshot for snapshot in snapshots}, unread)
+        return Loaded(found, {snapshot.stream: snapshot for snapshot in snapshots}, unread)
 
     def append(
         self, decisions: Sequence[Decision], inline: InlineProjection | None = None, snapshots: Sequence[Snapshot] = ()
@@ -107,10 +118,20 @@ class PostgresEventStore:
                 else:
                     start, recorded_at = _row(connection, sql.APPEND if plan.events else sql.NOTE, arrays)
         except Conflict as conflict:
-            if str(conflict) == POSITION_TAKEN:
+            if POSITION_TAKEN.fullmatch(str(conflict)):
                 raise Unavailable(Neighbour.LOG, "its head is behind its events") from conflict
             raise
-        return plan.appended(start, recorded_at)
+        appended = plan.appended(start, recorded_at)
+        if appended.head >= self._extend_at:
+            self._extend(appended.head)
+        return appended
+
+    def _extend(self, position: int) -> None:
+        """Have the partitions made that come next, long before the head is there. What has been appended is told in any case; and
+        should it never succeed, the append that finds no partition says so."""
+        self._extend_at = position + ASK_AGAIN_POSITIONS
+        with suppress(Unavailable):
+            self._extend_at = fetch(self._engine, sql.EXTEND)[0][0]
 
 
 def _append_beside(
@@ -147,8 +168,11 @@ def _append_in_steps(
             connection.execute(sql.APPEND_LOCKED, given)
             connection.execute("COMMIT")
         return start, recorded_at
-    if _row(connection, sql.APPEND_RETRIED, given)[2] != len(plan.noted):
-        raise Conflict("inbox")
+    if plan.retried:
+        connection.execute(sql.FORGET_OLDER_PARKED, (given["again_ids"], [d.envelope.attempt for d in plan.retried]))
+        if connection.execute(sql.OUTCOMES, (given["again_ids"],)).fetchone():
+            raise Conflict("inbox")
+    _row(connection, sql.APPEND_LOCKED, given)
     for command_id, fingerprint in plan.settled():
         connection.execute(sql.SETTLE, (command_id, fingerprint))
     for decision in plan.parked:
@@ -189,6 +213,10 @@ def _arrays(plan: PlannedAppend) -> dict[str, Any]:
         "event_count": len(events),
         "preceded_streams": list(preceding),
         "preceding_versions": list(preceding.values()),
+        "first_streams": list(plan.first_versions),
+        "first_versions": list(plan.first_versions.values()),
+        "fresh_ids": [envelope.command_id for envelope, _, _ in noted if envelope.attempt == 1],
+        "again_ids": [decision.envelope.command_id for decision in plan.retried],
         "event_streams": [event.stream for event in events],
         "event_versions": [event.version for event in events],
         "event_types": [event.type for event in events],

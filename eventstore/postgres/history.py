@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from twofold.database.postgres import borrowed, fetch
 from twofold.eventstore.postgres import sql
-from twofold.eventstore.postgres.pages import PostgresLogPages
-from twofold.eventstore.records import BIGINT_MAX, decode_meta, parked_from, storable
+from twofold.eventstore.postgres.pages import PostgresLogPages, detached
+from twofold.eventstore.records import BIGINT_MAX, decode_meta, has_gap, parked_from, storable
 from twofold.kernel.log import ParkedCommand, Recorded
 
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
@@ -37,10 +37,19 @@ class PostgresHistory(PostgresLogPages):
             return []
         last = BIGINT_MAX if to_version is None else min(to_version, BIGINT_MAX)
         asked = (stream, min(after, BIGINT_MAX), last, END_OF_TIME if until is None else until, limit)
-        return [
+        events = [
             Recorded(n, s, v, t, data, decode_meta(meta), at)
             for n, s, v, t, data, meta, at in fetch(self._engine, sql.STREAM, asked)
         ]
+        is_cut = has_gap(events, after) or (not events and self._goes_on_later(stream, asked[1]))
+        if is_cut and (hole := detached(self._engine)):
+            raise hole
+        return events
+
+    def _goes_on_later(self, stream: str, after: int) -> bool:
+        """Whether the stream has events behind this version, and not the next one."""
+        [[following]] = fetch(self._engine, sql.NEXT_VERSION, (stream, after))
+        return following is not None and following != after + 1
 
     def version(self, stream: str) -> int:
         return fetch(self._engine, sql.VERSION, (stream,))[0][0] or 0 if storable((stream,)) else 0

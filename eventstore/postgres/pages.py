@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from twofold.database.postgres import fetch
 from twofold.eventstore.postgres import sql
 from twofold.eventstore.records import BIGINT_MAX, FILTERED_POSITIONS_MAX, PAGE_BYTES_MAX, decode_meta, storable
+from twofold.kernel.errors import Detached
 from twofold.kernel.log import Page, Recorded
 
 
@@ -24,14 +25,24 @@ class PostgresLogPages:
         if types is None:
             rows = fetch(self._engine, sql.PAGE, (after, limit, PAGE_BYTES_MAX))
             events = [_recorded(row) for row in rows]
+            if events and events[-1].position - after != len(events) and (hole := detached(self._engine)):
+                raise hole
             return Page(events, events[-1].position if events else after, _is_cut(rows))
         through = min(after + FILTERED_POSITIONS_MAX, BIGINT_MAX)
         asked = {"after": after, "through": through, "types": storable(types), "limit": limit, "bytes": PAGE_BYTES_MAX}
-        (head, *first), *others = fetch(self._engine, sql.PAGE_OF_TYPES, asked)
-        rows = [tuple(first), *(tuple(row) for _, *row in others)] if first[0] is not None else []
+        (head, begin, *first), *others = fetch(self._engine, sql.PAGE_OF_TYPES, asked)
+        if after < begin:
+            raise Detached(begin)
+        rows = [tuple(first), *(tuple(row) for _, _, *row in others)] if first[0] is not None else []
         events = [_recorded(row) for row in rows]
         is_cut = _is_cut(rows)
         return Page(events, events[-1].position if len(events) == limit or is_cut else min(through, max(after, head)), is_cut)
+
+
+def detached(engine: Engine) -> Detached | None:
+    """What to raise where events are missing: they are not attached. None when all are: then they are lost."""
+    [[through]] = fetch(engine, sql.DETACHED_THROUGH)
+    return Detached(through) if through else None
 
 
 def _recorded(row: Sequence[Any]) -> Recorded:

@@ -9,28 +9,72 @@ from __future__ import annotations
 from twofold.eventstore.postgres.snapshots import USABLE
 from twofold.eventstore.records import EVENT_COLUMNS, OUTCOME_COLUMNS, PARKED_COLUMNS, ROW_BYTES
 
-TAKE_HEAD = """
+NEWEST = "(SELECT * FROM log_head ORDER BY position DESC LIMIT 1)"
+"""The head's row, found from the end of its index. Every append leaves a version of it behind, which stays for as long as any
+transaction that is older: a scan of the table would see them all, one after the other."""
+
+_BEGIN = "(seen.position + {count}) / seen.partition_positions * seen.partition_positions"
+"""The first position of the partition in which the batch ends. Inside it a stream's versions and command ids are unique."""
+
+_IS_FENCED = """
+    (log_head.position = seen.position
+        OR (log_head.position + {count}) / log_head.partition_positions = seen.position / seen.partition_positions)
+"""
+"""Nobody else has appended since this statement's snapshot, or all that was appended, and is now, lies in one partition, whose
+indexes see to it. What lies before that partition the snapshot shows whole, for whoever appends or notes holds the head's lock
+until he has committed. So one index for each partition is as good as one for all of them (docs/decisions/0026)."""
+
+_IS_NOTED_BEFORE = f"""
+    (seen.position + {{count}} >= seen.partition_positions AND EXISTS (
+        SELECT FROM unnest(%(fresh_ids)b::text[]) AS asked (command_id)
+        CROSS JOIN LATERAL (
+            SELECT FROM inbox WHERE inbox.command_id = asked.command_id AND inbox.position < {_BEGIN} OFFSET 0
+        ) AS noted
+    ))
+"""
+"""Whether one of the commands has an outcome in another partition. While there is but one, nothing is looked up."""
+
+_COUNT = "%(event_count)s"
+
+TAKE_HEAD = f"""
     UPDATE log_head
-    SET position = position + %(event_count)s, recorded_at = greatest(recorded_at, clock_timestamp())
-    WHERE inline_views = %(inline_views)s AND NOT EXISTS (
+    SET position = log_head.position + %(event_count)s, recorded_at = greatest(log_head.recorded_at, clock_timestamp())
+    FROM {NEWEST} AS seen
+    WHERE log_head.position >= seen.position AND log_head.inline_views = %(inline_views)s
+    AND {_IS_FENCED.format(count=_COUNT)}
+    AND NOT EXISTS (
         SELECT FROM unnest(%(preceded_streams)b::text[], %(preceding_versions)b::bigint[]) AS asked (stream, version)
         LEFT JOIN LATERAL (
             SELECT position FROM events WHERE events.stream = asked.stream AND events.version = asked.version OFFSET 0
         ) AS preceding ON true
         WHERE preceding.position IS NULL
     )
-    RETURNING position - %(event_count)s AS start, recorded_at
+    AND NOT (seen.position + %(event_count)s >= seen.partition_positions AND EXISTS (
+        SELECT FROM unnest(%(first_streams)b::text[], %(first_versions)b::bigint[]) AS asked (stream, version)
+        CROSS JOIN LATERAL (
+            SELECT FROM events WHERE events.stream = asked.stream AND events.version >= asked.version LIMIT 1
+        ) AS taken
+    ))
+    AND NOT {_IS_NOTED_BEFORE.format(count=_COUNT)}
+    RETURNING log_head.position - %(event_count)s AS start, log_head.recorded_at
 """
 """Locks the log until the end of the transaction: everything that can wait for anybody else has to be done before.
 
-No row, and nothing is written, where other inline views are to be folded than whoever appends knows; or when an event that one of
-the new ones has to follow is not there. (Whoever decided had read it, so it is older than this statement's snapshot, however
-long the lock is waited for.)"""
+No row, and nothing is written, where other inline views are to be folded than whoever appends knows; when an event that one of
+the new ones has to follow is not there; where there is an older partition, also when the stream has come that far already, when
+a command is decided there, or when that cannot be told.
+(Whoever decided had read it, so it is older than this statement's snapshot, however long the lock is waited for.) Whoever waits
+for the lock is given the row as it is then, at `seen` or behind it."""
 
-INLINE_VIEWS = "SELECT inline_views FROM log_head"
+INLINE_VIEWS = f"SELECT inline_views FROM {NEWEST} AS head"
 
-SEE_HEAD = "SELECT position AS start, greatest(recorded_at, clock_timestamp()) AS recorded_at FROM log_head"
-"""For decisions without events, which need no positions and so no lock."""
+SEE_HEAD = f"""
+    SELECT log_head.position AS start, greatest(log_head.recorded_at, clock_timestamp()) AS recorded_at
+    FROM {NEWEST} AS seen JOIN log_head ON log_head.position >= seen.position
+    WHERE {_IS_FENCED.format(count=0)} AND NOT {_IS_NOTED_BEFORE.format(count=0)}
+    FOR SHARE OF log_head
+"""
+"""For decisions without events, which need no positions. The head may not move until they have committed (`_IS_FENCED`)."""
 
 GIVEN_HEAD = "SELECT %(start)s::bigint AS start, %(recorded_at)s::timestamptz AS recorded_at"
 """For a transaction that has taken the head before."""
@@ -59,33 +103,26 @@ _WRITE = """
             %(details)b::text[], %(accepted_at)b::timestamptz[]
         ) AS d (
             command_id, fingerprint, type, stream, status, attempt, version, event_offset, events, code, details, accepted_at
-        ){instead}
+        )
     )
-    SELECT start, recorded_at{answer} FROM head
+    SELECT start, recorded_at FROM head
 """
 
-_REPLACE_OLDER_PARKED = """
-        ON CONFLICT (command_id) DO UPDATE SET
-            fingerprint = excluded.fingerprint, type = excluded.type, stream = excluded.stream, status = excluded.status,
-            attempt = excluded.attempt, version = excluded.version, position = excluded.position, events = excluded.events,
-            code = excluded.code, details = excluded.details, accepted_at = excluded.accepted_at, decided_at = excluded.decided_at
-        WHERE inbox.status = 'parked' AND inbox.attempt < excluded.attempt
-        RETURNING 1"""
+
+def write_batch(head: str) -> str:
+    """Append events and outcomes in one statement, which answers with (start, recorded_at)."""
+    return _WRITE.format(head=head)
 
 
-def write_batch(head: str, retries: bool) -> str:
-    """Append events and outcomes in one statement, which answers with (start, recorded_at).
+APPEND = write_batch(TAKE_HEAD)
+NOTE = write_batch(SEE_HEAD)
+APPEND_LOCKED = write_batch(GIVEN_HEAD)
 
-    `retries`: let new attempts replace the outcomes of older, parked ones, and answer with the count of outcomes written too.
-    """
-    instead, answer = (_REPLACE_OLDER_PARKED, ", (SELECT count(*) FROM noted)") if retries else ("", "")
-    return _WRITE.format(head=head, instead=instead, answer=answer)
-
-
-APPEND = write_batch(TAKE_HEAD, retries=False)
-NOTE = write_batch(SEE_HEAD, retries=False)
-APPEND_LOCKED = write_batch(GIVEN_HEAD, retries=False)
-APPEND_RETRIED = write_batch(GIVEN_HEAD, retries=True)
+FORGET_OLDER_PARKED = """
+    DELETE FROM inbox USING unnest(%s::text[], %s::integer[]) AS again (command_id, attempt)
+    WHERE inbox.command_id = again.command_id AND inbox.status = 'parked' AND inbox.attempt < again.attempt
+"""
+"""A new attempt is to replace the outcome of an older, parked one, wherever that stands."""
 
 NOTE_TYPES = """
     INSERT INTO log_event_types (type, schema_version)
@@ -130,9 +167,13 @@ READ = f"""
             ) AS event
         ) AS event WHERE through - size < %(bytes)s
     ) AS e ON true
-    WHERE e.position IS NOT NULL OR (asked.version > 0 AND known.position IS NULL)
+    WHERE e.position IS NOT NULL OR (asked.version > 0 AND known.position IS NULL) OR (
+        (SELECT detached_through FROM {NEWEST} AS head) > 0
+        AND EXISTS (SELECT FROM events WHERE events.stream = asked.stream AND version > asked.version)
+    )
 """
-"""No row for a stream that has nothing new. One at least, `is_lost`, where the last event known of it is not in the log. First a
+"""No row for a stream that has nothing new. One at least, `is_lost`, where the last event known of it is not in the log; one
+without position, where what would be next of it is detached, and more behind that is not. First a
 snapshot, which has no type; last, `is_full`, the event with which a stream's are so many bytes, as they are stored. What would
 be more in any case is not looked at, whatever the plan: LIMIT would not keep it from sorting a whole stream for each page."""
 
@@ -152,7 +193,7 @@ PAGE = f"""
 """
 
 PAGE_OF_TYPES = f"""
-    SELECT head.position, e.* FROM log_head AS head
+    SELECT head.position, head.detached_through, e.* FROM {NEWEST} AS head
     LEFT JOIN LATERAL (
         {_WITHIN} FROM (
             SELECT {EVENT_COLUMNS} FROM events
@@ -170,8 +211,12 @@ STREAM = f"""
     ORDER BY version LIMIT %s
 """
 VERSION = "SELECT max(version) FROM events WHERE stream = %s"
+NEXT_VERSION = "SELECT min(version) FROM events WHERE stream = %s AND version > %s::bigint"
+EXTEND = "SELECT log_extend()"
 
-HEAD = "SELECT position, recorded_at FROM log_head"
+HEAD = f"SELECT position, recorded_at FROM {NEWEST} AS head"
+DETACHED_THROUGH = f"SELECT detached_through FROM {NEWEST} AS head"
+"""Of what lies at or before it only those events are here that a fold may need."""
 
 WRITE_NOTHING = "UPDATE log SET domain = domain"
 """Needs all that an append needs of its server, and room for a row; not the head's lock."""

@@ -14,6 +14,7 @@ from typing import Any
 from twofold.database.sqlite_file import SqliteFile
 from twofold.database.times import microseconds, moment
 from twofold.eventstore.records import (
+    BIGINT_MAX,
     GAP,
     LOST,
     NOTHING_KNOWN,
@@ -37,12 +38,17 @@ from twofold.kernel.log import Appended, Decision, LastEvent, Loaded, Recorded, 
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import InlineProjection
 
+FORGOTTEN_FOR_EACH = 2
+"""Outcomes beyond the horizon for each that is noted: so a horizon that was set late is reached, and no append waits for it."""
+
 
 class SqliteEventStore:
     """Port EventStore. Thread-safe; the file is migrated already. Inline rows are given the raw sqlite3 connection."""
 
-    def __init__(self, file: SqliteFile) -> None:
+    def __init__(self, file: SqliteFile, idempotency_positions: int = 0) -> None:
+        """`idempotency_positions`: outcomes that lie further back from the head are forgotten; 0: none is."""
         self._file = file
+        self._horizon = idempotency_positions or BIGINT_MAX
         self._noted_types: set[tuple[str, int]] = set()
         """Of events that stand in the log, as far as this process knows."""
 
@@ -76,7 +82,8 @@ class SqliteEventStore:
     ) -> Appended:
         plan = PlannedAppend(decisions)
         new_types = plan.types - self._noted_types
-        start, recorded_at = self._file.write(_append_job(plan, new_types, inline if plan.events else None, snapshots))
+        inline = inline if plan.events else None
+        start, recorded_at = self._file.write(_append_job(plan, new_types, inline, snapshots, self._horizon))
         self._noted_types |= new_types
         return plan.appended(start, recorded_at)
 
@@ -96,7 +103,11 @@ def _bounded(rows: Iterable[Sequence[Any]]) -> tuple[list[Recorded], bool]:
 
 
 def _append_job(
-    plan: PlannedAppend, new_types: set[tuple[str, int]], inline: InlineProjection | None, snapshots: Sequence[Snapshot]
+    plan: PlannedAppend,
+    new_types: set[tuple[str, int]],
+    inline: InlineProjection | None,
+    snapshots: Sequence[Snapshot],
+    horizon: int,
 ) -> Callable[[sqlite3.Connection], tuple[int, datetime]]:
     """What the writer runs for this append: (last position before it, time of the append). Encoding is done before."""
     known = inline.number if inline else 0
@@ -124,6 +135,8 @@ def _append_job(
         rows = [(*first, start + offset, *rest, at) for first, offset, rest in zip(before, offsets, after, strict=True)]
         if writer.executemany(sql.NOTE, rows).rowcount != len(rows) and rows:
             raise Conflict("inbox")
+        if start > horizon:
+            writer.execute(sql.FORGET, (FORGOTTEN_FOR_EACH * len(rows), start - horizon))
         writer.executemany(snapshot_sql.KEEP, kept)
         writer.executemany(sql.SETTLE, plan.settled())
         writer.executemany(sql.PARK, [_parked_row(decision, at) for decision in plan.parked])

@@ -28,6 +28,11 @@ NOTE = f"""
 """
 """Changes no row, and so counts none, when the command has an outcome that may not be replaced."""
 
+FORGET = """
+    DELETE FROM inbox WHERE rowid IN (SELECT rowid FROM inbox ORDER BY rowid LIMIT ?) AND position <= ?
+"""
+"""Outcomes that need not be known any more, oldest first, so many at most."""
+
 NOTE_TYPE = "INSERT OR IGNORE INTO log_event_types (type, schema_version) VALUES (?, ?)"
 
 PARK = """

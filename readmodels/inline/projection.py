@@ -27,7 +27,7 @@ from twofold.kernel.log import NewEvent, Recorded
 from twofold.kernel.ports import LogPages
 from twofold.kernel.rows import Generation, Row, set_number
 from twofold.kernel.view import About, AnyView
-from twofold.readmodels.inline.store import HEAD
+from twofold.readmodels.inline.store import HEAD, NEWEST
 from twofold.readmodels.projection.fold import Touch, parts_of
 from twofold.readmodels.stores.sql.generations import make, not_made, of_shape, retire_inline
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
@@ -71,7 +71,7 @@ class SqlInlineProjection:
             if generation is None:
                 raise not_made(view)
             if generation.state == "live":
-                tables[view.name] = row_table(view, generation, self._dialect, head=HEAD)
+                tables[view.name] = row_table(view, generation, self._dialect, head=NEWEST)
         needed = session.rows(f"SELECT inline_views FROM {HEAD}")[0][0]
         number = set_number(table.generation for table in tables.values())
         if needed != number:
@@ -87,7 +87,7 @@ class SqlInlineProjection:
             generation, _ = make(session, view, 1, self._dialect)
             if generation.state == "live":
                 continue
-            self._tables[view.name] = row_table(view, generation, self._dialect, head=HEAD)
+            self._tables[view.name] = row_table(view, generation, self._dialect, head=NEWEST)
             page = events.page(self._stands(session, generation), PAGE_EVENTS)
             self._fold(session, view, self._parts(view, [self._decoded(recorded) for recorded in page.events]), {})
             if page.events:
@@ -107,7 +107,7 @@ class SqlInlineProjection:
         retire_inline(session, self._views, self._dialect)
         for view in self._views.values():
             generation, is_new = make(session, view, 1, self._dialect, is_joining=True)
-            self._tables[view.name] = row_table(view, generation, self._dialect, head=HEAD)
+            self._tables[view.name] = row_table(view, generation, self._dialect, head=NEWEST)
             if is_new:
                 self._catch_up(session, view, generation, events)
         mark = self._mark()

@@ -24,6 +24,8 @@ from twofold.readmodels.stores.sql.rows import RowTable, row_table
 
 HEAD = "log_head"
 """The log's table whose `position` is its last: where an inline view stands."""
+NEWEST = f"(SELECT position FROM {HEAD} ORDER BY position DESC LIMIT 1)"
+"""Its row. On PostgreSQL it is found by its index, and not among all the versions that a long transaction keeps from vacuum."""
 
 Answer = TypeVar("Answer")
 
@@ -69,7 +71,7 @@ class InlineViewStore:
         generation = self._read(lambda session: of_shape(session, view, dialect))
         if generation is None:
             raise not_made(view)
-        self._tables[view.name] = row_table(view, generation, dialect, head=HEAD)
+        self._tables[view.name] = row_table(view, generation, dialect, head=NEWEST)
         return generation
 
     def positions(self, *views: str) -> dict[SliceId, int]:

@@ -16,7 +16,7 @@ import psycopg
 from tests.servers.postgres import libpq
 from twofold.database.postgres import LOG, connect
 from twofold.database.sqlite_file import SqliteFile
-from twofold.eventstore.migrate import migrate
+from twofold.eventstore.migrate import PARTITION_POSITIONS, migrate
 from twofold.eventstore.postgres import PostgresLog
 from twofold.eventstore.sqlite import SqliteLog
 from twofold.kernel.envelope import Envelope, fingerprint_of
@@ -148,8 +148,8 @@ class MemoryPlace(Place):
 class PostgresPlace(SqlPlace):
     lift_guard = ("ALTER TABLE events DISABLE TRIGGER ALL",)
 
-    def __init__(self, url: str) -> None:
-        migrate(url)
+    def __init__(self, url: str, partition_positions: int = PARTITION_POSITIONS) -> None:
+        migrate(url, partition_positions)
         self.url = url
         self.engine = connect(url, POOL_SIZE, LOG)
 

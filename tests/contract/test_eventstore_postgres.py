@@ -295,7 +295,12 @@ HOT: dict[str, tuple[str, Any]] = {
     "read behind snapshots": (sql.READ, asked([f"order-{number}" for number in range(1000)], 0, "round")),
     "take the head": (
         sql.TAKE_HEAD,
-        {"event_count": 2, "inline_views": 0, "preceded_streams": ["order-7"], "preceding_versions": [3]},
+        {
+            "event_count": 2,
+            "inline_views": 0,
+            **{"preceded_streams": ["order-7"], "preceding_versions": [3], "first_streams": ["order-7"], "first_versions": [4]},
+            "fresh_ids": ["command-7"],
+        },
     ),
     "page": (sql.PAGE, (2_500, 1000, 1_000_000)),
     "page of types": (sql.PAGE_OF_TYPES, {"after": 100, "through": 200, "types": ["OrderPlaced"], "limit": 50, "bytes": 9}),
@@ -345,6 +350,8 @@ def test_no_hot_read_scans_a_table(grown: str, name: str, plan_cache_mode: str) 
     statement, parameters = HOT[name]
     with psycopg.connect(grown, autocommit=True) as connection:
         connection.execute(f"SET plan_cache_mode = {plan_cache_mode}")
+        for setting, value in LOG.planner.items():
+            connection.execute(f"SET {setting} = {value}")
         row = connection.execute("EXPLAIN (FORMAT JSON) " + statement, parameters, prepare=True).fetchone()
     assert row is not None
     scans = list(scanned(row[0][0]["Plan"]))

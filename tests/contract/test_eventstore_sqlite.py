@@ -16,7 +16,9 @@ import pytest
 
 import twofold.database.sqlite_file
 from tests.contract.eventstores import envelope, placed
+from twofold.database.sqlite import WAL_BYTES_MAX
 from twofold.database.sqlite_file import GROUP_JOBS_MAX, SqliteFile
+from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.migrate import is_current, migrate
 from twofold.eventstore.sqlite import SqliteLog
 from twofold.kernel.errors import Misconfigured, Unavailable
@@ -286,3 +288,37 @@ def test_the_version_before_starts_on_what_a_later_one_has_migrated(tmp_path: Pa
         connection.execute("UPDATE eventstore_version SET version_num = '9999'")
     migrate(url)
     assert is_current(url)
+
+
+def pragma(file: SqliteFile, name: str) -> int:
+    return int(file.write(lambda writer: writer.execute(f"PRAGMA {name}").fetchone()[0]))
+
+
+def test_what_was_deleted_leaves_the_file(file: SqliteFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst that has waited in the lanes once would take its room on the disk for ever."""
+    monkeypatch.setattr(twofold.database.sqlite_file, "FREE_PAGES_MAX", 20)
+    monkeypatch.setattr(twofold.database.sqlite_file, "GROUPS_BETWEEN_LOOKS", 1)
+    before = pragma(file, "page_count")
+    table = SqliteLaneTable(file)
+    table.put([(0, b"x" * 100_000)] * 30)
+    assert pragma(file, "page_count") > before + 600
+    table.done([batch_id for batch_id, _, _ in table.take(0, 100)])
+    for number in range(130):
+        note(file, f"n{number}").result(WAIT_SECONDS)
+    assert pragma(file, "page_count") < before + 40
+    assert pragma(file, "journal_size_limit") == WAL_BYTES_MAX
+
+
+def test_outcomes_beyond_the_horizon_are_forgotten(file: SqliteFile) -> None:
+    """What need not be known any more is no reason for the file to grow; what need is known to the last position."""
+    horizon, before = 20, SqliteLog(file)
+    early = [placed(f"early-{number}") for number in range(30)]
+    for decision in early:
+        before.append([decision])
+    store = SqliteLog(file, horizon)
+    late = [placed(f"late-{number}") for number in range(60)]
+    for decision in late:
+        store.append([decision])
+    known = store.outcomes([decision.envelope.command_id for decision in early + late])
+    assert set(known) == {decision.envelope.command_id for decision in late[-horizon - 1 :]}
+    assert store.head()[0] == len(store.page(0, 100).events) == 90

@@ -23,7 +23,14 @@ WALLS: dict[str, Layers] = {
         ("gateway", "asynchronous"),
     ),
     "database": (("times", "urls"), ("errors",), ("session",), ("postgres", "sqlite"), ("sqlite_file",)),
-    "eventstore": (("leases",), ("records",), ("sqlite", "postgres"), ("lane_table", "migrations"), ("migrate",), ("identity",)),
+    "eventstore": (
+        ("leases",),
+        ("records",),
+        ("sqlite", "postgres"),
+        ("lane_table", "migrations"),
+        ("migrate",),
+        ("identity", "partitions"),
+    ),
     "gateway": (
         ("http",),
         ("commands", "proxy"),
@@ -35,7 +42,7 @@ WALLS: dict[str, Layers] = {
     "monitoring": (("metrics", "lag"), ("observed", "facts")),
     "readmodels": (("schema",), ("stores", "projection"), ("inline",)),
     "subscriptions": (("log_cache",), ("subscription",)),
-    "workers": (("deciding",), ("questions", "trial_process"), ("trial",), ("execute",)),
+    "workers": (("deciding",), ("keeping", "questions", "trial_process"), ("trial",), ("execute",)),
 }
 """`kernel` and `shop` are words, whose order is their own; `processes` has no parts yet, and the roof sees everything."""
 

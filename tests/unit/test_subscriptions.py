@@ -9,11 +9,18 @@ from typing import Any, cast
 import pytest
 
 from tests.contract.projections import Bugs, Log, Noise, domain
-from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.errors import Detached, Neighbour, Unavailable
+from twofold.kernel.log import Page
 from twofold.kernel.ports import LogPages
 from twofold.subscriptions import subscription
 from twofold.subscriptions.log_cache import LogCache, Seen
-from twofold.subscriptions.subscription import RETRY_SECONDS_MAX, RETRY_SECONDS_MIN, TICK_SECONDS, Subscription
+from twofold.subscriptions.subscription import (
+    DETACHED_SECONDS,
+    RETRY_SECONDS_MAX,
+    RETRY_SECONDS_MIN,
+    TICK_SECONDS,
+    Subscription,
+)
 
 CODEC, _, _ = domain(Bugs())
 PAGE = 10
@@ -170,6 +177,30 @@ def test_who_is_far_behind_never_starves_the_head_and_joins_those_it_meets() -> 
         following.round()
     behind = [step for step in reader.steps if step[1] < 4_000]
     assert behind == [(("rebuilt",), 11, 20), (("rebuilt",), 21, 25), (("also", "rebuilt"), 26, 35)]
+
+
+def test_who_needs_what_is_detached_waits_for_it_and_nobody_else_does() -> None:
+    """A view made anew from the first event must not stop those that are shown."""
+    log, time = log_of(40), Time()
+    whole = log.page
+
+    def page(after: int, limit: int, types: Any = None) -> Page:
+        if after < 20:
+            raise Detached(20)
+        return whole(after, limit, types)
+
+    log.page = page  # type: ignore[method-assign]
+    reader = Collector(made_anew=0, at_the_edge=20, behind=25, shown=38)
+    following = follow(log, reader, time)
+    while following.round():
+        pass
+    assert reader.at == {"made_anew": 0, "at_the_edge": 20, "behind": 40, "shown": 40}
+    log.page = whole  # type: ignore[method-assign]
+    assert not following.round(), "nobody asks again at once"
+    time.now += DETACHED_SECONDS
+    while following.round():
+        pass
+    assert set(reader.at.values()) == {40}
 
 
 def test_a_full_page_and_work_that_goes_on_are_followed_at_once_and_the_head_is_waited_at() -> None:
