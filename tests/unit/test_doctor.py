@@ -11,8 +11,8 @@ from twofold import doctor
 from twofold.kernel.errors import Misconfigured
 from twofold.settings import Settings
 
-LIVE = {"head": 7, "views": {"orders": {"state": "live"}, "stock": {"state": "live"}}}
-NOTHING = {"/lag": LIVE, "/parked": {"commands": [], "keys": []}, "/dead": {"items": []}}
+LIVE: dict[str, Any] = {"head": 7, "views": {"orders": {"state": "live"}, "stock": {"state": "live"}}}
+NOTHING: dict[str, Any] = {"/lag": LIVE, "/parked": {"commands": [], "keys": []}, "/dead": {"items": []}}
 
 
 def says(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> Settings:
