@@ -20,7 +20,7 @@ from twofold.kernel.ids import slice_of
 from twofold.kernel.ports import Rows, ViewStore
 from twofold.kernel.rows import Advance, Found, Generation, Row
 from twofold.kernel.view import AnyView
-from twofold.readmodels.projection.audit import Audit, Difference, audit, keys_of
+from twofold.readmodels.projection.audit import Audit, Difference, audit, keys_of, verify
 
 NAMES = tuple(f"n{number:02}" for number in range(12))
 SLICES = 3
@@ -81,6 +81,21 @@ def test_what_is_not_what_its_events_say_is_found(folded: Folded) -> None:
         after = page.next
     assert (told, checked) == (differences, 13)
     assert list(keys_of(folded.store, folded.view, "n10")) == ["n11", "nobody"]
+
+
+def test_a_sample_is_of_stored_keys_and_of_missing_ones_and_a_small_view_is_compared_whole(folded: Folded) -> None:
+    """What decides over a rebuild: nothing compared is nothing verified."""
+    with running(folded.projector, folded.generation.slice_ids()):
+        until(reached(folded.store, folded.generation, 40), "all slices at the head")
+    whole = verify(folded.log, folded.store, folded.view, folded.codec, keys_max=13)
+    assert whole == Audit(12, [])
+    sample = verify(folded.log, folded.store, folded.view, folded.codec, keys_max=4)
+    assert 0 < sample.checked < 12 and not sample.differences
+    wrong = {"n03": Heard("n03", ("nonsense",), 1), "n07": None, "nobody": Heard("nobody")}
+    for key, row in wrong.items():
+        folded.tamper(key, row)
+    found = verify(folded.log, folded.store, folded.view, folded.codec, keys_max=13)
+    assert (found.checked, [difference.key for difference in found.differences]) == (13, sorted(wrong))
 
 
 def test_rows_that_move_on_meanwhile_are_no_differences(folded: Folded) -> None:

@@ -172,6 +172,7 @@ def test_a_page_reads_an_index_and_no_more_of_it_than_it_must(engine: Engine, na
             told = msgspec.json.format(msgspec.json.encode(steps)).decode()
             assert not [step for step in steps if step["Node Type"] == "Seq Scan" and is_of_rows(step)], told
             assert [step for step in steps if "Index" in step["Node Type"]], told
+            assert steps[0]["Actual Rows"] <= LIMIT + 1, "one more tells whether there is a next page"
             most = 4 * LIMIT if asked.is_together and asked.is_in_order else ROWS_LOOKED_AT_MAX
             assert max(passed(step) for step in steps) <= most, told
             sorted_counts = [passed(step["Plans"][0]) for step in steps if "Sort" in step["Node Type"]]

@@ -81,3 +81,21 @@ def test_entity_tags_are_compared_weakly() -> None:
     assert is_seen("*", '"3"')
     assert not is_seen('"33"', '"3"')
     assert not is_seen(None, '"3"')
+
+
+@pytest.mark.parametrize(
+    ("text", "is_storable"),
+    [("\ud7ff", True), ("\ud800", False), ("\udbff", False), ("\udfff", False), ("\ue000", True), ("\x01", True), ("a\0", False)],
+)
+def test_half_a_character_is_refused_from_the_first_to_the_last(text: str, is_storable: bool) -> None:
+    if is_storable:
+        assert storable("key", text) == text
+    else:
+        with pytest.raises(Malformed, match="key holds a character that cannot be stored"):
+            storable("key", text)
+
+
+def test_a_text_is_as_long_as_it_may_be() -> None:
+    assert storable("key", "x" * 3, chars_max=3) == "xxx"
+    with pytest.raises(Malformed, match="key is longer than 3 characters"):
+        storable("key", "x" * 4, chars_max=3)

@@ -278,3 +278,20 @@ def test_ids_stay_apart_whatever_a_domain_does_to_the_dice() -> None:
         random.seed(1)
         minted.append([new_command_id() for _ in range(1_000)])
     assert len({text[13:] for ids in minted for text in ids}) == 2_000
+
+
+def test_messages_are_facts_and_wishes_which_nobody_changes() -> None:
+    """Whatever a domain's own class says; and what is asked for has no field that nobody reads."""
+
+    class Ask(Command):  # type: ignore[misc]
+        text: str = ""
+
+    class Asked(Event):  # type: ignore[misc]
+        text: str = ""
+
+    for message in (Ask("a"), Asked("a")):
+        with pytest.raises(AttributeError):
+            message.text = "b"
+    with pytest.raises(msgspec.ValidationError, match="unknown field"):
+        msgspec.json.decode(b'{"text": "a", "more": 1}', type=Ask)
+    assert msgspec.json.decode(b'{"text": "a", "more": 1}', type=Asked) == Asked("a")

@@ -66,12 +66,15 @@ def lines(client: Any, keyspace: Keyspace, only_requested: bool) -> list[ParkedL
     _mend_index(client, keyspace)
     with client.pipeline(transaction=True) as together:
         together.hgetall(keyspace.asked)
-        together.zrange(keyspace.firsts, 0, 0 if only_requested else -1, withscores=True)
-        asked, firsts = together.execute()
+        if not only_requested:
+            together.zrange(keyspace.firsts, 0, -1, withscores=True)
+        asked, *all_firsts = together.execute()
     if only_requested:
         names = list(asked)
         positions = client.zmscore(keyspace.firsts, names) if names else []
         firsts = [(name, at) for name, at in zip(names, positions, strict=True) if at is not None]
+    else:
+        [firsts] = all_firsts
     found = []
     for name, position in firsts:
         slice, key = name.decode().split("\0", 1)
