@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from threading import Event
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 import twofold.foldable
 from tests.contract.viewstores import EVERYTHING
 from twofold.deployment import Deployment
 from twofold.foldable import FoldableSlices
 from twofold.kernel.builds import Build, Rebuild, RebuildState, rebuild_as_it_stands
+from twofold.kernel.errors import Misconfigured
 from twofold.kernel.rows import Generation
 from twofold.readmodels.schema.shape import shape_of
 
@@ -146,6 +149,31 @@ def test_where_none_answers_the_newest_is_made() -> None:
     assert numbers(slices) == [(2, 0)]
     slices.follow([build(1, "retired"), build(2, "retired")])
     assert numbers(slices) == [(2, 0)]
+
+
+def test_a_store_that_is_away_is_looked_for_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is wrong with it when it answers is told, and it may be mended; nobody looks any more once all are found."""
+    answers: list[Any] = [[], Misconfigured("it drops what it is given"), [], [Generation(VIEW, 1, 2)]]
+    found_all = Event()
+
+    def foldable() -> list[Generation]:
+        answer = answers.pop(0)
+        if not answers:
+            found_all.set()
+        if isinstance(answer, Misconfigured):
+            raise answer
+        return cast("list[Generation]", answer)
+
+    monkeypatch.setattr(twofold.foldable, "LOOK_SECONDS_MIN", 0.01)
+    monkeypatch.setattr(twofold.foldable, "LOOK_SECONDS_MAX", 0.01)
+    deployment = SimpleNamespace(projection=Attached(), projection_beside=Attached(), followed=[EVERYTHING], foldable=foldable)
+    slices = FoldableSlices(cast(Deployment, deployment))
+    with capture_logs() as logs:
+        slices.start()
+        assert found_all.wait(30.0)
+        slices._thread.join(30.0)
+    assert not slices._thread.is_alive() and numbers(slices) == [(1, 0)]
+    assert [log["event"] for log in logs] == ["a store of rows is away", "a store of rows is refused", "a store of rows is away"]
 
 
 def test_slices_are_held_by_name_each_in_its_projection(slices: FoldableSlices) -> None:
