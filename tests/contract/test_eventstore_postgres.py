@@ -92,6 +92,16 @@ def test_several_processes_append_to_one_gapless_log(where: PostgresPlace) -> No
     assert positions == list(range(1, 3 * 150 + 1))
 
 
+def test_what_only_reads_is_asked_again_without_a_word(where: PostgresPlace) -> None:
+    store = where.open()
+    store.append([placed("order-1")])
+    where.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'twofold' AND datname = current_database()"
+    )
+    assert store.head()[0] == 1
+
+
 def test_broken_connections_are_replaced(where: PostgresPlace) -> None:
     """After a restart of the server every idle connection is dead: each thread may notice it once, and then it is over."""
     store = where.open()
