@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,7 @@ class AsyncGateway:
         """Submit a command. As Gateway.send."""
         return await self._session.run(calls.send(self._manner, command, data, idempotency_key, expected_version, wait_seconds))
 
-    def bulk(self, commands: Iterable[Item]) -> AsyncIterator[BulkResult]:
+    def bulk(self, commands: Iterable[Item]) -> AsyncGenerator[BulkResult, None]:
         """Submit any number of commands: what became of each, in order. As Gateway.bulk."""
         return self._session.each(bulks.bulk(self._manner, commands))
 
@@ -101,17 +101,17 @@ class AsyncGateway:
         after: Token | None = None,
         wait_seconds: float | None = None,
         lenient: bool = False,
-    ) -> AsyncIterator[PageAnswer]:
+    ) -> AsyncGenerator[PageAnswer, None]:
         """Every page, one after the other. As Gateway.pages."""
         return self._session.each(calls.pages(self._manner, view, where, order, limit, after, wait_seconds, lenient))
 
-    def events(self, after: int = 0, types: Iterable[str] = ()) -> AsyncIterator[LoggedEvent]:
+    def events(self, after: int = 0, types: Iterable[str] = ()) -> AsyncGenerator[LoggedEvent, None]:
         """The log behind position `after`, and then every event as it is written. As Gateway.events."""
         return self._session.each(listening.events(self._manner, after, types))
 
     def watch(
         self, view: str, key: str, *, after: Token | None = None, wait_seconds: float | None = None
-    ) -> AsyncIterator[dict[str, Any] | None]:
+    ) -> AsyncGenerator[dict[str, Any] | None, None]:
         """One row now, and then whenever it has changed; None when it is gone. As Gateway.watch."""
         return self._session.each(listening.watch(self._manner, view, key, after, wait_seconds))
 

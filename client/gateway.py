@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -68,7 +68,7 @@ class Gateway:
         """
         return self._connections.run(calls.send(self._manner, command, data, idempotency_key, expected_version, wait_seconds))
 
-    def bulk(self, commands: Iterable[Item]) -> Iterator[BulkResult]:
+    def bulk(self, commands: Iterable[Item]) -> Generator[BulkResult, None, None]:
         """Submit any number of commands: what became of each, in order. Items are commands of the domain, or mappings
         `{"type": …, "data": …, "idempotency_key": …}`, the last of which may be left out.
 
@@ -120,11 +120,11 @@ class Gateway:
         after: Token | None = None,
         wait_seconds: float | None = None,
         lenient: bool = False,
-    ) -> Iterator[PageAnswer]:
+    ) -> Generator[PageAnswer, None, None]:
         """Every page, one after the other, each asked for when it is wanted; at least one. As `page`."""
         return self._connections.each(calls.pages(self._manner, view, where, order, limit, after, wait_seconds, lenient))
 
-    def events(self, after: int = 0, types: Iterable[str] = ()) -> Iterator[LoggedEvent]:
+    def events(self, after: int = 0, types: Iterable[str] = ()) -> Generator[LoggedEvent, None, None]:
         """The log behind position `after`, and then every event as it is written, for ever; of these types, if any are named.
 
         A connection that breaks is taken up again where it broke: nothing is left out, nothing comes twice. Raises Unavailable
@@ -134,7 +134,7 @@ class Gateway:
 
     def watch(
         self, view: str, key: str, *, after: Token | None = None, wait_seconds: float | None = None
-    ) -> Iterator[dict[str, Any] | None]:
+    ) -> Generator[dict[str, Any] | None, None, None]:
         """One row now, and then whenever it has changed, for ever; None when it is gone. States in between may be left out. Else
         as `events`; `after` as for `get`."""
         return self._connections.each(listening.watch(self._manner, view, key, after, wait_seconds))

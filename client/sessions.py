@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 import aiohttp
@@ -39,7 +39,7 @@ class AsyncConnections:
             exchange.end()
             doing.close()
 
-    async def each(self, steps: Steps[Any]) -> AsyncIterator[Any]:
+    async def each(self, steps: Steps[Any]) -> AsyncGenerator[Any, None]:
         """What a call gives on the way."""
         doing, exchange = Doing(steps), _Exchange(self)
         try:

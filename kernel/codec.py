@@ -9,7 +9,7 @@ import msgspec
 
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope, fingerprint_of
-from twofold.kernel.errors import Malformed, NotKnown
+from twofold.kernel.errors import BUGS, Malformed, NotKnown
 from twofold.kernel.log import Recorded
 from twofold.kernel.members import event_name
 from twofold.kernel.messages import Command, Event, tag_of
@@ -79,12 +79,24 @@ class Codec:
 
     def event(self, recorded: Recorded) -> Event:
         """The fact in a recorded event, up- or downcast to the shape it has here. Raises NotKnown for one that only another
-        version of this domain can read; on data that is not of its shape, a bug."""
+        version of this domain can read; on data that is not of its shape, a bug, with a
+        note that says which event it is."""
         tag, written = recorded.type, recorded.meta.schema_version
         decoder = self._events.get((tag, written))
-        if decoder is not None:
+        try:
+            if decoder is None:
+                return self._recast(recorded)
             event: Event = decoder.decode(recorded.data)
             return event
+        except NotKnown:
+            raise
+        except BUGS as error:
+            error.add_note(f"event {recorded.position} ({tag} version {written}, stream {recorded.stream})")
+            raise
+
+    def _recast(self, recorded: Recorded) -> Event:
+        """An event of another version than the one here, step by step."""
+        tag, written = recorded.type, recorded.meta.schema_version
         if written > self._domain.readable.get(tag, 0):
             raise NotKnown([event_name(tag, written)])
         cls = self._domain.events[tag]

@@ -12,4 +12,4 @@ from twofold.kernel.view import About, View
 
 __all__ = ["VERSION", "About", "Command", "Decider", "Downcaster", "Event", "Rejected", "Upcaster", "View"]
 
-VERSION = "0.1.0"
+VERSION = "0.2.0.dev0"

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import msgspec
 import typer
 
-from twofold import VERSION, dead, logs, partitions
+from twofold import VERSION, dead, logs, parked, partitions
 from twofold.interpreter import take_all_files
 from twofold.kernel.errors import Error, Misconfigured
 from twofold.kernel.lanes import LANES_MAX
@@ -25,14 +25,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-parked = typer.Typer(help="Commands and view keys that wait because of a bug.", no_args_is_help=True)
-app.add_typer(parked, name="parked")
+app.add_typer(parked.app, name="parked")
 app.add_typer(dead.app, name="dead")
 app.add_typer(partitions.app, name="partitions")
 
 STATUS_OF = {"succeeded": 0, "ignored": 0, "rejected": 1, "parked": 1}
 UNDECIDED = 3
-"""What `send --wait` ends with, by what became of the command."""
+"""What `send --wait` and `outcome` end with, by what became of the command."""
 
 Processes = Annotated[int, typer.Option("--processes", "-n", min=1, max=64, help="How many, under one supervisor.")]
 
@@ -50,8 +49,8 @@ def main() -> None:
 def up(
     domain: Annotated[str | None, typer.Option(help="Importable domain module.")] = None,
     data: Annotated[str | None, typer.Option(help="Folder of the embedded databases.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (`send` and the rest ask at TWOFOLD_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (`send` and the rest ask at TWOFOLD_PORT).")] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Replay the sample month of real orders into it.")] = False,
 ) -> None:
     """Run everything in one process, embedded."""
@@ -128,13 +127,21 @@ def send(
 
 
 @app.command()
+def outcome(command_id: Annotated[str, typer.Argument(metavar="COMMAND_ID")]) -> None:
+    """Show what became of a command, as far as is known now. Status as of `send --wait`."""
+    answer = gateway_here().outcome(command_id)
+    show(answer)
+    raise typer.Exit(STATUS_OF.get(answer.status, UNDECIDED))
+
+
+@app.command()
 def get(
     view: str, key: str, after: Annotated[str | None, typer.Option(metavar="TOKEN", help="Wait for this id or position.")] = None
 ) -> None:
     """Show one row of a view."""
     found = gateway_here().get(view, key, after=after)
     if found.row is None:
-        _fail("There is no such row: the view has no row with this key")
+        _fail("There is no such row: none is under this key")
     show(found.row)
 
 
@@ -190,32 +197,6 @@ def doctor() -> None:
     from twofold.doctor import examine
 
     raise typer.Exit(examine(settings_here()))
-
-
-@parked.command("list")
-def parked_list() -> None:
-    """Everything parked."""
-    from twofold.watch import show_parked
-
-    show_parked(gateway_here().call("GET", "/parked"))
-
-
-@parked.command("show")
-def parked_show(ref: str) -> None:
-    """One parked command or key, with its context."""
-    show(gateway_here().call("GET", f"/parked/{ref}"))
-
-
-@parked.command("retry")
-def parked_retry(ref: str) -> None:
-    """Try again, against the state as it is now."""
-    show(gateway_here().call("POST", f"/parked/{ref}/retry"))
-
-
-@parked.command("discard")
-def parked_discard(ref: str) -> None:
-    """Give it up for good."""
-    show(gateway_here().call("POST", f"/parked/{ref}/discard"))
 
 
 @app.command()

@@ -41,8 +41,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Command lanes a new deployment begins with, 2 when unset; later `twofold lanes N` rules."),
     ] = None
     slices: Annotated[int, Meta(ge=1, le=256, description="Slices of a view made from now on; existing ones keep theirs.")] = 4
-    host: Annotated[str, Meta(min_length=1, description="Address the gateway listens on.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=1, le=65535, description="Port the gateway listens on.")] = 8080
+    host: Annotated[str, Meta(min_length=1, description="Address the gateway listens on, and the command line asks.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Meta(ge=1, le=65535, description="Port the gateway listens on, and the command line asks.")] = 8080
     allowed_hosts: Annotated[
         str,
         Meta(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,9 @@ from twofold.client import Gateway
 REFRESH_SECONDS = 0.5
 AUDIT_SECONDS = 3_600.0
 """As long as reading the whole log may take."""
-ERROR_CHARS = 80
+ERROR_CHARS = 200
+NOTE = re.compile(r"event \d+ \(")
+"""How what could not be decoded is named, behind its error."""
 OTHERS_CHARS_MIN = 70
 COMMANDS_SHOWN = 2
 HELD_SHOWN = 6
@@ -92,7 +95,7 @@ def show_audit(gateway: Gateway, view: str | None) -> int:
             found = _audited(gateway, name, after)
             checked, still_open, after = checked + found["checked"], still_open + found["open"], found["next"]
             for one in found["differences"]:
-                table.add_row(name, one["key"], *(json.dumps(one[row], ensure_ascii=False) for row in ("expected", "found")))
+                table.add_row(name, one["key"], *_differing(one["expected"], one["found"]))
             if after is None:
                 break
         console.print(f"{name}: {checked:,} keys compared" + (f", {still_open:,} moved on too fast" if still_open else ""))
@@ -100,6 +103,16 @@ def show_audit(gateway: Gateway, view: str | None) -> int:
         return 0
     console.print(table)
     return 1
+
+
+def _differing(expected: Any, found: Any) -> tuple[str, str]:
+    """Both rows; where both are there, only the fields in which they differ."""
+    rows = [expected, found]
+    if expected is not None and found is not None:
+        same = {name for name in expected if name in found and expected[name] == found[name]}
+        rows = [{name: value for name, value in row.items() if name not in same} for row in rows]
+    told, as_found = (json.dumps(row, ensure_ascii=False) for row in rows)
+    return told, as_found
 
 
 def _audited(gateway: Gateway, view: str, after: str | None) -> Any:
@@ -125,5 +138,7 @@ def _some(names: list[str]) -> str:
 
 
 def _last_line(error: str) -> str:
+    """What was raised, with the note that says for which event, if it has one."""
     lines = error.strip().splitlines()
-    return lines[-1][:ERROR_CHARS] if lines else ""
+    told = lines[-2:] if len(lines) > 1 and NOTE.match(lines[-1]) else lines[-1:]
+    return "; ".join(told)[:ERROR_CHARS]

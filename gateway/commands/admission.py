@@ -55,7 +55,7 @@ class Mint:
         """The envelope of a command. Raises Problem unknown-command, or Malformed."""
         named = self._deciders.get(command_type)
         if named is None:
-            raise Problem("unknown-command", "there is no such command; /openapi.json lists those there are")
+            raise Problem("unknown-command", f"those there are: {', '.join(self._deciders)}")
         decider, key_field = named
         command = self._codec.command(command_type, data)
         stream = f"{decider}-{getattr(command, key_field)}"
@@ -185,7 +185,7 @@ class Admission:
     def require_same(self, envelope: Envelope, fingerprint: str) -> None:
         """Raises Problem key-reused when what has this envelope's id, and this fingerprint, is another command."""
         if not self._codec.is_same(envelope, fingerprint):
-            raise Problem("key-reused", "this idempotency key was used with another body", command_id=envelope.command_id)
+            raise Problem("key-reused", "take a new key for another command", command_id=envelope.command_id)
 
     def _is_known(self, envelope: Envelope) -> bool:
         """Whether this attempt at this very command has been let in before. Raises Problem key-reused for another command's id.

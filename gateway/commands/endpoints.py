@@ -78,7 +78,7 @@ class CommandEndpoints:
         Params(request)
         command_id = path_text(request, COMMAND_ID)
         if not is_possible_command_id(command_id):
-            raise Problem("no-such-command-id", "no gateway can have given out this id")
+            raise Problem("no-such-command-id", "ids are as /commands gave them out")
         preferences = preferences_of(request.headers)
         outcome = await self._board.find(command_id)
         if outcome is None and preferences.wait_seconds:

@@ -120,9 +120,9 @@ def problem_of(error: Exception) -> Problem | None:
                 cause=error,
             )
         case Conflict():
-            return Problem("conflict", "somebody else was faster, please try again")
+            return Problem("conflict", "please try again")
         case web.HTTPRequestEntityTooLarge():
-            return Problem("too-large", "the body is too large")
+            return Problem("too-large", "send less at a time")
         case web.HTTPException():
             return _of_aiohttp(error)
         case web.RequestPayloadError():

@@ -64,10 +64,10 @@ class Params:
         for name in self._query:
             if name not in names:
                 listed = ", ".join(names) if names else "none"
-                raise Malformed(f"there is no parameter {storable('a parameter', name)!r}; those are: {listed}")
+                raise Malformed(f"there is no parameter {storable('a parameter', name)!r}; those are: {listed}", f"/{name}")
             is_repeatable = repeatable is not None and name == repeatable.name
             if not is_repeatable and len(self._query.getall(name)) > 1:
-                raise Malformed(f"the parameter {name} is given more than once")
+                raise Malformed(f"the parameter {name} is given more than once", f"/{name}")
 
     def text(self, parameter: Parameter, chars_max: int = TEXT_CHARS_MAX) -> str | None:
         value = self._query.get(parameter.name)

@@ -100,7 +100,7 @@ class LogEndpoints:
 
         page = await self._threads.run(read)
         if page.version == 0:
-            raise Problem("no-such-stream", "there is no such stream")
+            raise Problem("no-such-stream", "nothing stands in it")
         headers = {"ETag": f'"{page.version}"', "Cache-Control": "no-cache"}
         if page.events and page.events[-1].version < page.version:
             following = request.rel_url.update_query({"from": str(page.events[-1].version + 1)})

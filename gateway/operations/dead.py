@@ -75,7 +75,7 @@ class DeadEndpoints:
         Params(request)
         letter_id = path_text(request, ID)
         if not await self._threads.run(lambda: self._dead.take_out(letter_id, use)):
-            raise Problem("no-such-letter", "no dead letter has this id; /dead lists them")
+            raise Problem("no-such-letter", "/dead lists those there are")
         return web.Response(body=encode({"status": status}), content_type=JSON)
 
 

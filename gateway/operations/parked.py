@@ -92,7 +92,8 @@ class ParkedEndpoints:
             if refusal is not None:
                 raise refusal
             headers = {"Location": f"/commands/{envelope.command_id}", "Consistency-Token": envelope.command_id}
-            return web.Response(body=b'{"status":"accepted"}', status=202, content_type=JSON, headers=headers)
+            body = encode({"status": "accepted", "command_id": envelope.command_id})
+            return web.Response(body=body, status=202, content_type=JSON, headers=headers)
         return await self._requested(named, self._keys.request_retry)
 
     async def discard(self, request: web.Request) -> web.Response:
@@ -187,4 +188,4 @@ def _key(parked: ParkedKey) -> dict[str, Any]:
 
 
 def _not_parked() -> Problem:
-    return Problem("not-parked", "nothing is parked under this name; /parked lists what is")
+    return Problem("not-parked", "/parked lists what is")

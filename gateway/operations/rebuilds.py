@@ -97,7 +97,7 @@ class RebuildEndpoints:
     def _last(self, view: AnyView) -> Rebuild:
         found = self._builds.rebuilt([view.name])
         if not found:
-            raise Problem("no-rebuild", "it has not been rebuilt yet")
+            raise Problem("no-rebuild", "POST to this address begins one")
         return found[0]
 
     def _shown(self, view: AnyView) -> dict[str, Any]:

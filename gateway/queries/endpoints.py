@@ -100,7 +100,7 @@ class ViewEndpoints:
         headers = self._headers(view, reading, preferences)
         row = reading.answer.row
         if row is None:
-            raise Problem("no-such-row", "the view has no row with this key", headers)
+            raise Problem("no-such-row", "none is under this key", headers)
         headers["ETag"] = etag = f'"{reading.answer.slice.generation}-{row.position}"'
         if is_seen(request.headers.get("If-None-Match"), etag):
             return web.Response(status=304, headers=headers)

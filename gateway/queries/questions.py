@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from twofold.gateway.http.operation import TEXT, Parameter
-from twofold.gateway.http.request import LIMIT, Params
+from twofold.gateway.http.request import LIMIT, Params, storable
 from twofold.kernel.errors import Malformed
 from twofold.kernel.rows import CURSOR_CHARS_MAX, Query, Range
 from twofold.kernel.view import AnyView
@@ -21,6 +21,8 @@ from twofold.readmodels.schema.columns import Columns
 from twofold.readmodels.schema.query import bound_type
 
 LIMIT_DEFAULT = 50
+NAME_CHARS_MAX = 100
+"""Of a parameter that nobody declared and that is told back."""
 
 ORDER = Parameter("query", "order", "`-`: descending. If none is given, that of the range, or of the key.", {"type": "string"})
 CURSOR = Parameter("query", "cursor", "`next` of the page before; not made by hand.", TEXT | {"maxLength": CURSOR_CHARS_MAX})
@@ -62,11 +64,9 @@ def query_of(request: web.Request, view: AnyView, declared: Declared) -> Query:
         return Query(limit=LIMIT_DEFAULT)
     parameters = declared.parameters()
     known = {parameter.name for parameter in parameters}
-    if any(name not in known for name in request.query):
-        raise Malformed(
-            f"{view.name} has no such index, order or parameter; indexes: {_names(declared.indexes)};"
-            f" ranges, each with .from and .to: {', '.join(declared.ranges)}; beside them: order, limit, cursor"
-        )
+    for name in request.query:
+        if name not in known:
+            raise _undeclared(view, declared, storable("a parameter", name, NAME_CHARS_MAX))
     params = Params(request, *parameters)
     order = params.text(ORDER)
     bounds = {name: (params.text(start), params.text(end)) for name, (start, end) in declared.ranges.items()}
@@ -77,6 +77,18 @@ def query_of(request: web.Request, view: AnyView, declared: Declared) -> Query:
         descending=order is not None and order.startswith("-"),
         limit=params.number(LIMIT, LIMIT_DEFAULT),
         cursor=params.text(CURSOR, CURSOR_CHARS_MAX),
+    )
+
+
+def _undeclared(view: AnyView, declared: Declared, name: str) -> Malformed:
+    if name in declared.ranges:
+        told = f"{name} is an order: ask for {name}.from and {name}.to"
+    else:
+        told = f"{view.name} has no index, order or parameter {name!r}"
+    return Malformed(
+        f"{told}; indexes: {_names(declared.indexes)};"
+        f" ranges, each with .from and .to: {', '.join(declared.ranges)}; beside them: order, limit, cursor",
+        f"/{name}",
     )
 
 

@@ -76,7 +76,12 @@ def checked_query(view: AnyView, columns: Columns, query: Query) -> CheckedQuery
         _once(column, asked.field, {**equal, **spans})
         spans[column] = _span(column, asked)
     if query.order is None and len(spans) > 1:
-        raise Malformed(f"which order? there are ranges of {' and '.join(column.name for column in spans)}", "/order")
+        names = [column.name for column in spans]
+        raise Malformed(
+            f"which order? ranges of {' and '.join(names)} are answered together only by a declared compound"
+            f" (…, {', '.join(names)}), in its order: order={names[0]}; declared: {_compounds(view)}",
+            "/order",
+        )
     order = next(iter(spans), columns.key) if query.order is None else _declared(columns, query.order, orders, view.key, "order")
     span = spans.pop(order, None)
     if spans:
@@ -149,12 +154,15 @@ def _require_compound(view: AnyView, equal: Collection[str], order: str, beside:
             place = compound.index(order)
             if set(compound[:place]) <= set(equal) and set(names) <= set(compound[place + 1 :]):
                 return
-    declared = ", ".join("+".join(compound) for compound in view.compounds) or "none"
     raise Malformed(
         f"rows with a range of {names[0]} come in the order of {names[0]}; in that of {order} only by a declared compound"
-        f" (…, {', '.join((order, *names))}); declared: {declared}",
+        f" (…, {', '.join((order, *names))}); declared: {_compounds(view)}",
         "/order",
     )
+
+
+def _compounds(view: AnyView) -> str:
+    return ", ".join("+".join(compound) for compound in view.compounds) or "none"
 
 
 def _onwards(

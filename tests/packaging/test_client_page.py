@@ -11,10 +11,29 @@ import pytest
 from tests.guards.blocks import Block, blocks
 from tests.guards.house import ROOT
 from tests.packaging.environment import Environment
-from tests.packaging.page import Reader, agrees
+from tests.packaging.page import FILE, Reader, agrees
 from twofold import client
 
 PAGE = ROOT / "docs" / "client.md"
+CLOSED = """
+from contextlib import aclosing, closing
+
+from twofold.client import AsyncGateway, Gateway
+
+
+def blocking(gateway: Gateway) -> None:
+    with closing(gateway.events()) as events, closing(gateway.watch("v", "k")) as rows:
+        print(next(events).position, next(rows))
+    with closing(gateway.pages("v")) as pages, closing(gateway.bulk([])) as results:
+        print(next(pages).items, next(results).index)
+
+
+async def awaited(gateway: AsyncGateway) -> None:
+    async with aclosing(gateway.events()) as events, aclosing(gateway.watch("v", "k")) as rows:
+        print((await anext(events)).position, await anext(rows))
+    async with aclosing(gateway.pages("v")) as pages, aclosing(gateway.bulk([])) as results:
+        print((await anext(pages)).items, (await anext(results)).index)
+"""
 
 
 @pytest.fixture
@@ -40,6 +59,17 @@ def test_every_block_of_the_page_works_and_prints_what_is_shown(reader: Reader) 
                 assert agrees(block.text, printed), f"shown\n{block.text}\nprinted\n{printed}"
             case language:
                 raise AssertionError(f"a block of {language!r} is not run by anybody")
+
+
+def test_every_program_of_the_page_passes_strict_type_checking(installed: Environment, tmp_path: Path) -> None:
+    """A page that recommends `mypy --strict` elsewhere shows what it finds nothing in; `closing` and `aclosing` included."""
+    (tmp_path / "closed.py").write_text(CLOSED)
+    for block in blocks(PAGE.read_text()):
+        if block.language == "python" and (named := FILE.match(block.text)):
+            (tmp_path / named.group(1)).write_text(block.text)
+    files = sorted(path.name for path in tmp_path.glob("*.py"))
+    assert {"awaited.py", "closed.py", "follow.py"} <= set(files)
+    assert installed.run(tmp_path, "python", "-m", "mypy", "--strict", "--no-error-summary", *files).stdout == ""
 
 
 def test_every_call_and_every_error_is_on_the_page() -> None:

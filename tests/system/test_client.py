@@ -110,7 +110,7 @@ def test_events_are_followed_as_they_are_written(gateway: Gateway, unique: str) 
     timer.start()
     events = gateway.events(after=head, types=["Counted"])
     found = list(islice((one for one in events if one.stream == f"tally-{unique}"), 2))
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     timer.join()
     assert [one.data["by"] for one in found] == [1, 2]
     assert head < found[0].position < found[1].position
@@ -126,7 +126,7 @@ def test_a_row_is_watched_from_what_its_token_stands_for_until_it_is_gone(gatewa
     assert next(rows) == {"tally_id": unique, "count": 1, "colour": "blue"}
     gateway.send(Count(unique, 1, "gone"))
     assert next(rows) is None
-    rows.close()  # type: ignore[attr-defined]
+    rows.close()
 
 
 def test_a_token_that_is_not_reached_in_time_is_told_and_lenient_is_answered(gateway: Gateway, unique: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,22 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 def test_send_ends_with_what_became_of_the_command(forge: Instance, how: str, status: int, said: str) -> None:
     sent = forge.run(f"""twofold send Strike '{{"anvil_id": "{how}", "how": "{how}"}}' --wait 2""")
     assert (sent.returncode, said in sent.stdout) == (status, True), sent
+
+
+@pytest.mark.parametrize(("how", "status", "said"), [("well", 0, "succeeded"), ("wrongly", 1, "parked"), ("not", 1, "rejected")])
+def test_outcome_shows_what_became_of_a_command(forge: Instance, how: str, status: int, said: str) -> None:
+    """A rejection is an answer here, not an error: who retried a parked command sees that it is decided, and how."""
+    sent = json.loads(forge.run(f"""twofold send Strike '{{"anvil_id": "o-{how}", "how": "{how}"}}'""").stdout)
+    deadline = time.monotonic() + 10.0
+    while (shown := forge.run(f"twofold outcome {sent['command_id']}")).returncode == 3 and time.monotonic() < deadline:
+        assert json.loads(shown.stdout)["status"] == "pending"
+    assert (shown.returncode, json.loads(shown.stdout)["status"], shown.stderr) == (status, said, "")
+
+
+def test_an_id_that_nobody_gave_out_is_told(forge: Instance) -> None:
+    shown = forge.run("twofold outcome nonsense")
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert shown.stderr == "twofold: No command can have this id: ids are as /commands gave them out\n"
 
 
 def test_a_rejection_says_what_http_says(forge: Instance) -> None:

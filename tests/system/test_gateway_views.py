@@ -209,7 +209,19 @@ async def test_a_range_that_nothing_serves_names_what_is_declared(running: Rig) 
 
 async def test_a_question_that_was_not_declared_is_400_and_names_those_that_are(running: Rig) -> None:
     problem = is_problem(await running.call("GET", "/views/tallies?size=3"), 400, "malformed")
-    assert "colour" in problem["detail"]
+    assert "colour" in problem["detail"] and "'size'" in problem["detail"]
+    assert problem["errors"][0]["pointer"] == "/size"
+    problem = is_problem(await running.call("GET", "/views/tallies?colour=red&count=3"), 400, "malformed")
+    assert problem["errors"][0]["pointer"] == "/count"
+    assert problem["detail"].startswith("count is an order: ask for count.from and count.to;"), problem
+    problem = is_problem(await running.call("GET", "/views/tallies?nothing.from=3"), 400, "malformed")
+    assert "'nothing.from'" in problem["detail"] and problem["errors"][0]["pointer"] == "/nothing.from"
+    problem = is_problem(await running.call("GET", "/views/tallies/a?nothing=3"), 400, "malformed")
+    assert problem["errors"][0]["pointer"] == "/nothing"
+    problem = is_problem(await running.call("GET", f"/views/tallies?{'x' * 3_000}=1"), 400, "malformed")
+    assert len(problem["detail"]) < 500
+    for query in ("%ff=1", "%ed%a0%80=1", "a%00=1", "%2F~=1"):
+        is_problem(await running.call("GET", f"/views/tallies?{query}"), 400, "malformed")
     for query in (
         "limit=0",
         "limit=1001",

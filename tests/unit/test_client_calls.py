@@ -324,7 +324,8 @@ def test_both_clients_offer_the_same_calls() -> None:
     for name in {"__init__", *public}:
         blocking, awaited = signature(getattr(Gateway, name)), signature(getattr(AsyncGateway, name))
         assert blocking.parameters == awaited.parameters, name
-        assert str(awaited.return_annotation).removeprefix("Async") == blocking.return_annotation, name
+        given = blocking.return_annotation.replace(", None, None]", ", None]")  # of an asynchronous generator nothing is returned
+        assert str(awaited.return_annotation).removeprefix("Async") == given, name
 
 
 def test_answers_may_grow() -> None:

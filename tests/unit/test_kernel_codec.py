@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import Annotated, Any, ClassVar
@@ -152,6 +153,18 @@ def test_an_older_event_is_brought_up_step_by_step() -> None:
     """Version 1 held the text, version 2 its length, version 3 the language too."""
     assert CODEC.event(recorded(b'{"page":"1","text":"abc"}', 1)) == Written("1", 3, "de")
     assert CODEC.event(recorded(b'{"page":"1","letters":4}', 2)) == Written("1", 4, "de")
+
+
+@pytest.mark.parametrize(("data", "schema_version"), [(b'{"page":"1"}', 3), (b'{"page":"1"}', 2), (b"{}", 1), (b"no", 3)])
+def test_a_fact_that_cannot_be_read_says_which_it_is(data: bytes, schema_version: int) -> None:
+    """What is parked because of it is found by that: of a missing field alone nobody knows where to look. The bug stays what it
+    was, and what was written is not told."""
+    fact = recorded(data, schema_version)
+    with pytest.raises(Exception) as bug:
+        CODEC.event(fact)
+    said = "".join(traceback.format_exception(bug.value)).splitlines()[-1]
+    assert said == f"event {fact.position} (PageWritten version {schema_version}, stream {fact.stream})"
+    assert type(bug.value) is not Exception and "event" not in str(bug.value)
 
 
 def test_a_fact_of_a_later_version_is_read_by_who_was_told_what_it_means() -> None:

@@ -53,6 +53,16 @@ def test_what_is_parked_is_told_with_the_last_line_of_its_error(capsys: pytest.C
     assert capsys.readouterr().out == "nothing is parked\n"
 
 
+def test_a_fact_that_cannot_be_read_is_told_with_which_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of `Object missing required field` alone nobody finds the event."""
+    raised = "Traceback\n  File\nValidationError: Object missing required field `room`\n"
+    show_parked({"commands": [COMMAND | {"error": f"{raised}event 7 (Made version 1, stream a-1)\n"}], "keys": []})
+    (error,) = cells(capsys.readouterr().out, "c1")[3:]
+    assert error.startswith("ValidationError: Object missing required field")
+    show_parked({"commands": [COMMAND | {"error": f"{raised}event 7 (Made version 1, stream a-1)\n"}], "keys": []})
+    assert "event 7 (Made" in capsys.readouterr().out
+
+
 def test_a_reference_is_never_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is what is typed next: at a narrow terminal, and in a pipe."""
     monkeypatch.setenv("COLUMNS", "40")
@@ -92,9 +102,13 @@ class Audited(Gateway):
         view, _, query = path.removeprefix("/views/").partition("/audit")
         after = query.removeprefix("?after=") or None
         self.asked.append((view, after))
-        differences = [{"key": "A", "expected": {"on_hand": 1}, "found": None}] if after else []
+        differences = [
+            {"key": "A", "expected": {"on_hand": 1}, "found": None},
+            {"key": "B", "expected": {"sku": "B", "on_hand": 1, "at": {"x": 1}}, "found": {"sku": "B", "on_hand": 2, "at": None}},
+            {"key": "C", "expected": {"sku": "C", "on_hand": 1}, "found": {"sku": "C"}},
+        ]
         more = "k" if view == "stock" and after is None else None
-        return {"checked": 1000, "open": 2 if after else 0, "next": more, "differences": differences}
+        return {"checked": 1000, "open": 2 if after else 0, "next": more, "differences": differences if after else []}
 
 
 def test_an_audit_goes_through_every_view_and_fails_when_a_row_differs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,6 +118,8 @@ def test_an_audit_goes_through_every_view_and_fails_when_a_row_differs(capsys: p
     assert gateway.asked == [("orders", None), ("stock", None), ("stock", "k")]
     assert "orders: 1,000 keys compared\n" in text
     assert "stock: 2,000 keys compared, 2 moved on too fast" in text
-    assert cells(text, "stock │") == ["stock", "A", '{"on_hand": 1}', "null"]
+    assert cells(text, "stock │ A") == ["stock", "A", '{"on_hand": 1}', "null"]
+    assert cells(text, "stock │ B") == ["stock", "B", '{"on_hand": 1, "at": {"x": 1}}', '{"on_hand": 2, "at": null}']
+    assert cells(text, "stock │ C") == ["stock", "C", '{"on_hand": 1}', "{}"], "a field that one of them has not got"
     assert show_audit(cast(Gateway, gateway), "orders") == 0
     assert gateway.asked[3:] == [("orders", None)]

@@ -125,8 +125,10 @@ def test_a_bug_parks_its_command_alone_and_a_retry_decides_it_anew(jars: Jars) -
     assert [command["ref"] for command in jars.parked()["commands"]] == [retried["ref"]]
 
     jars.fix()
-    jars.twofold("parked", "retry", retried["ref"])
+    asked = json.loads(jars.twofold("parked", "retry", retried["ref"]))
+    assert asked == {"status": "accepted", "command_id": ids[1]}
     eventually(lambda: jars.status(ids[1]) == "succeeded", "the retried command succeeds")
+    assert json.loads(jars.twofold("outcome", ids[1]))["status"] == "succeeded"
     assert jars.row("a", ids[1])["counts"] == [1, 2, UNCOUNTABLE]
     assert jars.status(ids[4]) == "parked"
     assert jars.row("b")["counts"] == [5]
