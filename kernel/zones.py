@@ -138,18 +138,18 @@ def _naive(fields: Fields, value: Any) -> str | None:
 
 
 def _in_utc(at: datetime) -> datetime:
-    if at.tzinfo is UTC or at.utcoffset() is None:
+    if (at.tzinfo is UTC and not at.fold) or at.utcoffset() is None:
         return at
     try:
-        return at.astimezone(UTC)
+        return at.astimezone(UTC).replace(fold=0)
     except OverflowError:  # at the ends of the calendar: the same in memory and in JSON, and no store's "time" takes it
         return at
 
 
 def _as_read(at: datetime) -> datetime:
-    offset = None if at.tzinfo is UTC else at.utcoffset()
+    offset = at.utcoffset()
     if offset is None:
         return at
-    if offset % _MINUTE:
+    if at.tzinfo is UTC or offset % _MINUTE:
         return _in_utc(at)
     return at.replace(tzinfo=timezone(offset), fold=0)

@@ -107,6 +107,8 @@ def rows(
     in_utc = utc_in(view.row) or (lambda row: row)
     table = {key: in_utc(row) for key, row in (start or {}).items()}
     for position, event in enumerate(events, start=after + 1):
+        if not isinstance(event, Event):
+            raise TypeError(f"{type(event).__name__} is no event")
         if not isinstance(event, view.on):
             continue
         about = About(position, "test", position, recorded_at)
