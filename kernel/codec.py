@@ -15,7 +15,7 @@ from twofold.kernel.log import Recorded
 from twofold.kernel.members import event_name
 from twofold.kernel.messages import Command, Event, tag_of
 from twofold.kernel.snapshots import StateCodec
-from twofold.kernel.zones import NO_ZONE, as_read_in, naive_in
+from twofold.kernel.zones import NO_ZONE, made_in, naive_in
 
 T = TypeVar("T")
 DEPTH_MAX = 32
@@ -38,7 +38,7 @@ class Codec:
         self._domain = domain
         self._commands = {tag: msgspec.json.Decoder(command) for tag, command in domain.commands.items()}
         self._events = {(tag, event.schema_version): msgspec.json.Decoder(event) for tag, event in domain.events.items()}
-        naive = {tag: naive_in(command, is_decoded=True) for tag, command in domain.commands.items()}
+        naive = {tag: naive_in(command) for tag, command in domain.commands.items()}
         self._naive = {tag: find for tag, find in naive.items() if find is not None}
         self._defaults = {tag: _defaults_of(command) for tag, command in domain.commands.items()}
         self.states = {decider.name: StateCodec(decider) for decider in domain.deciders}
@@ -112,8 +112,8 @@ class FactCheck:
     def __init__(self, decider: AnyDecider) -> None:
         self.decider = decider
         self._keyed = {event for event in decider.events if decider.key in event.__struct_fields__}
-        timed = [(event, naive_in(event), as_read_in(event)) for event in decider.events]
-        self._timed = {event: (naive, as_read) for event, naive, as_read in timed if as_read is not None}
+        timed = {event: made_in(event) for event in decider.events}
+        self._timed = {event: made for event, made in timed.items() if made is not None}
 
     def checked(self, command: Command, event: T) -> T:
         """The event as it is to be folded and appended. Raises TypeError or ValueError where the decider has a bug."""
@@ -125,11 +125,8 @@ class FactCheck:
             if named != asked and named is not None and f"{named}" != f"{asked}":
                 told = f"a {cls.__name__} whose {decider.key} is {named!r}, for a command to {asked!r}"
                 raise ValueError(f"decider {decider.name} made {told}: an event stands in the stream of its own aggregate")
-        if cls in self._timed:
-            find, as_read = self._timed[cls]
-            if find is not None and (pointer := find(event)) is not None:
-                raise ValueError(f"decider {decider.name} made a {cls.__name__} whose datetime at {pointer} has no time zone")
-            event = as_read(event)
+        if (made := self._timed.get(cls)) is not None:
+            event = made(event)
         return event
 
 

@@ -4,7 +4,7 @@ The same moment has another hour, and another day, in each zone; and a datetime 
 depends on nothing but the events:
 
     command ── a datetime without a zone is refused at the door (naive_in)
-    event   ── is folded as it will be read back (as_read_in): JSON keeps an offset, and no name or rules of a zone
+    event   ── is not made without one, and folded as it will be read back (made_in): JSON keeps an offset, no rules of a zone
     row     ── is folded on in UTC (utc_in), as every store gives it back
 
 A field that is declared `Meta(tz=False)` says that it means no moment; it is left alone.
@@ -30,6 +30,10 @@ NO_ZONE = "Expected `datetime` with a timezone component"
 _MINUTE = timedelta(minutes=1)
 
 
+class _NoZoneError(Exception):
+    pass
+
+
 def utc_in(annotation: Any) -> Map | None:
     """What brings the datetimes in a value of this type to UTC; None where there can be none. Those without a zone stay."""
     fields = _fields_of(annotation, lambda described: True)
@@ -49,10 +53,26 @@ def as_read_in(annotation: Any) -> Map | None:
     return None if fields is None else partial(_mapped, fields, _as_read)
 
 
-def naive_in(annotation: Any, is_decoded: bool = False) -> Callable[[Any], str | None] | None:
-    """What finds a datetime without a zone, as a JSON pointer, in a value of this type: None where there is none. None instead of
-    it where none can be. A value that `is_decoded` was refused already where the type asks for a zone."""
-    fields = _fields_of(annotation, lambda described: described.tz is None or (described.tz and not is_decoded))
+def made_in(annotation: Any) -> Map | None:
+    """As `as_read_in`, for a value that is to be written: raises ValueError, with a JSON pointer, when a datetime has no zone."""
+    fields = _fields_of(annotation, lambda described: described.tz is not False)
+    if fields is None:
+        return None
+
+    def made(value: Any) -> Any:
+        try:
+            return _mapped(fields, _made, value)
+        except _NoZoneError as error:
+            told = f"a {type(value).__name__} was made whose datetime at {_naive(fields, value)} has no time zone"
+            raise ValueError(told) from error
+
+    return made
+
+
+def naive_in(annotation: Any) -> Callable[[Any], str | None] | None:
+    """What finds a datetime without a zone, as a JSON pointer, in a value that was decoded as this type, None where there is none;
+    None instead of it where none can be: decoding refuses those where the type asks for a zone."""
+    fields = _fields_of(annotation, lambda described: described.tz is None)
     return None if fields is None else partial(_naive, fields)
 
 
@@ -93,8 +113,7 @@ def _mapped(fields: Fields, change: Callable[[datetime], datetime], value: Any) 
     if kind in fields:
         changed = {}
         for name, _ in fields[kind]:
-            old = getattr(value, name)
-            if (new := _mapped(fields, change, old)) is not old:
+            if (old := getattr(value, name)) is not None and (new := _mapped(fields, change, old)) is not old:
                 changed[name] = new
         return _replaced(value, changed) if changed else value
     if isinstance(value, datetime):
@@ -147,9 +166,12 @@ def _in_utc(at: datetime) -> datetime:
 
 
 def _as_read(at: datetime) -> datetime:
-    offset = at.utcoffset()
-    if offset is None:
-        return at
-    if at.tzinfo is UTC or offset % _MINUTE:
+    if at.tzinfo is UTC or (offset := at.utcoffset()) is None or offset % _MINUTE:
         return _in_utc(at)
     return at.replace(tzinfo=timezone(offset), fold=0)
+
+
+def _made(at: datetime) -> datetime:
+    if at.tzinfo is not UTC and at.utcoffset() is None:
+        raise _NoZoneError
+    return _as_read(at)

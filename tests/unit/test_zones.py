@@ -23,7 +23,7 @@ from twofold.kernel.errors import Malformed
 from twofold.kernel.log import Decision, Loaded, Meta, Recorded
 from twofold.kernel.messages import Command, Event
 from twofold.kernel.snapshots import StateCodec
-from twofold.kernel.zones import as_read_in, naive_in, utc_decoder, utc_in
+from twofold.kernel.zones import as_read_in, made_in, naive_in, utc_decoder, utc_in
 from twofold.testing import given, rows
 from twofold.workers.deciding import UnitOfWork
 
@@ -101,8 +101,8 @@ def test_a_field_may_say_that_it_means_no_moment() -> None:
 @pytest.mark.parametrize(
     ("meeting_id", "told"),
     [
-        ("naive", "decider meeting made a Met whose datetime at /at has no time zone"),
-        ("deeply naive", "decider meeting made a Met whose datetime at /slots/1/begins has no time zone"),
+        ("naive", "a Met was made whose datetime at /at has no time zone"),
+        ("deeply naive", "a Met was made whose datetime at /slots/1/begins has no time zone"),
         ("other", "decider meeting made a Met whose meeting_id is 'someone-else', for a command to 'other'"),
     ],
 )
@@ -221,8 +221,7 @@ def test_what_is_not_of_its_type_and_the_ends_of_the_calendar_are_left_as_they_a
 
 def test_types_without_datetimes_cost_nothing() -> None:
     """Nothing is called for their values."""
-    assert utc_in(Plain) is None and as_read_in(Plain) is None and naive_in(Plain) is None
-    assert naive_in(Met) is not None and naive_in(Met, is_decoded=True) is not None
+    assert utc_in(Plain) is None and as_read_in(Plain) is None and naive_in(Plain) is None and made_in(Plain) is None
     assert VIEWS[0].evolved is VIEWS[0].evolve
     assert utc_decoder(Plain)(b'{"name":"a"}') == Plain("a")
     assert met(1).at.tzinfo is EAST
