@@ -70,8 +70,8 @@ def made_in(annotation: Any) -> Map | None:
 
 
 def naive_in(annotation: Any) -> Callable[[Any], str | None] | None:
-    """What finds a datetime without a zone, as a JSON pointer, in a value that was decoded as this type, None where there is none;
-    None instead of it where none can be: decoding refuses those where the type asks for a zone."""
+    """What finds a datetime without a zone, as a JSON pointer, in a value decoded as this type, None where there is none;
+    None instead of it where none can be: where the type asks for a zone, decoding has refused what has none."""
     fields = _fields_of(annotation, lambda described: described.tz is None)
     return None if fields is None else partial(_naive, fields)
 
