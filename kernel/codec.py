@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from twofold.kernel.decider import AnyDecider
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.errors import BUGS, Malformed, NotKnown
@@ -14,7 +15,9 @@ from twofold.kernel.log import Recorded
 from twofold.kernel.members import event_name
 from twofold.kernel.messages import Command, Event, tag_of
 from twofold.kernel.snapshots import StateCodec
+from twofold.kernel.zones import NO_ZONE, made_in, naive_in
 
+T = TypeVar("T")
 DEPTH_MAX = 32
 TOO_DEEP = f"nested deeper than {DEPTH_MAX}"
 UNKNOWN_FIELD = "Object contains unknown field"
@@ -35,8 +38,12 @@ class Codec:
         self._domain = domain
         self._commands = {tag: msgspec.json.Decoder(command) for tag, command in domain.commands.items()}
         self._events = {(tag, event.schema_version): msgspec.json.Decoder(event) for tag, event in domain.events.items()}
+        naive = {tag: naive_in(command) for tag, command in domain.commands.items()}
+        self._naive = {tag: find for tag, find in naive.items() if find is not None}
         self._defaults = {tag: _defaults_of(command) for tag, command in domain.commands.items()}
         self.states = {decider.name: StateCodec(decider) for decider in domain.deciders}
+        """By decider."""
+        self.facts = {decider.name: FactCheck(decider) for decider in domain.deciders}
         """By decider."""
 
     def command(self, command_type: str, data: bytes) -> Command:
@@ -54,6 +61,8 @@ class Codec:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Malformed(f"not JSON: {error}") from error
         refuse_unstorable(data)
+        if (find := self._naive.get(command_type)) is not None and (pointer := find(command)) is not None:
+            raise Malformed(NO_ZONE, pointer)
         return command
 
     def fingerprint(self, command_type: str, data: bytes) -> str:
@@ -106,6 +115,31 @@ class Codec:
         for version in range(written, cls.schema_version, -1):
             data = self._domain.downcasters[tag, version].downcast(data)
         return msgspec.convert(data, cls)
+
+
+class FactCheck:
+    """What the new events of one decider have to be to be appended: its own, of the aggregate that was asked, and what comes back
+    when they are read. Which of that there is to look at is found out once, by class. Thread-safe."""
+
+    def __init__(self, decider: AnyDecider) -> None:
+        self.decider = decider
+        self._keyed = {event for event in decider.events if decider.key in event.__struct_fields__}
+        timed = {event: made_in(event) for event in decider.events}
+        self._timed = {event: made for event, made in timed.items() if made is not None}
+
+    def checked(self, command: Command, event: T) -> T:
+        """The event as it is to be folded and appended. Raises TypeError or ValueError where the decider has a bug."""
+        decider, cls = self.decider, type(event)
+        if not isinstance(event, decider.events):
+            raise TypeError(f"decider {decider.name} made a {cls.__name__}, which is not among its events")
+        if cls in self._keyed:
+            asked, named = getattr(command, decider.key), getattr(event, decider.key)
+            if named != asked and named is not None and f"{named}" != f"{asked}":
+                told = f"a {cls.__name__} whose {decider.key} is {named!r}, for a command to {asked!r}"
+                raise ValueError(f"decider {decider.name} made {told}: an event stands in the stream of its own aggregate")
+        if (made := self._timed.get(cls)) is not None:
+            event = made(event)
+        return event
 
 
 def _defaults_of(command: type[Command]) -> dict[str, tuple[type, Any]]:

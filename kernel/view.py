@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 import msgspec
 
 from twofold.kernel.messages import Event, tag_of
+from twofold.kernel.zones import utc_in
 
 Store = Literal["sql", "redis", "search"]
 Synchronisation = Literal["inline", "async", "live"]
@@ -38,7 +39,8 @@ class View(Generic[RowT, EventT]):
     `row` is a msgspec.Struct whose field `key` holds the row key. `keys(event, about)` names the rows an event touches:
     an iterable of keys, or a mapping of key to the part of the event that concerns it, handed to `evolve` as `about.part`
     (so an order of 2,000 lines is walked once, not once a product). `evolve(row | None, event, about)` returns the next
-    row, or None to delete it; pure, and never raises on an event that a decider of this domain can have made.
+    row, or None to delete it; pure, and never raises on an event that a decider of this domain can have made. Datetimes of a row
+    are in UTC when it is seen again.
     `indexes` are fields one may filter by, `orders` fields one may sort by and ask a range of; an index is an order, too, and
     the key is always both. `compounds` are fields among them that are asked for together, each an index more to be kept: those
     that equal something first, then the one that orders, then those of which a range is asked in that order. Another `revision`
@@ -62,6 +64,15 @@ class View(Generic[RowT, EventT]):
     def listened(self) -> frozenset[str]:
         """The wire names of the events it listens to."""
         return frozenset(tag_of(event) for event in self.on)
+
+    @cached_property
+    def evolved(self) -> Callable[[RowT | None, EventT, About], RowT | None]:
+        """`evolve`, and the datetimes of the next row in UTC: so every store gives them back, and what is folded on top of a row
+        is not to depend on whether it was in memory."""
+        evolve, in_utc = self.evolve, utc_in(self.row)
+        if in_utc is None:
+            return evolve
+        return lambda row, event, about: in_utc(evolve(row, event, about))
 
     def parts(self, event: EventT, about: About) -> Mapping[str, Any]:
         """Key to part for every row this event touches, each key once, in the order given."""

@@ -19,13 +19,14 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from twofold.kernel import codes
-from twofold.kernel.codec import Codec, encode_event
+from twofold.kernel.codec import Codec, FactCheck, encode_event
 from twofold.kernel.decider import AnyDecider
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import BUGS, Malformed, NotKnown, Rejected
 from twofold.kernel.log import Decision, LastEvent, Loaded, Meta, NewEvent, Recorded, Snapshot, last_of
 from twofold.kernel.members import name_of
+from twofold.kernel.messages import Command
 from twofold.kernel.snapshots import SNAPSHOT_BYTES_MAX
 
 STATES_MAX = 4_096
@@ -179,7 +180,7 @@ class UnitOfWork:
             if envelope.expected_version not in (None, before.version):
                 raise Rejected(codes.STREAM_MOVED, expected=envelope.expected_version, version=before.version)
             events = decider.decide(before.state, command)
-            after, new = _extend(decider, envelope, before, events)
+            after, new = _extend(self._codec.facts[decider.name], command, envelope, before, events)
         except NotKnown as unknown:
             return _parked(envelope, self._version(stream), codes.NOT_KNOWN, ", ".join(unknown.names))
         except Rejected as no:
@@ -223,16 +224,15 @@ class UnitOfWork:
 
 
 def _extend(
-    decider: AnyDecider, envelope: Envelope, before: Folded, events: Sequence[object]
+    facts: FactCheck, command: Command, envelope: Envelope, before: Folded, events: Sequence[Any]
 ) -> tuple[Folded, tuple[NewEvent, ...]]:
     """The state after these events, and the events as they are stored. One that cannot be folded is a bug now, not later."""
     version, state, size_bytes, last, *kept = before
     new = []
-    for event in events:
-        if not isinstance(event, decider.events):
-            raise TypeError(f"decider {decider.name} made a {type(event).__name__}, which is not among its events")
+    for made in events:
+        event = facts.checked(command, made)
         version += 1
-        state = decider.evolve(state, event)
+        state = facts.decider.evolve(state, event)
         tag, schema_version, data = encode_event(event)
         size_bytes += len(data)
         meta = Meta(

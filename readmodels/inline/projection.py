@@ -221,5 +221,5 @@ class PostgresInlineProjection(SqlInlineProjection):
 def _evolved(view: AnyView, key: str, row: Row | None, touch: Touch) -> Row | None:
     about = touch.seen.about
     full = About(about.position, about.stream, about.version, about.recorded_at, key, touch.part)
-    value = view.evolve(None if row is None else row.value, touch.seen.event, full)
+    value = view.evolved(None if row is None else row.value, touch.seen.event, full)
     return None if value is None else Row(key, value, about.position)

@@ -98,7 +98,7 @@ class FreshFold:
 
     def _evolve(self, event: object, about: About) -> None:
         try:
-            row = self._view.evolve(self.rows.get(about.key), event, about)
+            row = self._view.evolved(self.rows.get(about.key), event, about)
         except BUGS:
             self.broken.add(about.key)
             return

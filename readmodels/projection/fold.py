@@ -233,7 +233,7 @@ def _is_refused(row: Row, encode: Encode) -> bool:
 def _fold(view: AnyView, key: str, row: Row | None, touches: Sequence[Touch], encode: Encode | None = None) -> FoldedRow:
     value = None if row is None else row.value
     position = 0 if row is None else row.position
-    evolve = view.evolve
+    evolve = view.evolved
     for index, touch in enumerate(touches):
         try:
             if touch.error is not None:

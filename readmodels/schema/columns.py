@@ -22,6 +22,7 @@ from twofold.kernel.codec import refuse_unstorable
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.ids import slice_of
 from twofold.kernel.view import AnyView
+from twofold.kernel.zones import utc_decoder
 
 ColumnType = Literal["integer", "truth", "number", "text", "time", "json"]
 Encoder = Callable[[Any], Any]
@@ -147,7 +148,7 @@ def column_type_of(described: inspect.Type, annotation: Any, text_bytes_max: int
         case inspect.EnumType(cls=cls) if all(isinstance(member.value, str) for member in cls):
             return "text", lambda member: encode_text(_value_of(member)), cls
         case _:
-            return "json", _encode_json, msgspec.json.Decoder(annotation).decode
+            return "json", _encode_json, utc_decoder(annotation)
 
 
 def nullable(encode: Encoder) -> Encoder:

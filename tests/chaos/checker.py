@@ -109,7 +109,7 @@ class Checker:
                 about = About(recorded.position, recorded.stream, recorded.version, recorded.recorded_at)
                 rows = self.rows[view.name]
                 for key, part in view.parts(event, about).items():
-                    row = view.evolve(rows.pop(key, None), event, msgspec.structs.replace(about, key=key, part=part))
+                    row = view.evolved(rows.pop(key, None), event, msgspec.structs.replace(about, key=key, part=part))
                     if row is not None:
                         rows[key] = row
                     touched[view.name].add(key)

@@ -245,6 +245,37 @@ def test_the_kit_says_yes_only_to_what_happened() -> None:
             wrong()
 
 
+def test_the_kit_shows_what_was_expected_and_what_was_found() -> None:
+    """A bare AssertionError sends its reader into the kit's own lines."""
+    wall, seven = given(DOOR).when(Open("wall")), given(DOOR).when(Open("7"))
+    told: dict[str, Callable[[], None]] = {
+        "rejected: no-door door='wall'\nis not\nrejected: no-door door='roof'": lambda: wall.rejected("no-door", door="roof"),
+        "rejected: no-door door='wall'\nis not\nrejected: no-door roof=7": lambda: wall.rejected("no-door", roof=7),
+        "rejected: no-door door='wall'\nis not\nrejected: locked": lambda: wall.rejected("locked"),
+        "rejected: no-door door='wall'\nis not\n[Opened(door='7')]": lambda: wall.then(Opened("7")),
+        "[Opened(door='7')]\nis not\nrejected: locked door='7'": lambda: seven.rejected("locked", door="7"),
+        "[Opened(door='7')]\nis not\n[]": seven.nothing_happened,
+    }
+    for text, wrong in told.items():
+        with pytest.raises(AssertionError, match=re.escape(text)):
+            wrong()
+
+
+def test_the_kit_refuses_in_one_line_what_its_decider_or_view_never_gets() -> None:
+    """It was folded, or decided, by code that does not know it, or passed over: the test said something else, or nothing."""
+    foreign: Any = OpenedToo("7")
+    with pytest.raises(TypeError, match="^OpenedToo is no event of decider door$"):
+        given(DOOR, foreign)
+    foreign = Opened("7")
+    with pytest.raises(TypeError, match="^Opened is no command of decider door$"):
+        given(DOOR).when(foreign)
+    with pytest.raises(TypeError, match="^decider door made a OpenedToo, which is not among its events$"):
+        given(other(DOOR, decide=lambda state, command: [OpenedToo("7")])).when(Open("7"))
+    foreign = Open("7")
+    with pytest.raises(TypeError, match="^Open is no event$"):
+        rows(DOORS, foreign)
+
+
 def test_the_kit_folds_rows_as_a_projector_does() -> None:
     """From nothing or from rows that are there; a row that becomes None is gone; other events are passed over."""
     assert rows(DOORS, Opened("7"), Opened("8"), Opened("7")) == {"7": Door("7", 2), "8": Door("8", 1)}

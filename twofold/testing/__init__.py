@@ -20,11 +20,13 @@ from typing import Any, Generic
 
 import msgspec
 
+from twofold.kernel.codec import FactCheck
 from twofold.kernel.decider import CommandT, Decider, EventT, StateT
 from twofold.kernel.errors import Rejected
 from twofold.kernel.messages import Event
 from twofold.kernel.view import About, RowT, View
 from twofold.kernel.view import EventT as SeenT
+from twofold.kernel.zones import NO_ZONE, as_read_in, naive_in, utc_in
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -33,14 +35,25 @@ class Given(Generic[StateT, CommandT, EventT]):
     """A decider with a past."""
 
     def __init__(self, decider: Decider[StateT, CommandT, EventT], events: Sequence[EventT]) -> None:
+        for event in events:
+            if not isinstance(event, decider.events):
+                raise TypeError(f"{type(event).__name__} is no event of decider {decider.name}")
         self._decider = decider
-        self.state = decider.fold(events)
+        self.state = decider.fold([_as_read(event) for event in events])
 
     def when(self, command: CommandT) -> When[EventT]:
+        """Raises TypeError or ValueError for a command that is refused at the door, and for events that are parked as a bug."""
+        name, find = type(command).__name__, naive_in(type(command))
+        if not isinstance(command, self._decider.commands):
+            raise TypeError(f"{name} is no command of decider {self._decider.name}")
+        if find is not None and (pointer := find(command)) is not None:
+            raise ValueError(f"{name} is refused at the door: {NO_ZONE} at {pointer}")
+        facts = FactCheck(self._decider)
         try:
-            return When(self._decider.decide(self.state, command), None)
+            made = self._decider.decide(self.state, command)
         except Rejected as rejection:
             return When((), rejection)
+        return When([facts.checked(command, event) for event in made], None)
 
 
 class When(Generic[EventT]):
@@ -51,7 +64,7 @@ class When(Generic[EventT]):
         self.rejection = rejection
 
     def then(self, *expected: EventT) -> None:
-        assert self.rejection is None, f"rejected: {self.rejection.code} {self.rejection.details}"
+        assert self.rejection is None, f"\nrejected: {_told(self.rejection)}\nis not\n{list(expected)}"
         assert self.events == list(expected), f"\n{self.events}\nis not\n{list(expected)}"
 
     def nothing_happened(self) -> None:
@@ -59,10 +72,21 @@ class When(Generic[EventT]):
 
     def rejected(self, code: str, **details: Any) -> None:
         """With this code, and with these among its details."""
-        assert self.rejection is not None, f"not rejected, but {self.events}"
-        assert self.rejection.code == code, f"rejected: {self.rejection.code}, not {code}"
-        for name, value in details.items():
-            assert self.rejection.details[name] == value
+        expected = _told(Rejected(code, **details))
+        assert self.rejection is not None, f"\n{self.events}\nis not\nrejected: {expected}"
+        found = {name: value for name, value in self.rejection.details.items() if name in details}
+        is_same = (self.rejection.code, found) == (code, details)
+        assert is_same, f"\nrejected: {_told(self.rejection)}\nis not\nrejected: {expected}"
+
+
+def _told(rejection: Rejected) -> str:
+    return " ".join([rejection.code, *(f"{name}={value!r}" for name, value in rejection.details.items())])
+
+
+def _as_read(event: Any) -> Any:
+    """As it comes back from the log."""
+    as_read = as_read_in(type(event))
+    return event if as_read is None else as_read(event)
 
 
 def given(decider: Decider[StateT, CommandT, EventT], *events: EventT) -> Given[StateT, CommandT, EventT]:
@@ -78,15 +102,19 @@ def rows(
 ) -> dict[str, RowT]:
     """The rows a view has after these events, on top of `start` if given; `after` is the position before the first one.
 
-    Events that the view does not listen to are passed over, as they are in the log.
+    Events that the view does not listen to are passed over, as they are in the log. Datetimes of rows are in UTC.
     """
-    table = dict(start or {})
+    in_utc = utc_in(view.row) or (lambda row: row)
+    table = {key: in_utc(row) for key, row in (start or {}).items()}
     for position, event in enumerate(events, start=after + 1):
+        if not isinstance(event, Event):
+            raise TypeError(f"{type(event).__name__} is no event")
         if not isinstance(event, view.on):
             continue
         about = About(position, "test", position, recorded_at)
-        for key, part in view.parts(event, about).items():
-            row = view.evolve(table.get(key), event, msgspec.structs.replace(about, key=key, part=part))
+        read = _as_read(event)
+        for key, part in view.parts(read, about).items():
+            row = view.evolved(table.get(key), read, msgspec.structs.replace(about, key=key, part=part))
             if row is None:
                 table.pop(key, None)
             else:

@@ -11,6 +11,7 @@ from twofold.kernel.builds import RETIRED_SECONDS_MIN, Build
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.rows import Generation, GenerationState, Row
 from twofold.kernel.view import AnyView
+from twofold.kernel.zones import utc_decoder
 from twofold.readmodels.schema.columns import Columns
 from twofold.readmodels.schema.shape import Reading, shape_of
 from twofold.readmodels.stores.redis.orders import held_paths, members_of, paths_of
@@ -40,6 +41,7 @@ class Keyspace:
         self.view = view = reading.stored if reading else view
         self.generation = generation
         self.columns = Columns(view)
+        self._decode = utc_decoder(view.row)
         self.paths = held_paths(paths_of(reading.declared if reading else view), self.columns)
         self.record = record_of(view, generation.slices)
         self.generations = generations_key(prefix, view.name)
@@ -65,7 +67,7 @@ class Keyspace:
 
     def row(self, key: str | None, stored: bytes) -> Row:
         position, data, _ = _STORED.decode(stored)
-        value = msgspec.json.decode(data, type=self.view.row)
+        value = self._decode(data)
         return Row(getattr(value, self.view.key) if key is None else key, value, position)
 
 
