@@ -115,10 +115,14 @@ PARSERS = {
 pieces = st.lists(st.sampled_from(PIECES), max_size=3)
 
 
-def seconds_of(parse: Callable[[bytes], None], body: bytes) -> float:
-    began = time.process_time()
-    parse(body)
-    return time.process_time() - began
+def is_longer(parse: Callable[[bytes], None], body: bytes, seconds: float) -> bool:
+    """Than these, of processor time, each of three times: a busy machine makes one slow, a parser that is slow all of them."""
+    for _ in range(3):
+        began = time.process_time()
+        parse(body)
+        if time.process_time() - began < seconds:
+            return False
+    return True
 
 
 @pytest.mark.parametrize(
@@ -133,7 +137,7 @@ def seconds_of(parse: Callable[[bytes], None], body: bytes) -> float:
     ids=["unterminated string", "an unknown field named like a path", "brackets", "objects", "NUL"],
 )
 def test_no_command_takes_long_to_be_refused(body: bytes) -> None:
-    assert seconds_of(decode_command, body) < SECONDS_A_MEGABYTE / 4
+    assert not is_longer(decode_command, body, SECONDS_A_MEGABYTE / 4)
 
 
 @pytest.mark.parametrize(("parse", "bytes_max"), PARSERS.values(), ids=PARSERS)
@@ -142,8 +146,7 @@ def test_every_parser_at_the_door_takes_time_in_proportion(parse: Callable[[byte
     @given(prefix=st.lists(st.sampled_from(PIECES), max_size=40), unit=pieces.filter(bool), suffix=pieces)
     def prove(prefix: list[bytes], unit: list[bytes], suffix: list[bytes]) -> None:
         body = text(prefix, unit, suffix, bytes_max)
-        seconds = seconds_of(parse, body)
-        assert seconds < 0.1 + SECONDS_A_MEGABYTE * len(body) / 1e6
+        assert not is_longer(parse, body, 0.1 + SECONDS_A_MEGABYTE * len(body) / 1e6)
 
     prove()
 
