@@ -100,7 +100,9 @@ def application(ports: GatewayPorts) -> web.Application:
     of_view, patient_of_view = (
         {name: of[view.sync, view.store] for name, view in ports.domain.views.items()} for of in (of_store, patient_of_store)
     )
-    reads = ConsistentReads(ports.rows, ports.parked_keys, board, progress, of_view, patient_of_view, lag.is_diverged)
+    reads = ConsistentReads(
+        ports.rows, ports.parked_keys, board, progress, of_view, patient_of_view, lag.is_diverged, lag.rekeyed
+    )
     live = LiveAnswers(reads, progress, streams)
     routes: list[Route] = []
     pages = Pages(ports.domain, lambda: routes, ports.bus_description, ports.describe)

@@ -182,6 +182,9 @@ class ParkedLines(Protocol):
     def parked_counts(self) -> dict[str, int]:
         """How many keys are parked, by view; views without any may be missing."""
 
+    def rekeyed(self, view: str) -> int | None:
+        """Where the first line begins of which a retry found that its event concerns other keys now; None: there is none."""
+
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
         """Positions of the events that stand in line behind a parked key, ascending, the poison one first."""
 

@@ -80,6 +80,14 @@ def lines(client: Any, keyspace: Keyspace, only_requested: bool) -> list[ParkedL
     return found
 
 
+def rekeyed(client: Any, keyspace: Keyspace) -> int | None:
+    """A mark counts while the line begins where it was made: a release that makes none takes none away, either."""
+    _mend_index(client, keyspace)
+    marks = {name[1:]: int(at, 16) for name, at in client.hgetall(keyspace.asked).items() if name.startswith(b"\1")}
+    begins = client.zmscore(keyspace.firsts, list(marks)) if marks else []
+    return min((at for at, first in zip(marks.values(), begins, strict=True) if first == at), default=None)
+
+
 def _mend_index(client: Any, keyspace: Keyspace) -> None:
     """A release that keeps none may still run beside this one: every script that changes something sees to it first."""
     with client.pipeline(transaction=True) as together:
