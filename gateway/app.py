@@ -115,7 +115,7 @@ def application(ports: GatewayPorts) -> web.Application:
         LogEndpoints(ports.domain, ports.codec, ports.history, threads, progress, streams),
         DeadEndpoints(ports.queue, ports.dead, threads),
         ParkedEndpoints(ports.domain, admission, ports.parked_commands, ports.parked_keys, threads),
-        AuditEndpoint(ports.domain, ports.codec, ports.history, ports.rows, auditing),
+        AuditEndpoint(ports.domain, ports.codec, ports.history, ports.rows, ports.parked_keys, auditing),
         HealthEndpoints(
             ports.queue,
             ports.history,

@@ -171,7 +171,7 @@ class MemoryViewStore(MemoryRebuilds):
         return [words.ParkedLine(one.slice, one.key, one.position, asked) for one, asked in found if asked or not only_requested]
 
     def parked_counts(self) -> dict[str, int]:
-        return dict(Counter(one.slice.view for one in self.parked()))
+        return dict(Counter(view for view, _ in {(one.slice.view, one.key) for one in self.parked()}))
 
     def rekeyed(self, view: str) -> int | None:
         return min((one.position for one in self.parked(view) if one.error.startswith(words.REKEYED)), default=None)

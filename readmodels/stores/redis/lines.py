@@ -108,6 +108,18 @@ def streams_of(slice: int) -> tuple[bytes, bytes]:
     return b"[%d\0" % slice + STREAM_PREFIX.encode(), b"(%d\0" % slice + STREAM_PREFIX_END.encode()
 
 
+def count(client: Any, keyspace: Keyspace) -> int:
+    """How many keys are parked. All their names are read only where there are streams among them, which stand in every slice."""
+    with client.pipeline(transaction=True) as together:
+        together.hlen(keyspace.parked)
+        for slice_id in keyspace.generation.slice_ids():
+            together.zrangebylex(keyspace.lines, *streams_of(slice_id.slice), start=0, num=1)
+        parked_count, *streams = together.execute()
+    if not any(streams):
+        return int(parked_count)
+    return len({name.split(b"\0", 1)[1] for name in client.hkeys(keyspace.parked)})
+
+
 def waiting(client: Any, keyspace: Keyspace, slice: int, key: str, limit: int) -> list[int]:
     name = f"{slice}\0{key}".encode()
     members = client.zrangebylex(keyspace.lines, b"[" + name + b"\0", b"(" + name + b"\1", start=0, num=limit)

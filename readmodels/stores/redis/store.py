@@ -204,7 +204,7 @@ class RedisViewStore:
 
     def parked_counts(self) -> dict[str, int]:
         with in_our_words():
-            return {keyspace.view.name: int(self._client.hlen(keyspace.parked)) for keyspace in self._asked(None)}
+            return {keyspace.view.name: lines.count(self._client, keyspace) for keyspace in self._asked(None)}
 
     def rekeyed(self, view: str) -> int | None:
         with in_our_words():

@@ -58,8 +58,10 @@ class ParkedLineTable:
         return [ParkedLine(SliceId(*place), key, position, request or "") for *place, key, position, request in found]
 
     def counts(self, session: Session, generations: Sequence[Generation]) -> dict[str, int]:
-        """How many keys are parked, by view. Errors, which are long, stay where they are."""
-        found = session.rows(f"SELECT view, generation, count(*) FROM {self._keys} GROUP BY view, generation")
+        """How many keys are parked, by view. Errors, which are long, stay where they are. Streams stand in every slice."""
+        of_stream = f"CASE WHEN key >= '{STREAM_PREFIX}' AND key < '{STREAM_PREFIX_END}' THEN key END"
+        counted = f"count(*) - count({of_stream}) + count(DISTINCT {of_stream})"
+        found = session.rows(f"SELECT view, generation, {counted} FROM {self._keys} GROUP BY view, generation")
         counts = {(view, generation): count for view, generation, count in found}
         return {one.view: counts.get((one.view, one.number), 0) for one in generations}
 
