@@ -192,7 +192,7 @@ def _command(parked: ParkedCommand) -> dict[str, Any]:
 
 
 def _keys(parked: Iterable[ParkedKey]) -> list[dict[str, Any]]:
-    """Each key once, in the order given: a stream is parked in every slice of a view, and what is asked for it is asked of all."""
+    """Each key once, in the order given: a stream is parked in every slice of a view, and what is asked for it, of all."""
     by_key: dict[tuple[str, str], list[ParkedKey]] = {}
     for one in parked:
         by_key.setdefault((one.slice.view, one.key), []).append(one)

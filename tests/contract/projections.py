@@ -66,7 +66,7 @@ class Bugs:
         """`keys` gives none for these."""
 
 
-def domain(bugs: Bugs, store: str = "sql") -> tuple[Codec, AnyView, AnyView]:
+def domain(bugs: Bugs, store: str = "sql", said: type[Event] = Said) -> tuple[Codec, AnyView, AnyView]:
     """A codec and two views of the same events: `heard` and, folded alike under another name, `also`."""
 
     def keys(event: Said, about: About) -> dict[str, int]:
@@ -89,10 +89,19 @@ def domain(bugs: Bugs, store: str = "sql") -> tuple[Codec, AnyView, AnyView]:
         return Heard(row.name, (*row.words, event.word), 2**63 if event.word in bugs.huge else row.count + 1)
 
     heard, also = (
-        View(name=name, key="name", row=Heard, on=(Said,), keys=keys, evolve=evolve, orders=("count",), store=cast(Any, store))
+        View(
+            name=name,
+            key="name",
+            row=Heard,
+            on=(said,),
+            keys=cast(Any, keys),
+            evolve=evolve,
+            orders=("count",),
+            store=cast(Any, store),
+        )
         for name in ("heard", "also")
     )
-    decider: AnyDecider = Decider("talk", "talk", (), (Said, Noise), None, lambda state, command: [], lambda state, event: None)
+    decider: AnyDecider = Decider("talk", "talk", (), (said, Noise), None, lambda state, command: [], lambda state, event: None)
     module = SimpleNamespace(__name__="talks", DECIDERS=(decider,), VIEWS=(heard, also))
     return Codec(domain_of(cast(Any, module))), heard, also
 
