@@ -46,6 +46,7 @@ from twofold.kernel.domain import Domain
 from twofold.kernel.lanes import LaneOperations
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, Clock, CommandQueue, History, Inbox, Leases, Outcomes, ParkedCommands, ParkedKeys, Rows
+from twofold.kernel.rows import Generation
 
 __all__ = ["ROUTES", "GatewayPorts", "application", "listen", "serve"]
 
@@ -57,7 +58,8 @@ ROUTES: web.AppKey[list[Route]] = web.AppKey("ROUTES", list)
 
 @dataclass(frozen=True)
 class GatewayPorts:
-    """What a gateway asks for. `allowed_hosts` are names it answers under (http/headers.py). `describe` may give the API's
+    """What a gateway asks for. `answers_from` names the rows that answer for a
+    view. `allowed_hosts` are names it answers under (http/headers.py). `describe` may give the API's
     `title` and `version`; `bus_description` is what the bus says of its channels, operations and messages
     (documents/asyncapi.py)."""
 
@@ -82,6 +84,7 @@ class GatewayPorts:
     observe_queue_seconds: Callable[[Mapping[int, float]], None]
     observe_query: ObserveQuery
     count_refusal: CountRefusal
+    answers_from: Callable[[str], Generation | None] = lambda view: None
     allowed_hosts: str = ""
     describe: Mapping[str, object] = field(default_factory=dict)
 
@@ -121,6 +124,7 @@ def application(ports: GatewayPorts) -> web.Application:
             ports.history,
             ports.rows,
             ports.builds,
+            ports.answers_from,
             ports.leases,
             ports.domain,
             board,

@@ -16,7 +16,7 @@ from twofold.interpreter import take_all_files
 from twofold.kernel.errors import Error, Misconfigured
 from twofold.kernel.lanes import LANES_MAX
 from twofold.supervisor import CHILD, Supervisor, end_with_supervisor
-from twofold.terminal import gateway_here, said, settings_here, show
+from twofold.terminal import escaped, gateway_here, said, settings_here, show
 
 app = typer.Typer(
     name="twofold",
@@ -202,19 +202,19 @@ def parked_list() -> None:
 @parked.command("show")
 def parked_show(ref: str) -> None:
     """One parked command or key, with its context."""
-    show(gateway_here().call("GET", f"/parked/{ref}"))
+    show(gateway_here().call("GET", f"/parked/{escaped(ref)}"))
 
 
 @parked.command("retry")
 def parked_retry(ref: str) -> None:
     """Try again, against the state as it is now."""
-    show(gateway_here().call("POST", f"/parked/{ref}/retry"))
+    show(gateway_here().call("POST", f"/parked/{escaped(ref)}/retry"))
 
 
 @parked.command("discard")
 def parked_discard(ref: str) -> None:
     """Give it up for good."""
-    show(gateway_here().call("POST", f"/parked/{ref}/discard"))
+    show(gateway_here().call("POST", f"/parked/{escaped(ref)}/discard"))
 
 
 @app.command()

@@ -111,7 +111,7 @@ def fold(view: AnyView, key: str, row: Row | None, touches: Sequence[Touch], enc
     Unless `is_checked`, whether a store could hold the row is left to the store, which looks at every row anyway.
     """
     folded = _fold(view, key, row, touches)
-    if folded.failed is None and not (is_checked and folded.row and _is_refused(folded.row, encode)):
+    if folded.failed is None and not (is_checked and folded.row and is_refused(folded.row, encode)):
         return folded
     return _fold(view, key, row, touches, encode)
 
@@ -222,7 +222,8 @@ def error_text(error: BaseException) -> str:
     return text[-ERROR_CHARS_MAX:].replace("\0", "").encode(errors="replace").decode()
 
 
-def _is_refused(row: Row, encode: Encode) -> bool:
+def is_refused(row: Row, encode: Encode) -> bool:
+    """Whether no store could hold it."""
     try:
         encode(row.key, row.value)
     except Exception:

@@ -265,7 +265,7 @@ def test_what_only_the_store_refuses_is_found_and_parked_alone(bench: Bench, gen
     for word in ("one", "two", "bad", "three"):
         bench.say(word)
     follower = projector(bench.log, cast(ViewStore, picky), (bench.view,), bench.codec)
-    with running(follower, generation.slice_ids()):
+    with capture_logs() as logs, running(follower, generation.slice_ids()):
         until(reached(bench.store, generation, 4), "all slices at the head")
         until(lambda: [parked.key for parked in bench.store.parked()] == ["ann"], "only the culprit is parked")
         [parked] = bench.store.parked()
@@ -274,6 +274,9 @@ def test_what_only_the_store_refuses_is_found_and_parked_alone(bench: Bench, gen
         expected = {"ann": ("one", "two")} | dict.fromkeys(NAMES[1:], ("one", "two", "bad", "three"))
         until(lambda: words(bench.store, bench.view, NAMES) == expected, "all others are folded")
         assert picky.refusals < 30
+    told = [log for log in logs if log["event"] == "the store refuses rows"]
+    assert {log["error"] for log in told} == {"ValueError"} and {tuple(log["views"]) for log in told} == {("heard",)}
+    assert told[-1]["keys"] == ["ann"], "found among all that were refused with it"
 
 
 def test_a_line_somebody_else_drained_is_not_drained_again(bench: Bench, generation: Generation) -> None:

@@ -12,7 +12,8 @@ import pytest
 from tests.system import gateway_domain
 from tests.system.gateway_domain import KEYLESS, POISON
 from tests.system.gateway_rig import Rig, is_problem, rig
-from twofold.client import Gateway
+from twofold.client import Gateway, ViewBehind
+from twofold.terminal import escaped
 from twofold.watch import show_audit, show_parked
 
 
@@ -67,6 +68,8 @@ async def test_an_event_whose_keys_cannot_be_named_is_listed_once(running: Rig, 
     assert (stream["key"], stream["reason"], len(stream["slices"])) == ("!stream/tally-a", "keys or decoding raised", 2)
     assert (key["key"], key["reason"], len(key["slices"])) == ("b", "evolve raised", 1)
     assert (await running.call("GET", "/parked?limit=2")).json == parked
+    for typed in (stream["ref"], "key-tallies-!stream/tally-a"):
+        assert (await running.call("GET", "/parked/" + escaped(typed))).json["ref"] == stream["ref"]
     shown = (await running.call("GET", "/parked/" + stream["ref"])).json
     assert (shown["slices"], shown["waiting_positions"]) == (stream["slices"], [1])
     await asyncio.sleep(0.6)
@@ -80,6 +83,9 @@ async def test_an_audit_does_not_pass_over_what_is_parked(running: Rig, capsys: 
     """The row lacked its event, and the audit ended well."""
     await running.count("a", POISON, Prefer="wait=5")
     await _parked(running, 1)
+    with pytest.raises(ViewBehind, match="parked because of a bug.*`twofold parked list`") as behind:
+        await asyncio.to_thread(Gateway(running.url).get, "tallies", "a", after="1", wait_seconds=0.1)
+    assert behind.value.state == "parked"
     answer = (await running.call("POST", "/views/tallies/audit")).json
     assert (answer["checked"], answer["differences"], answer["parked"]) == (0, [], 1)
     assert await asyncio.to_thread(show_audit, Gateway(running.url), None) == 1
