@@ -51,7 +51,9 @@ def is_awaited(view: AnyView, builds: Sequence[Build]) -> bool:
 def is_yet_to_answer(view: AnyView, builds: Sequence[Build], attached: Generation | None) -> bool:
     """Whether rows of its own shape are there to answer, and this process still answers from others. None: not known."""
     own, _ = _own_and_live(view, builds)
-    return bool(own and attached) and own.generation.state != "retired" and own.generation.number != attached.number
+    if own is None or attached is None:
+        return False
+    return own.generation.state != "retired" and own.generation.number != attached.number
 
 
 def can_read(view: AnyView, shape: str) -> bool:

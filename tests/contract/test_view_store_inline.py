@@ -147,7 +147,8 @@ def test_rows_that_cannot_be_made_are_told_in_one_line_and_those_of_before_go_on
     """Seventy lines of traceback named neither view nor event, and left everybody wondering what had been done."""
     rig.make()
     rig.append(rig.said("talk-1", 1, "one", "ann"), rig.said("talk-2", 1, "bad", "ann"), rig.said("talk-1", 2, "two", "ann"))
-    kind, view, codec = type(rig.rows), replace(rig.view, orders=()), rig.codec
+    kind: Any = type(rig.rows)
+    view, codec = replace(rig.view, orders=()), rig.codec
     if bug == "data":
         other = said_of_another_shape()
         codec, view = domain(Bugs(), said=other)[0], replace(view, on=(other,))
