@@ -95,7 +95,7 @@ def domain(bugs: Bugs, store: str = "sql", said: type[Event] = Said) -> tuple[Co
             row=Heard,
             on=(said,),
             keys=cast(Any, keys),
-            evolve=evolve,
+            evolve=cast(Any, evolve),
             orders=("count",),
             store=cast(Any, store),
         )
