@@ -46,6 +46,7 @@ from twofold.kernel.domain import Domain
 from twofold.kernel.lanes import LaneOperations
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, Clock, CommandQueue, History, Inbox, Leases, Outcomes, ParkedCommands, ParkedKeys, Rows
+from twofold.kernel.rows import Generation
 
 __all__ = ["ROUTES", "GatewayPorts", "application", "listen", "serve"]
 
@@ -57,7 +58,8 @@ ROUTES: web.AppKey[list[Route]] = web.AppKey("ROUTES", list)
 
 @dataclass(frozen=True)
 class GatewayPorts:
-    """What a gateway asks for. `allowed_hosts` are names it answers under (http/headers.py). `describe` may give the API's
+    """What a gateway asks for. `answers_from` names the rows that answer for a
+    view. `allowed_hosts` are names it answers under (http/headers.py). `describe` may give the API's
     `title` and `version`; `bus_description` is what the bus says of its channels, operations and messages
     (documents/asyncapi.py)."""
 
@@ -82,6 +84,7 @@ class GatewayPorts:
     observe_queue_seconds: Callable[[Mapping[int, float]], None]
     observe_query: ObserveQuery
     count_refusal: CountRefusal
+    answers_from: Callable[[str], Generation | None] = lambda view: None
     allowed_hosts: str = ""
     describe: Mapping[str, object] = field(default_factory=dict)
 
@@ -100,7 +103,9 @@ def application(ports: GatewayPorts) -> web.Application:
     of_view, patient_of_view = (
         {name: of[view.sync, view.store] for name, view in ports.domain.views.items()} for of in (of_store, patient_of_store)
     )
-    reads = ConsistentReads(ports.rows, ports.parked_keys, board, progress, of_view, patient_of_view, lag.is_diverged)
+    reads = ConsistentReads(
+        ports.rows, ports.parked_keys, board, progress, of_view, patient_of_view, lag.is_diverged, lag.rekeyed
+    )
     live = LiveAnswers(reads, progress, streams)
     routes: list[Route] = []
     pages = Pages(ports.domain, lambda: routes, ports.bus_description, ports.describe)
@@ -113,12 +118,13 @@ def application(ports: GatewayPorts) -> web.Application:
         LogEndpoints(ports.domain, ports.codec, ports.history, threads, progress, streams),
         DeadEndpoints(ports.queue, ports.dead, threads),
         ParkedEndpoints(ports.domain, admission, ports.parked_commands, ports.parked_keys, threads),
-        AuditEndpoint(ports.domain, ports.codec, ports.history, ports.rows, auditing),
+        AuditEndpoint(ports.domain, ports.codec, ports.history, ports.rows, ports.parked_keys, auditing),
         HealthEndpoints(
             ports.queue,
             ports.history,
             ports.rows,
             ports.builds,
+            ports.answers_from,
             ports.leases,
             ports.domain,
             board,

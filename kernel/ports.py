@@ -180,7 +180,10 @@ class ParkedLines(Protocol):
         """The line of every parked key of a view, or of those something was asked for, in no order; why they wait is not read."""
 
     def parked_counts(self) -> dict[str, int]:
-        """How many keys are parked, by view; views without any may be missing."""
+        """How many keys are parked, by view, a stream's once for all slices; views without any may be missing."""
+
+    def rekeyed(self, view: str) -> int | None:
+        """Where the first line begins of which a retry found that its event concerns other keys now; None: there is none."""
 
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
         """Positions of the events that stand in line behind a parked key, ascending, the poison one first."""

@@ -139,6 +139,10 @@ class RowPage(msgspec.Struct, frozen=True):
     parked: int | None = None
 
 
+REKEYED = "keys no longer gives this key"
+"""What the error of a parked key begins with whose next event concerns other rows by now, as a retry has found."""
+
+
 class ParkedKey(msgspec.Struct, frozen=True, omit_defaults=True):
     """A row key whose next event could not be folded. `waiting` counts the events in line, the poison one included."""
 

@@ -155,7 +155,7 @@ def lag(watch: Annotated[bool, typer.Option("--watch", help="Keep showing it.")]
 
 @app.command()
 def audit(view: Annotated[str | None, typer.Argument(help="One view; all of them when none is named.")] = None) -> None:
-    """Compare rows with a fresh fold of the log; status 1 on a difference."""
+    """Compare rows with a fresh fold of the log; status 1 on a difference, or a parked key."""
     from twofold.watch import show_audit
 
     raise typer.Exit(show_audit(gateway_here(), view))

@@ -112,6 +112,7 @@ def _gateway_ports(deployment: Deployment, metrics: Metrics) -> GatewayPorts:
         dead=deployment.dead,
         rows=deployment.rows,
         builds=deployment.rows,
+        answers_from=deployment.rows.generation,
         parked_keys=deployment.rows,
         bell=deployment.bell,
         outcomes=deployment.outcomes,

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import msgspec
 import typer
@@ -39,6 +40,11 @@ def gateway_of(settings: Settings) -> Gateway:
 
 def show(value: Any) -> None:
     typer.echo(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False))
+
+
+def escaped(ref: str) -> str:
+    """The name of something parked, as a part of an address: it may be typed as it is listed, or as it reads."""
+    return ref if quote(unquote(ref), safe="") == ref else quote(ref, safe="")
 
 
 def said(error: Error) -> str:

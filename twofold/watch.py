@@ -49,7 +49,7 @@ def show_parked(parked: Any) -> None:
         )
     for key in parked["keys"]:
         what = f"{key['view']} {key['key']}: {key['waiting']} waiting from {key['position']}"
-        table.add_row(key["ref"], what, "evolve raised", _last_line(key["error"]))
+        table.add_row(key["ref"], what, key.get("reason", "evolve raised"), _last_line(key["error"]))
     _print_whole(table, "nothing is parked")
 
 
@@ -86,23 +86,26 @@ def show_members(members: Any) -> None:
 
 
 def show_audit(gateway: Gateway, view: str | None) -> int:
-    """Print what an audit of one view, or of all of them, finds; 1 when a row is not what it should be, else 0."""
+    """Print what an audit of one view, or of all, finds; 1 when a row is not what it should be, or lacks what is parked."""
     console = Console()
-    table = Table("view", "key", "expected", "found", title="differences")
+    table, is_well = Table("view", "key", "expected", "found", title="differences"), True
     for name in [view] if view else [one["name"] for one in gateway.call("GET", "/views")["views"]]:
-        checked, still_open, after = 0, 0, None
+        checked, still_open, parked, after = 0, 0, 0, None
         while True:
             found = _audited(gateway, name, after)
             checked, still_open, after = checked + found["checked"], still_open + found["open"], found["next"]
+            parked += found.get("parked", 0)
             for one in found["differences"]:
                 table.add_row(name, one["key"], *_differing(one["expected"], one["found"]))
             if after is None:
                 break
-        console.print(f"{name}: {checked:,} keys compared" + (f", {still_open:,} moved on too fast" if still_open else ""))
-    if not table.row_count:
-        return 0
-    console.print(table)
-    return 1
+        moved_on = f", {still_open:,} moved on too fast" if still_open else ""
+        waiting = f", {parked:,} parked (twofold parked list)" if parked else ""
+        console.print(f"{name}: {checked:,} keys compared{moved_on}{waiting}")
+        is_well = is_well and not parked
+    if table.row_count:
+        console.print(table)
+    return 0 if is_well and not table.row_count else 1
 
 
 def _differing(expected: Any, found: Any) -> tuple[str, str]:

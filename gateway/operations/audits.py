@@ -13,7 +13,7 @@ from twofold.gateway.http.request import Params, view_of
 from twofold.gateway.http.threads import Threads
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
-from twofold.kernel.ports import History, Rows
+from twofold.kernel.ports import History, ParkedLines, Rows
 from twofold.readmodels.projection.audit import DIFFERENCES_MAX, KEYS_MAX, audit
 
 VIEW = Parameter("path", "view", "The view's name.", TEXT)
@@ -24,7 +24,7 @@ KEYS = Parameter(
 ROW: Any = {"type": ["object", "null"]}
 ANSWER: Any = {
     "type": "object",
-    "required": ["checked", "differences", "open", "next"],
+    "required": ["checked", "differences", "open", "next", "parked"],
     "properties": {
         "checked": {"type": "integer"},
         "differences": {
@@ -34,6 +34,7 @@ ANSWER: Any = {
         },
         "open": {"type": "integer", "description": "Keys that moved on too fast to say."},
         "next": {"type": ["string", "null"]},
+        "parked": {"type": "integer", "description": "Of these keys, those whose rows lack events that cannot be folded."},
     },
 }
 AUDIT = Operation(
@@ -50,11 +51,12 @@ AUDIT = Operation(
 class AuditEndpoint:
     """One audit at a time, in a thread of its own: it takes as long as reading the log does."""
 
-    def __init__(self, domain: Domain, codec: Codec, history: History, rows: Rows, threads: Threads) -> None:
+    def __init__(self, domain: Domain, codec: Codec, history: History, rows: Rows, lines: ParkedLines, threads: Threads) -> None:
         self._domain = domain
         self._codec = codec
         self._history = history
         self._rows = rows
+        self._lines = lines
         self._threads = threads
 
     def routes(self) -> Iterable[Route]:
@@ -64,5 +66,5 @@ class AuditEndpoint:
         view = view_of(request, self._domain)
         params = Params(request, AFTER, KEYS)
         after, limit = params.text(AFTER) or "", params.number(KEYS, KEYS_MAX)
-        found = await self._threads.run(lambda: audit(self._history, self._rows, view, self._codec, after, limit))
+        found = await self._threads.run(lambda: audit(self._history, self._rows, self._lines, view, self._codec, after, limit))
         return web.Response(body=encode(found), content_type=JSON, headers={"Cache-Control": "no-store"})

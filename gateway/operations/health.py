@@ -15,7 +15,8 @@ from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.members import names_of
 from twofold.kernel.ports import Clock, CommandQueue, History, Leases, Rows
-from twofold.readmodels.stores.answering import is_awaited
+from twofold.kernel.rows import Generation
+from twofold.readmodels.stores.answering import is_awaited, is_yet_to_answer
 
 FRESH_SECONDS = 1.0
 PROBE_SECONDS_MAX = 2.0
@@ -43,6 +44,7 @@ class HealthEndpoints:
         history: History,
         rows: Rows,
         builds: Builds,
+        answers_from: Callable[[str], Generation | None],
         leases: Leases,
         domain: Domain,
         board: OutcomeBoard,
@@ -52,11 +54,14 @@ class HealthEndpoints:
         observe_queue_seconds: Callable[[Mapping[int, float]], None],
         threads: Threads,
     ) -> None:
-        """`observe_undecided` is told the age of the oldest command that came in here and is undecided, 0 when there is none;
+        """`answers_from` names the rows that a view is answered from here, where that is known.
+
+        `observe_undecided` is told the age of the oldest command that came in here and is undecided, 0 when there is none;
         `observe_queue_seconds`, by lane, how long one that comes in now would wait."""
         self._queue = queue
         self._views = domain.views
         self._builds = builds
+        self._answers_from = answers_from
         self._is_built = False
         self._names = names_of(domain.commands)
         self._leases = leases
@@ -129,12 +134,13 @@ class HealthEndpoints:
             self._is_understood = True
 
     def _require_built(self) -> None:
-        """No rows that are to answer here are being built, or none were once: what is deployed later, or built anew, is the
+        """The rows that are to answer here are built, and do answer, or did once: what is deployed later, or built anew, is the
         affair of others. A store that is away has nothing to be waited for. Raises Unavailable."""
         if not self._is_built:
             builds = self._builds.builds(list(self._views))
             for name, view in self._views.items():
-                if is_awaited(view, [build for build in builds if build.generation.view == name]):
+                mine = [build for build in builds if build.generation.view == name]
+                if is_awaited(view, mine) or is_yet_to_answer(view, mine, self._answers_from(name)):
                     detail = f"{name}; start projectors of this version before its gateways"
                     raise Unavailable(Neighbour.ROWS, "rows are being built", detail=detail)
             self._is_built = True

@@ -8,7 +8,7 @@ A parked thing is called `command-{id}` or `key-{view}-{key}`, the key percent-e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -37,7 +37,8 @@ from twofold.gateway.http.threads import Threads
 from twofold.kernel.domain import Domain
 from twofold.kernel.log import ParkedCommand
 from twofold.kernel.ports import ParkedCommands, ParkedKeys
-from twofold.kernel.rows import ParkedKey
+from twofold.kernel.rows import REKEYED, ParkedKey
+from twofold.readmodels.schema.columns import is_stream_key
 
 WAITING_SHOWN_MAX = 100
 
@@ -69,8 +70,8 @@ class ParkedEndpoints:
     async def get_all(self, request: web.Request) -> web.Response:
         params = Params(request, *ALL.parameters)
         after, limit = params.number(AFTER, 0), params.number(LIMIT, LIMIT_DEFAULT)
-        commands, keys = await self._threads.run(lambda: (self._commands.parked(limit, after), self._keys.parked(limit=limit)))
-        answer = {"commands": [_command(command) for command in commands], "keys": [_key(key) for key in keys[:limit]]}
+        commands, keys = await self._threads.run(lambda: (self._commands.parked(limit, after), self._first_keys(limit)))
+        answer = {"commands": [_command(command) for command in commands], "keys": keys}
         return web.Response(body=encode(answer), content_type=JSON, headers={"Cache-Control": "no-store"})
 
     async def get(self, request: web.Request) -> web.Response:
@@ -79,8 +80,7 @@ class ParkedEndpoints:
         if named is None:
             shown = _command(await self._parked_command(command_id)) if command_id is not None else {}
         else:
-            key, waiting = await self._threads.run(lambda: self._parked_key(*named))
-            shown = _key(key) | {"waiting_positions": waiting}
+            shown = await self._threads.run(lambda: self._parked_key(*named))
         return web.Response(body=encode(shown), content_type=JSON, headers={"Cache-Control": "no-store"})
 
     async def retry(self, request: web.Request) -> web.Response:
@@ -126,9 +126,20 @@ class ParkedEndpoints:
             raise _not_parked()
         return command
 
-    def _parked_key(self, view: str, key: str) -> tuple[ParkedKey, list[int]]:
-        for parked in self._keys.parked(view, key, 1):
-            return parked, self._keys.waiting(parked.slice, key, WAITING_SHOWN_MAX)
+    def _first_keys(self, limit: int) -> list[dict[str, Any]]:
+        """So many keys, those of a view in the order they wait: a stream's takes a place in every slice."""
+        asked = limit
+        while True:
+            found = self._keys.parked(limit=asked)
+            keys = _keys(found)
+            if len(keys) >= limit or len(found) < asked:
+                return keys[:limit]
+            asked *= 2
+
+    def _parked_key(self, view: str, key: str) -> dict[str, Any]:
+        parked = self._keys.parked(view, key)
+        for shown in _keys(parked):
+            return shown | {"waiting_positions": self._keys.waiting(parked[0].slice, key, WAITING_SHOWN_MAX)}
         raise _not_parked()
 
 
@@ -181,10 +192,28 @@ def _command(parked: ParkedCommand) -> dict[str, Any]:
     return named | msgspec.structs.asdict(parked)
 
 
-def _key(parked: ParkedKey) -> dict[str, Any]:
-    view = parked.slice.view
-    shown = msgspec.structs.asdict(parked) | {"view": view, "slice": str(parked.slice)}
-    return {"ref": f"key-{view}-{quote(parked.key, safe='')}"} | shown
+def _keys(parked: Iterable[ParkedKey]) -> list[dict[str, Any]]:
+    """Each key once, in the order given: a stream is parked in every slice of a view, and what is asked for it, of all."""
+    by_key: dict[tuple[str, str], list[ParkedKey]] = {}
+    for one in parked:
+        by_key.setdefault((one.slice.view, one.key), []).append(one)
+    return [_key(view, key, slices) for (view, key), slices in by_key.items()]
+
+
+def _key(view: str, key: str, slices: Sequence[ParkedKey]) -> dict[str, Any]:
+    """What is told of one slice is the first's, which begins first."""
+    first = slices[0]
+    shown = msgspec.structs.asdict(first) | {
+        "view": view,
+        "slice": str(first.slice),
+        "slices": [str(one.slice) for one in slices],
+    }
+    shown["waiting"] = max(one.waiting for one in slices)
+    if is_stream_key(key):
+        reason = "keys or decoding raised"
+    else:
+        reason = "keys changed" if first.error.startswith(REKEYED) else "evolve raised"
+    return {"ref": f"key-{view}-{quote(key, safe='')}", "reason": reason} | shown
 
 
 def _not_parked() -> Problem:

@@ -63,13 +63,16 @@ class ConsistentReads:
         threads: Mapping[str, Threads],
         patient_threads: Mapping[str, Threads],
         is_diverged: Callable[[str], Awaitable[bool]],
+        rekeyed: Callable[[str], int | None] = lambda view: None,
     ) -> None:
         """`threads` by the view they are for: reads of a store that hangs must not keep those of another from running;
         `patient_threads` are for those who have waited. `is_diverged` says of a view whether it stands beside its log: then its
-        checkpoints count for nothing."""
+        checkpoints count for nothing. `rekeyed` says from which position on an event of a view waits that concerns others of its
+        rows than the one it is parked for: any of them may lack it."""
         self._rows = rows
         self._lines = lines
         self._is_diverged = is_diverged
+        self._rekeyed = rekeyed
         self._board = board
         self._progress = progress
         self._threads = threads
@@ -137,7 +140,7 @@ class ConsistentReads:
     ) -> ViewReading[AnswerT]:
         while True:
             reading = await self._reach(view, number, token, deadline, read)
-            if not reading.is_reached or not _has_parked(reading.answer):
+            if not reading.is_reached or not (_has_parked(reading.answer) or self._rekeyed(view.name)):
                 return reading
             if not await self._is_in_line(view, reading.answer, token, reading.required or 0):
                 # Not in a line now, perhaps since a moment ago: only what is read from now on is sure to show it.
@@ -189,7 +192,7 @@ class ConsistentReads:
         if isinstance(answer, RowPage):
             parked = await self._threads[view.name].run(lambda: self._lines.parked_lines(view.name))
             return any(line.position <= required for line in parked)
-        if answer.parked is not None and answer.parked <= required:
+        if min(answer.parked or required + 1, self._rekeyed(view.name) or required + 1) <= required:
             return True
         if not answer.has_parked_streams:
             return False

@@ -47,6 +47,12 @@ ObserveQuery = Callable[[str, int, float], None]
 REASONS = {"pending": "command undecided", "behind": "view behind", "parked": "row parked", "diverged": "view diverged"}
 """What a 503 view-behind is counted as, by its state."""
 
+TOLD = {
+    "parked": "what this token stands for is parked because of a bug, or behind what is; see `twofold parked list`",
+    "diverged": "the view shows what the log has lost, and has to be folded anew; see `twofold doctor`",
+}
+"""What it says where trying again does not help."""
+
 
 class ViewEndpoints:
     def __init__(
@@ -122,7 +128,7 @@ class ViewEndpoints:
         if not reading.is_reached and not preferences.is_lenient:
             raise Problem(
                 "view-behind",
-                "the view does not show yet what this token stands for; please try again",
+                TOLD.get(reading.state, "the view does not show yet what this token stands for; please try again"),
                 {"Retry-After": RETRY_SECONDS},
                 Unavailable(Neighbour.ROWS, REASONS[reading.state], detail=view.name),
                 view=view.name,

@@ -32,11 +32,12 @@ READING_SECONDS_MAX = 5.0
 
 
 class Report(NamedTuple):
-    """One reading. `read_at` is the loop's time when it began."""
+    """One reading. `read_at` is the loop's time when it began; `rekeyed` is by view, and of most views there is none."""
 
     lag: Lag
     positions: Mapping[SliceId, int]
     parked_counts: Mapping[str, int]
+    rekeyed: Mapping[str, int | None]
     read_at: float
 
 
@@ -133,6 +134,10 @@ class LagReports:
             self.refresh()
         return self._last is not None and self._last.lag.views[view].state == "diverged"
 
+    def rekeyed(self, view: str) -> int | None:
+        """ParkedLines.rekeyed of the last reading, which `is_diverged` has seen to."""
+        return self._last.rekeyed.get(view) if self._last is not None else None
+
     def states(self, report: Report) -> list[ViewState]:
         slices = Counter(slice_id.view for slice_id in report.positions)
         return [
@@ -168,4 +173,8 @@ class LagReports:
 
     def _read_blocking(self, read_at: float, known: Mapping[str, int]) -> Report:
         lag = read_lag(self._history, self._rows, self._parked, self._domain.views, self._clock, known)
-        return Report(lag, self._rows.positions(), self._parked.parked_counts(), read_at)
+        counts, rekeyed = self._parked.parked_counts(), dict[str, int | None]()
+        for view in [view for view, count in counts.items() if count]:
+            with suppress(Unavailable):
+                rekeyed[view] = self._parked.rekeyed(view)
+        return Report(lag, self._rows.positions(), counts, rekeyed, read_at)

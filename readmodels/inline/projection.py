@@ -22,11 +22,12 @@ from sqlalchemy import Dialect, make_url
 
 from twofold.database.session import RawSession, Session
 from twofold.kernel.codec import Codec
-from twofold.kernel.errors import Neighbour, Unavailable, other_inline_views
+from twofold.kernel.errors import BUGS, Error, Neighbour, Unavailable, other_inline_views
 from twofold.kernel.log import NewEvent, Recorded
 from twofold.kernel.ports import LogPages
 from twofold.kernel.rows import Generation, Row, set_number
 from twofold.kernel.view import About, AnyView
+from twofold.readmodels.inline.refusal import folding
 from twofold.readmodels.inline.store import HEAD, NEWEST
 from twofold.readmodels.projection.fold import Touch, parts_of
 from twofold.readmodels.stores.sql.generations import make, not_made, of_shape, retire_inline
@@ -89,7 +90,7 @@ class SqlInlineProjection:
                 continue
             self._tables[view.name] = row_table(view, generation, self._dialect, head=NEWEST)
             page = events.page(self._stands(session, generation), PAGE_EVENTS)
-            self._fold(session, view, self._parts(view, [self._decoded(recorded) for recorded in page.events]), {})
+            self._fold_past(session, view, page.events)
             if page.events:
                 mark, table = self._mark(), qualified("checkpoints", self._dialect)
                 sql = f"UPDATE {table} SET position = {mark} WHERE view = {mark} AND generation = {mark}"
@@ -163,8 +164,31 @@ class SqlInlineProjection:
             page = events.page(through, PAGE_EVENTS)
             if not page.events:
                 raise Unavailable(Neighbour.LOG, "its newest events are not readable yet")
-            self._fold(session, view, self._parts(view, [self._decoded(recorded) for recorded in page.events]), {})
+            self._fold_past(session, view, page.events)
             through = page.through
+
+    def _fold_past(self, session: Session, view: AnyView, events: Sequence[Recorded]) -> None:
+        """Raises Misconfigured for the first of these events that cannot be folded: it is looked for once there is one."""
+        try:
+            self._fold(session, view, self._parts(view, [self._decoded(recorded) for recorded in events]), {})
+        except Error:
+            raise
+        except BUGS as error:
+            self._refuse(session, view, events)
+            raise error
+
+    def _refuse(self, session: Session, view: AnyView, events: Sequence[Recorded]) -> None:
+        table, rows = self._tables[view.name], dict[str, Row | None]()
+        for recorded in events:
+            with folding(view, recorded):
+                touched = self._parts(view, [self._decoded(recorded)])
+                keys = {key for _, parts in touched for key in parts} - rows.keys()
+            rows |= dict.fromkeys(keys) | table.load(session, keys) if keys else {}
+            with folding(view, recorded):
+                for seen, parts in touched:
+                    for key, part in parts.items():
+                        rows[key] = row = _evolved(view, key, rows[key], Touch(seen, part))
+                        _ = row and table.columns.encode(key, row.value)
 
     def _fold(
         self, session: Session, view: AnyView, touched: Sequence[tuple[Seen, Mapping[str, Any]]], known: Mapping[str, Row]

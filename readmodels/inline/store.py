@@ -115,6 +115,9 @@ class InlineViewStore:
     def parked_counts(self) -> dict[str, int]:
         return {}
 
+    def rekeyed(self, view: str) -> int | None:
+        return None
+
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
         return []
 

@@ -18,10 +18,10 @@ import msgspec
 
 from twofold.kernel.codec import Codec
 from twofold.kernel.errors import BUGS, Unavailable
-from twofold.kernel.ports import LogPages, Rows
+from twofold.kernel.ports import LogPages, ParkedLines, Rows
 from twofold.kernel.rows import Found, Query, Row
 from twofold.kernel.view import About, AnyView
-from twofold.readmodels.schema.columns import refuse_key
+from twofold.readmodels.schema.columns import is_stream_key, refuse_key
 from twofold.readmodels.schema.query import CheckedQuery
 
 PAGE_EVENTS = 1_000
@@ -47,12 +47,16 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """How many keys were compared, what differs, by key, how many moved on too fast to say, and behind which key to go on."""
+    """How many keys were compared, what differs, by key, how many moved on too fast to say, and behind which key to go on.
+
+    `parked`: so many keys of those wait for events that cannot be folded: their rows, if there are any, lack them. A parked
+    stream, whose events may be of any key, is told with the first keys."""
 
     checked: int
     differences: list[Difference]
     open: int = 0
     next: str | None = None
+    parked: int = 0
 
 
 class FreshFold:
@@ -108,12 +112,21 @@ class FreshFold:
             self.rows[about.key] = row
 
 
-def audit(events: LogPages, rows: Rows, view: AnyView, codec: Codec, after: str = "", limit: int = KEYS_MAX) -> Audit:
+def audit(
+    events: LogPages, rows: Rows, lines: ParkedLines, view: AnyView, codec: Codec, after: str = "", limit: int = KEYS_MAX
+) -> Audit:
     """Compare the rows of at most `limit` keys behind `after` with a fresh fold of theirs. Rows may move on meanwhile."""
-    stored = list(islice(keys_of(rows, view, after), limit + 1))
+    stored = list(islice(keys_of(rows, view, after), limit + 2))
+    limit += stored[:1] == [""]  # which no answer can end with: behind it is where the first one begins
     last = stored[limit - 1] if len(stored) > limit else None
-    fresh = FreshFold(events, view, codec, lambda key: after < key and (last is None or key <= last))
-    return _compared(rows, view, fresh, stored[:limit], last)
+
+    def is_in(key: str) -> bool:
+        return (not after or after < key) and (last is None or key <= last)
+
+    compared = _compared(rows, view, FreshFold(events, view, codec, is_in), stored[:limit], last)
+    parked = {line.key for line in lines.parked_lines(view.name)}
+    told = [key for key in parked if (not after if is_stream_key(key) else is_in(key))]
+    return msgspec.structs.replace(compared, parked=len(told))
 
 
 def verify(events: LogPages, rows: Rows, view: AnyView, codec: Codec, keys_max: int = VERIFIED_KEYS_MAX) -> Audit:

@@ -3,7 +3,8 @@
 Nothing here raises because of a domain's bug. A key whose next event cannot be folded, or whose row no store could hold, is
 parked at that event; its later events join the line; all other keys are folded as if nothing had happened. When naming
 the keys itself fails, there is no key to park: then the event's stream is parked, in every slice, and later events of that
-stream join the line in the slices whose keys they touch. (Rows that several streams feed see those events late.)
+stream join the line in every slice, since a mended `keys` may put them elsewhere. (Rows that several streams feed see those
+events late.)
 """
 
 from __future__ import annotations
@@ -69,7 +70,10 @@ def touched(
     position: that of the event with which they are too many, or of the one before an event that only another version can read.
     0: not even the first one."""
     found: dict[int, Touches] = {slice: {} for slice in parked}
-    blocked = {slice: {key for key in keys if is_stream_key(key)} for slice, keys in parked.items()}
+    blocked: dict[str, set[int]] = {}
+    for slice, keys in parked.items():
+        for line in filter(is_stream_key, keys):
+            blocked.setdefault(line, set()).add(slice)
     listened = view.listened
     through = count = 0
     for seen in page:
@@ -86,21 +90,17 @@ def touched(
         except BUGS as error:
             line = stream_key(seen.stream)
             count += len(found)
-            for slice, touches in found.items():
+            for touches in found.values():
                 touches.setdefault(line, []).append(Touch(seen, error=error))
-                blocked[slice].add(line)
+            blocked[line] = set(found)
             continue
-        count += len(parts)
+        held_up = blocked.get(stream_key(seen.stream), ()) if blocked else ()
+        for slice in held_up:
+            found[slice].setdefault(stream_key(seen.stream), []).append(Touch(seen))
+        count += len(parts) + len(held_up)
         for key, part in parts.items():
             slice = slice_of(key, slices)
-            if slice not in found:
-                continue
-            line = stream_key(seen.stream) if blocked[slice] else ""
-            if line and line in blocked[slice]:
-                waiting = found[slice].setdefault(line, [])
-                if not waiting or waiting[-1].seen is not seen:
-                    waiting.append(Touch(seen))
-            else:
+            if slice in found and slice not in held_up:
                 found[slice].setdefault(key, []).append(Touch(seen, part))
     return found, through
 
@@ -111,7 +111,7 @@ def fold(view: AnyView, key: str, row: Row | None, touches: Sequence[Touch], enc
     Unless `is_checked`, whether a store could hold the row is left to the store, which looks at every row anyway.
     """
     folded = _fold(view, key, row, touches)
-    if folded.failed is None and not (is_checked and folded.row and _is_refused(folded.row, encode)):
+    if folded.failed is None and not (is_checked and folded.row and is_refused(folded.row, encode)):
         return folded
     return _fold(view, key, row, touches, encode)
 
@@ -222,7 +222,8 @@ def error_text(error: BaseException) -> str:
     return text[-ERROR_CHARS_MAX:].replace("\0", "").encode(errors="replace").decode()
 
 
-def _is_refused(row: Row, encode: Encode) -> bool:
+def is_refused(row: Row, encode: Encode) -> bool:
+    """Whether no store could hold it."""
     try:
         encode(row.key, row.value)
     except Exception:

@@ -3,6 +3,10 @@
     parked ── retry ──> its events folded in order ──> unparked
               discard ─> the first one dropped, the rest folded in order ──> unparked
                          one of them fails ──> parked at that one, an attempt more
+                         one of them is of other keys now, since `keys` was changed ──> the same, and it says so
+
+It is not folded into those others: their rows may have gone on without it, a row that is not there may have been taken away by a
+later event, and another process may hold their slice. Only a fold from the first event on puts it where it belongs.
 
 The line is read before the rows. A row that waits in a line changes only when the line does, and the commit is refused unless
 the line still begins where it was read: so nobody's half-finished work is folded twice.
@@ -15,7 +19,7 @@ from typing import Any
 
 from twofold.kernel.ids import slice_of
 from twofold.kernel.ports import Projection
-from twofold.kernel.rows import Drain, Row
+from twofold.kernel.rows import REKEYED, Drain, Row
 from twofold.kernel.view import AnyView
 from twofold.readmodels.projection.fold import Encode, Touch, error_text, fold, parts_of
 from twofold.readmodels.projection.state import SliceState
@@ -25,6 +29,10 @@ from twofold.subscriptions.log_cache import LogCache, Seen
 
 class KeyIsParked(ValueError):
     """An event of a parked stream touches a key that has a line of its own."""
+
+
+class Rekeyed(ValueError):
+    """An event waits for a key that it does not concern any more, and concerns others."""
 
 
 class ParkedLineFold:
@@ -50,7 +58,9 @@ class ParkedLineFold:
             except Exception as error:
                 gone = [position for position in taken if position < seen.position]
                 through = gone[-1] if gone else None
-                return Drain(state.id, state.position, key, taken[0], rows, through, error=error_text(error))
+                why = f"{error} (event {seen.position}, {seen.type}, stream {seen.about.stream})"
+                told = why if isinstance(error, Rekeyed) else error_text(error)
+                return Drain(state.id, state.position, key, taken[0], rows, through, error=told)
             rows |= step
             recorded_at += [seen.recorded_at] * len(step)
         is_done = len(line) <= limit
@@ -88,9 +98,12 @@ def refused(state: SliceState, key: str, error: str) -> Drain:
 
 
 def _concerned(parts: Mapping[str, Any], key: str, state: SliceState) -> Mapping[str, Any]:
-    """Of an event's keys, those that wait in this line: the parked key itself, or a parked stream's keys in this slice."""
+    """Of an event's keys, those that wait in this line: the parked key itself, or a parked stream's keys in this slice. None of
+    an event that concerns no row at all by now."""
     if not is_stream_key(key):
-        return {key: parts[key]} if key in parts else {}
+        if parts and key not in parts:
+            raise Rekeyed(f"{REKEYED}; give the view another revision")
+        return {name: part for name, part in parts.items() if name == key}
     mine = {name: part for name, part in parts.items() if slice_of(name, state.slices) == state.id.slice}
     for name in mine:
         if name in state.parked:

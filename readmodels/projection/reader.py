@@ -23,6 +23,7 @@ from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.projection.fold import PageFold, error_text, parked_whole
 from twofold.readmodels.projection.pace import Pace
 from twofold.readmodels.projection.parked_lines import ParkedLineFold, refused
+from twofold.readmodels.projection.refusals import told
 from twofold.readmodels.projection.state import SliceState, reload
 from twofold.subscriptions.log_cache import LogCache, Seen
 from twofold.subscriptions.subscription import TICK_SECONDS
@@ -200,8 +201,8 @@ class SliceReader:
         """Log how many keys were parked, with where the bug is the first time; what it said is kept with each key."""
         if errors:
             places = [at for error in errors.values() if (at := self._tracebacks.untold(error))]
-            told = {"tracebacks": places} if places else {}
-            structlog.get_logger().error("keys parked", view=view, keys=len(errors), fix="twofold parked list", **told)
+            more = {"tracebacks": places} if places else {}
+            structlog.get_logger().error("keys parked", view=view, keys=len(errors), fix="twofold parked list", **more)
 
     def _commit(self, advances: Sequence[Advance], is_final: bool = True) -> Exception | None:
         """Commit, keep it in mind, tell it. Returns what the store has against the data. Raises Unavailable. What is parked is
@@ -211,7 +212,7 @@ class SliceReader:
         except Unavailable:
             raise
         except Exception as refusal:
-            return _logged(refusal)
+            return told(refusal, advances, self._folds.encode)
         progress = []
         for advance in advances:
             if advance.slice in moved:
@@ -233,7 +234,7 @@ class SliceReader:
         except Unavailable:
             raise
         except Exception as refusal:
-            return _logged(refusal)
+            return told(refusal, [drain], self._folds.encode)
         if not is_applied or (drain.through is not None and not drain.is_done):
             self._forget([state.id])
         elif drain.is_done:
@@ -242,8 +243,3 @@ class SliceReader:
         if is_applied:
             self._bell.advanced([Progress(*state.id, state.position)])
         return None
-
-
-def _logged(refusal: Exception) -> Exception:
-    structlog.get_logger().warning("the store refuses rows", error=type(refusal).__name__)
-    return refusal

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from twofold.kernel.builds import Build
 from twofold.kernel.errors import Unavailable
+from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.shape import is_inline, reading_of, shape_of
 
@@ -45,6 +46,14 @@ def is_awaited(view: AnyView, builds: Sequence[Build]) -> bool:
     """Whether the rows of its own shape are to answer, and are still being built: behind those of another that do meanwhile."""
     own, live = _own_and_live(view, builds)
     return own is not None and live is not None and own.generation.state == "building" and own.position < live.position
+
+
+def is_yet_to_answer(view: AnyView, builds: Sequence[Build], attached: Generation | None) -> bool:
+    """Whether rows of its own shape are there to answer, and this process still answers from others. None: not known."""
+    own, _ = _own_and_live(view, builds)
+    if own is None or attached is None:
+        return False
+    return own.generation.state != "retired" and own.generation.number != attached.number
 
 
 def can_read(view: AnyView, shape: str) -> bool:

@@ -151,6 +151,9 @@ class RoutedViewStore:
     def parked_counts(self) -> dict[str, int]:
         return {view: count for found in self._of_all(lambda store: store.parked_counts()) for view, count in found.items()}
 
+    def rekeyed(self, view: str) -> int | None:
+        return self._of(view).rekeyed(view)
+
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
         return self._of(slice_id.view).waiting(slice_id, key, limit)
 

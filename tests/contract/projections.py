@@ -58,30 +58,50 @@ class Bugs:
         """`evolve` makes an int of these that no store can hold."""
         self.nameless: set[str] = set()
         """`keys` raises on these."""
+        self.renamed: dict[str, str] = {}
+        """`keys` gives another key instead of these."""
+        self.lost: set[str] = set()
+        """`keys` gives another key for these words."""
+        self.unheard: set[str] = set()
+        """`keys` gives none for these."""
 
 
-def domain(bugs: Bugs, store: str = "sql") -> tuple[Codec, AnyView, AnyView]:
+def domain(bugs: Bugs, store: str = "sql", said: type[Event] = Said) -> tuple[Codec, AnyView, AnyView]:
     """A codec and two views of the same events: `heard` and, folded alike under another name, `also`."""
 
     def keys(event: Said, about: About) -> dict[str, int]:
         if event.word in bugs.nameless:
             raise LookupError(f"no keys for {event.word}")
-        return {name: place for place, name in enumerate(event.to)}
+        if event.word in bugs.unheard:
+            return {}
+        if event.word in bugs.lost:
+            return {"lost": 0}
+        return {bugs.renamed.get(name, name): place for place, name in enumerate(event.to)}
 
     def evolve(row: Heard | None, event: Said, about: About) -> Heard | None:
         if event.word in bugs.words:
             raise RuntimeError(f"cannot fold {event.word}")
         if event.word == "":
             return None
-        assert event.to[about.part] == about.key
+        said_to = event.to[about.part]
+        assert bugs.renamed.get(said_to, said_to) == about.key
         row = row or Heard(about.key)
         return Heard(row.name, (*row.words, event.word), 2**63 if event.word in bugs.huge else row.count + 1)
 
     heard, also = (
-        View(name=name, key="name", row=Heard, on=(Said,), keys=keys, evolve=evolve, orders=("count",), store=cast(Any, store))
+        View(
+            name=name,
+            key="name",
+            row=Heard,
+            on=(said,),
+            keys=cast(Any, keys),
+            evolve=cast(Any, evolve),
+            orders=("count",),
+            store=cast(Any, store),
+        )
         for name in ("heard", "also")
     )
-    decider: AnyDecider = Decider("talk", "talk", (), (Said, Noise), None, lambda state, command: [], lambda state, event: None)
+    decider: AnyDecider = Decider("talk", "talk", (), (said, Noise), None, lambda state, command: [], lambda state, event: None)
     module = SimpleNamespace(__name__="talks", DECIDERS=(decider,), VIEWS=(heard, also))
     return Codec(domain_of(cast(Any, module))), heard, also
 

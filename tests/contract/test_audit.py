@@ -42,7 +42,7 @@ class Folded:
             self.log.append(Said((NAMES[number % 12], NAMES[number % 5]), f"w{number}"))
 
     def audit(self, after: str = "", limit: int = 1_000) -> Audit:
-        return audit(self.log, self.store, self.view, self.codec, after, limit)
+        return audit(self.log, self.store, self.store, self.view, self.codec, after, limit)
 
     def tamper(self, key: str, row: Heard | None, at: int = 40) -> None:
         slice_id = self.generation.slice_ids()[slice_of(key, SLICES)]
@@ -128,7 +128,8 @@ def test_what_cannot_be_folded_does_not_end_an_audit(folded: Folded, bug: str) -
     folded.log.append(Said((NAMES[3],), "other"))
     with running(folded.projector, folded.generation.slice_ids()):
         until(reached(folded.store, folded.generation, 43), "all slices at the head")
-        assert folded.audit() == Audit(12, [])
+        assert folded.audit() == Audit(12, [], parked=1), "those that wait for a reason are told, not compared"
+        assert sum(folded.audit(after, 11).parked for after in ("", "n10")) == 1
         for key in {parked.key for parked in folded.store.parked()}:
             assert folded.store.discard("heard", key)
         until(lambda: not folded.store.parked(), "the lines are worked off")
@@ -156,4 +157,14 @@ def test_a_row_that_moves_on_all_the_time_is_compared(folded: Folded) -> None:
     with running(folded.projector, folded.generation.slice_ids()):
         until(reached(folded.store, folded.generation, 40), "all slices at the head")
         moving = cast(Rows, MovingOn(folded))
-        assert audit(folded.log, moving, folded.view, folded.codec) == Audit(12, [])
+        assert audit(folded.log, moving, folded.store, folded.view, folded.codec) == Audit(12, [])
+
+
+def test_a_row_without_a_name_is_compared_like_any_other(folded: Folded) -> None:
+    """It was taken for one that its events do not make."""
+    folded.log.append(Said(("",), "nobody's"))
+    with running(folded.projector, folded.generation.slice_ids()):
+        until(reached(folded.store, folded.generation, 41), "all slices at the head")
+    assert folded.audit() == Audit(13, [])
+    first = folded.audit("", 1)
+    assert first.next and first.checked + folded.audit(first.next).checked == 13

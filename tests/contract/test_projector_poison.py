@@ -275,6 +275,9 @@ def test_what_only_the_store_refuses_is_found_and_parked_alone(bench: Bench, gen
         until(lambda: words(bench.store, bench.view, NAMES) == expected, "all others are folded")
         assert picky.refusals < 30
     assert [log["keys"] for log in logs if log["event"] == "keys parked"] == [1], "nobody is told of what was tried"
+    told = [log for log in logs if log["event"] == "the store refuses rows"]
+    assert {log["error"] for log in told} == {"ValueError"} and {tuple(log["views"]) for log in told} == {("heard",)}
+    assert told[-1]["keys"] == ["ann"], "found among all that were refused with it"
 
 
 def test_a_line_somebody_else_drained_is_not_drained_again(bench: Bench, generation: Generation) -> None:

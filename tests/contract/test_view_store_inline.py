@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +22,23 @@ from twofold.kernel.domain import domain_of
 from twofold.kernel.errors import Conflict, Misconfigured, Unavailable
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.log import Decision, Meta, NewEvent
+from twofold.kernel.messages import Event
 from twofold.kernel.ports import Log
 from twofold.kernel.rows import Found, Generation, Query, Row
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.inline.projection import PostgresInlineProjection, SqlInlineProjection, SqliteInlineProjection
 from twofold.readmodels.inline.store import InlineViewStore
 from twofold.workers.execute import Executor
+
+
+def said_of_another_shape() -> type[Event]:
+    """As whoever changed it and gave no `schema_version` has it."""
+
+    class Said(Event, frozen=True):
+        whom: str
+
+    return Said
+
 
 WORDS = ("one", "two", "three", "four")
 
@@ -127,6 +139,39 @@ def test_rows_of_a_view_made_later_begin_with_the_log_so_far(rig: Rig) -> None:
     names = ["ann", *(f"n{number}" for number in range(7))]
     rows = {key: row.value for key, row in rig.answers.load("heard", names).items()}
     assert rows == refold(rig.events, rig.view, rig.codec) and len(rows["ann"].words) == 30  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("bug", ["words", "nameless", "huge", "data"])
+@pytest.mark.parametrize("step", ["build", "make"])
+def test_rows_that_cannot_be_made_are_told_in_one_line_and_those_of_before_go_on(rig: Rig, bug: str, step: str) -> None:
+    """Seventy lines of traceback named neither view nor event, and left everybody wondering what had been done."""
+    rig.make()
+    rig.append(rig.said("talk-1", 1, "one", "ann"), rig.said("talk-2", 1, "bad", "ann"), rig.said("talk-1", 2, "two", "ann"))
+    kind: Any = type(rig.rows)
+    view, codec = replace(rig.view, orders=()), rig.codec
+    if bug == "data":
+        other = said_of_another_shape()
+        codec, view = domain(Bugs(), said=other)[0], replace(view, on=(other,))
+    else:
+        setattr(rig.bugs, bug, {"bad"})
+    changed: Any = kind([view], codec)
+    with pytest.raises(Misconfigured) as refused:
+        _in_log(rig.where, lambda connection: getattr(changed, step)(connection, rig.events))
+    place = r", projections\.py:\d+" if bug in ("words", "nameless") else ""
+    what = {
+        "words": "RuntimeError: cannot fold bad",
+        "nameless": "LookupError: no keys for bad",
+        "huge": "ValueError: .*64 bits.*",
+    }
+    event = "event 1 (Said, stream talk-1)" if bug == "data" else "event 2 (Said, stream talk-2)"
+    why = what.get(bug, "ValidationError: Object missing required field `whom`")
+    told = f"the rows of inline view heard cannot be made: {re.escape(event)}: {why}{place}; mend the code, or go back"
+    assert re.fullmatch(told, str(refused.value)), str(refused.value)
+    for name in ("words", "nameless", "huge"):
+        setattr(rig.bugs, name, set())
+    rig.append(rig.said("talk-2", 2, "three", "ann"))
+    [found] = rig.answers.get("heard", ["ann"])
+    assert found.row == Row("ann", Heard("ann", ("one", "bad", "two", "three"), 4), 4)
 
 
 def test_before_the_tables_are_made_there_is_no_answer(rig: Rig) -> None:

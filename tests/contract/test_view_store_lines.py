@@ -167,6 +167,15 @@ def test_that_a_stream_is_parked_comes_with_every_row_of_its_slice(store: ViewSt
     assert store.waiting(slice_id, line, 1) == [4]
 
 
+def test_a_stream_that_is_parked_in_every_slice_is_counted_once(store: ViewStore, slice_id: SliceId) -> None:
+    """It is one event, one bug, one retry."""
+    line, beside = stream_key("talk-1"), slice_id._replace(slice=0)
+    for one in (slice_id, beside):
+        assert store.commit([Advance(one, 0, 10, {}, waiting={line: [4]}, errors={line: "no keys"})]) == {one}
+    assert store.commit([Advance(beside, 10, 20, {}, waiting={"k": [11]}, errors={"k": "boom"}, lines={line: 4})]) == {beside}
+    assert store.parked_counts() == {"everything": 2}
+
+
 def test_lines_are_told_without_why_and_those_alone_that_something_was_asked_for(store: ViewStore, parked: SliceId) -> None:
     """A projector looks for them all the time, and errors are long."""
 

@@ -14,6 +14,8 @@ EXPLOSIVE = 13
 POISON = 666
 KEYLESS = 667
 """The view cannot say which rows such an event touches."""
+RENAMED: dict[str, str] = {}
+"""The view means other rows than these by now."""
 
 
 class Count(Command, frozen=True):
@@ -59,7 +61,7 @@ def show(row: Tally | None, event: Counted, about: About) -> Tally | None:
 def keys(event: Counted, about: About) -> tuple[str]:
     if event.by == KEYLESS:
         raise Bug("a view that names no keys")
-    return (event.tally_id,)
+    return (RENAMED.get(event.tally_id, event.tally_id),)
 
 
 TALLY = Decider("tally", "tally_id", (Count,), (Counted,), 0, decide, lambda count, event: count + event.by)

@@ -358,9 +358,9 @@ async def test_an_audit_says_that_rows_are_what_their_events_make_of_them(runnin
             "GET", "/views/tallies?limit=1", Prefer="wait=5", Consistency_Token=str(running.parts.events.head()[0])
         )
     answer = await running.call("POST", "/views/tallies/audit?limit=1")
-    assert (answer.status, answer.json) == (200, {"checked": 1, "differences": [], "open": 0, "next": "a"})
+    assert (answer.status, answer.json) == (200, {"checked": 1, "differences": [], "open": 0, "next": "a", "parked": 0})
     answer = await running.call("POST", "/views/tallies/audit?after=a")
-    assert answer.json == {"checked": 1, "differences": [], "open": 0, "next": None}
+    assert answer.json == {"checked": 1, "differences": [], "open": 0, "next": None, "parked": 0}
     assert (await running.call("POST", "/views/nothing/audit")).status == 404
     assert (await running.call("POST", "/views/tallies/audit?limit=0")).status == 400
     token = (await running.count("b")).json["command_id"]

@@ -119,6 +119,12 @@ def test_rows_in_redis_are_rebuilt_taken_back_and_folded_again_when_they_are_los
     reading.append(in_redis.read_own_writes("b", port, port))
     in_redis.stop.set()
     assert min(future.result(SECONDS_MAX) for future in reading) >= WRITES_MIN
-    assert call(port, "POST", "/views/tallies/audit")[1] == {"checked": 202, "differences": [], "open": 0, "next": None}
+    assert call(port, "POST", "/views/tallies/audit")[1] == {
+        "checked": 202,
+        "differences": [],
+        "open": 0,
+        "next": None,
+        "parked": 0,
+    }
     assert call(port, "POST", PATH)[0] == 202
     wait_until("rebuilt", lambda: call(port, "GET", PATH)[1].get("state") == "swapped", SECONDS_MAX, folding.tail)

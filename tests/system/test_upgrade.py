@@ -115,7 +115,7 @@ def goes_on(port: int, kind: str) -> None:
         status, found = row(view, new["command_id"])
         assert (status, found["count"], found["steps"]) == (200, 57, [5, 10, 15, 20, 7])
         audit = call(port, "POST", f"/views/{view}/audit")
-        assert audit == (200, {"checked": 5, "differences": [], "open": 0, "next": None})
+        assert audit == (200, {"checked": 5, "differences": [], "open": 0, "next": None, "parked": 0})
 
     def states() -> set[str]:
         return {told["state"] for told in call(port, "GET", "/lag")[1]["views"].values()}

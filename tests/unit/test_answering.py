@@ -11,7 +11,7 @@ from tests.contract.viewstores import EVERYTHING, Everything
 from twofold.kernel.builds import Build
 from twofold.kernel.rows import Generation
 from twofold.readmodels.schema.shape import INLINE, shape_of
-from twofold.readmodels.stores.answering import Answering, is_awaited
+from twofold.readmodels.stores.answering import Answering, is_awaited, is_yet_to_answer
 
 
 class Widened(Everything, frozen=True):
@@ -60,6 +60,16 @@ def test_rows_that_are_built_beside_those_of_another_version_are_waited_for_unti
     assert is_awaited(NEXT, [before, build(NEXT, 2, "building", 4)])
     assert not is_awaited(NEXT, [before, build(NEXT, 2, "building", 5)])
     assert not is_awaited(NEXT, [build(EVERYTHING, 1, "retired", 9), build(NEXT, 2, "live", 4)])
+
+
+def test_who_answers_from_other_rows_than_its_own_is_not_ready_though_those_are() -> None:
+    """They had caught up, and for a moment those of before went on answering. A rebuild is not waited for."""
+    before, live = build(EVERYTHING, 1, "retired", 9), build(NEXT, 2, "live", 9)
+    assert is_yet_to_answer(NEXT, [before, live], before.generation)
+    assert not is_yet_to_answer(NEXT, [before, live], live.generation)
+    assert not is_yet_to_answer(NEXT, [before, live, build(NEXT, 3, "building", 9)], live.generation)
+    assert not is_yet_to_answer(NEXT, [build(NEXT, 1, "retired", 9), build(EVERYTHING, 2, "live", 9)], before.generation)
+    assert not is_yet_to_answer(NEXT, [before, live], None) and not is_yet_to_answer(NEXT, [], before.generation)
 
 
 def test_nothing_is_waited_for_that_is_not_about_to_answer() -> None:

@@ -30,7 +30,7 @@ class Reports(LagReports):
 
     def _read_blocking(self, read_at: float, known: Any) -> Report:
         self.reads += 1
-        return Report(Lag(9, {"orders": ViewLag(4, 5, float(self.reads), self.state)}), {}, {}, read_at)
+        return Report(Lag(9, {"orders": ViewLag(4, 5, float(self.reads), self.state)}), {}, {}, {}, read_at)
 
 
 def test_the_first_answer_knows_nothing_and_sees_to_the_next() -> None:

@@ -8,7 +8,7 @@ from threading import RLock
 import msgspec
 
 from twofold.kernel.builds import Build, Rebuild, rebuild_as_it_stands
-from twofold.kernel.rows import Generation, Row
+from twofold.kernel.rows import Generation, GenerationState, Row
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.shape import shape_of
 
@@ -71,3 +71,13 @@ class MemoryRebuilds:
                 )
             self._rebuilds[rebuild.view] = rebuild
             return True
+
+    def _kept(self, generation: Generation) -> Kept:
+        return next(one for one in self.kept[generation.view] if one.generation.number == generation.number)
+
+    def _set_state(self, kept: Kept, state: GenerationState) -> None:
+        """Whichever was in this state is retired."""
+        for one in self.kept[kept.generation.view]:
+            if one.generation.state == state:
+                one.generation = msgspec.structs.replace(one.generation, state="retired")
+        kept.generation = msgspec.structs.replace(kept.generation, state=state)

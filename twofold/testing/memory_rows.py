@@ -13,7 +13,7 @@ from twofold.kernel import rows as words
 from twofold.kernel.builds import Build
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.ids import slice_of
-from twofold.kernel.rows import Advance, Drain, Found, Generation, GenerationState, ParkedKey, Promises, Query, Row, RowPage
+from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import Column, Columns, is_stream_key, queryable_key
 from twofold.readmodels.schema.query import Span, checked_query
@@ -171,7 +171,10 @@ class MemoryViewStore(MemoryRebuilds):
         return [words.ParkedLine(one.slice, one.key, one.position, asked) for one, asked in found if asked or not only_requested]
 
     def parked_counts(self) -> dict[str, int]:
-        return dict(Counter(one.slice.view for one in self.parked()))
+        return dict(Counter(view for view, _ in {(one.slice.view, one.key) for one in self.parked()}))
+
+    def rekeyed(self, view: str) -> int | None:
+        return min((one.position for one in self.parked(view) if one.error.startswith(words.REKEYED)), default=None)
 
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
         with self._lock:
@@ -198,16 +201,6 @@ class MemoryViewStore(MemoryRebuilds):
     def _own(self, view: AnyView) -> Kept | None:
         own = [one for one in self.kept.get(view.name, []) if one.shape == shape_of(view) and one.generation.state != "dropped"]
         return min(own, key=lambda one: (OWN_STATES.index(one.generation.state), -one.generation.number), default=None)
-
-    def _kept(self, generation: Generation) -> Kept:
-        return next(one for one in self.kept[generation.view] if one.generation.number == generation.number)
-
-    def _set_state(self, kept: Kept, state: GenerationState) -> None:
-        """Whichever was in this state is retired."""
-        for one in self.kept[kept.generation.view]:
-            if one.generation.state == state:
-                one.generation = msgspec.structs.replace(one.generation, state="retired")
-        kept.generation = msgspec.structs.replace(kept.generation, state=state)
 
     def _is_standing(self, slice_id: SliceId, expected: int, lines: Any) -> bool:
         build = self._attached.get(slice_id.view)

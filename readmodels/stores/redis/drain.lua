@@ -19,7 +19,7 @@ end
 if is_done then
     redis.call('HDEL', parked, name)
     redis.call('ZREM', firsts, name)
-    redis.call('HDEL', asked, name)
+    redis.call('HDEL', asked, name, '\1' .. name)
     return 1
 end
 if through ~= '' then

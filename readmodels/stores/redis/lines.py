@@ -83,6 +83,14 @@ def lines(client: Any, keyspace: Keyspace, only_requested: bool) -> list[ParkedL
     return found
 
 
+def rekeyed(client: Any, keyspace: Keyspace) -> int | None:
+    """A mark counts while the line begins where it was made: a release that makes none takes none away, either."""
+    _mend_index(client, keyspace)
+    marks = {name[1:]: int(at, 16) for name, at in client.hgetall(keyspace.asked).items() if name.startswith(b"\1")}
+    begins = client.zmscore(keyspace.firsts, list(marks)) if marks else []
+    return min((at for at, first in zip(marks.values(), begins, strict=True) if first == at), default=None)
+
+
 def _mend_index(client: Any, keyspace: Keyspace) -> None:
     """A release that keeps none may still run beside this one: every script that changes something sees to it first."""
     with client.pipeline(transaction=True) as together:
@@ -101,6 +109,18 @@ def position_of(record: bytes) -> int:
 def streams_of(slice: int) -> tuple[bytes, bytes]:
     """The bounds of a slice's lines that are parked streams'."""
     return b"[%d\0" % slice + STREAM_PREFIX.encode(), b"(%d\0" % slice + STREAM_PREFIX_END.encode()
+
+
+def count(client: Any, keyspace: Keyspace) -> int:
+    """How many keys are parked. All their names are read only where there are streams among them, which stand in every slice."""
+    with client.pipeline(transaction=True) as together:
+        together.hlen(keyspace.parked)
+        for slice_id in keyspace.generation.slice_ids():
+            together.zrangebylex(keyspace.lines, *streams_of(slice_id.slice), start=0, num=1)
+        parked_count, *streams = together.execute()
+    if not any(streams):
+        return int(parked_count)
+    return len({name.split(b"\0", 1)[1] for name in client.hkeys(keyspace.parked)})
 
 
 def waiting(client: Any, keyspace: Keyspace, slice: int, key: str, limit: int) -> list[int]:

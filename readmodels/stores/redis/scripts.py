@@ -6,7 +6,8 @@ that lacks memory, not at all; all keys of a view are in one hash slot.
     by:{n}       sorted set of the members of order n
     checkpoints  slice -> position, absent for 0
     parked       NUL-joined (slice, key) -> [position, error, waiting, attempts, parked at, request]
-    parked:firsts, parked:asked   an index of it: NUL-joined (slice, key) by where its line begins, and to its request
+    parked:firsts, parked:asked   an index of it: NUL-joined (slice, key) by where its line begins, and to its request;
+                 under \\1 and the same, where it begins of which a retry found that its event concerns other keys now
     lines        sorted set of NUL-joined (slice, key, position in 16 hexadecimal digits)
     generations  number -> [slices, shape, count of orders]      of the view
     states       number -> building, live or retired; where none is noted, the highest number is live

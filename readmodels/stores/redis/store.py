@@ -109,12 +109,7 @@ class RedisViewStore:
         return found
 
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
-        keyspace = self._keyspaces[view]
-        if not keys:
-            return {}
-        with in_our_words():
-            stored = self._client.hmget(keyspace.rows, list(keys))
-        return {key: keyspace.row(key, one) for key, one in zip(keys, stored, strict=True) if one is not None}
+        return self.load_together({view: keys})[view] if keys else {}
 
     def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
         keyspaces = {view: self._keyspaces[view] for view in wanted}
@@ -209,7 +204,11 @@ class RedisViewStore:
 
     def parked_counts(self) -> dict[str, int]:
         with in_our_words():
-            return {keyspace.view.name: int(self._client.hlen(keyspace.parked)) for keyspace in self._asked(None)}
+            return {keyspace.view.name: lines.count(self._client, keyspace) for keyspace in self._asked(None)}
+
+    def rekeyed(self, view: str) -> int | None:
+        with in_our_words():
+            return lines.rekeyed(self._client, self._keyspaces[view])
 
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
         with in_our_words():

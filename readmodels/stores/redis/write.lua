@@ -1,6 +1,7 @@
 -- What commit, drain and standing begin with: the names of their keys, whether they belong together, and how rows are written
 -- and placed in their orders.
 local generations, checkpoints, rows, parked, lines = unpack(KEYS, 1, 5)
+local REKEYED = 'keys no longer gives this key'  -- as in kernel/rows.py
 local firsts, asked = parked .. ':firsts', parked .. ':asked'
 
 -- The first commit makes checkpoints and rows, which hold a mark besides; every row has one member in every order. A server that
@@ -15,9 +16,11 @@ local function is_whole()
     return true
 end
 
--- Where a line begins, and what was asked for, beside the records, which are long. A release before this one kept no such index.
+-- Where a line begins, what was asked for, and whether its event concerns other keys now, beside the records, which are long. A release before this one kept no such index.
 local function index(name, record)
     redis.call('ZADD', firsts, tonumber(record[1], 16), name)
+    local is_rekeyed = string.sub(record[2], 1, #REKEYED) == REKEYED
+    if is_rekeyed then redis.call('HSET', asked, '\1' .. name, record[1]) else redis.call('HDEL', asked, '\1' .. name) end
     if record[6] == '' then redis.call('HDEL', asked, name) else redis.call('HSET', asked, name, record[6]) end
 end
 

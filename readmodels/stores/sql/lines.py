@@ -11,7 +11,7 @@ from sqlalchemy import Dialect
 
 from twofold.database.session import Session
 from twofold.database.times import microseconds, moment
-from twofold.kernel.rows import Advance, Drain, Generation, ParkedKey, ParkedLine
+from twofold.kernel.rows import REKEYED, Advance, Drain, Generation, ParkedKey, ParkedLine
 from twofold.kernel.view import SliceId
 from twofold.readmodels.schema.columns import STREAM_PREFIX, STREAM_PREFIX_END, queryable_key
 from twofold.readmodels.stores.sql.tables import qualified
@@ -58,10 +58,19 @@ class ParkedLineTable:
         return [ParkedLine(SliceId(*place), key, position, request or "") for *place, key, position, request in found]
 
     def counts(self, session: Session, generations: Sequence[Generation]) -> dict[str, int]:
-        """How many keys are parked, by view. Errors, which are long, stay where they are."""
-        found = session.rows(f"SELECT view, generation, count(*) FROM {self._keys} GROUP BY view, generation")
+        """How many keys are parked, by view. Errors, which are long, stay where they are. Streams stand in every slice."""
+        of_stream = f"CASE WHEN key >= '{STREAM_PREFIX}' AND key < '{STREAM_PREFIX_END}' THEN key END"
+        counted = f"count(*) - count({of_stream}) + count(DISTINCT {of_stream})"
+        found = session.rows(f"SELECT view, generation, {counted} FROM {self._keys} GROUP BY view, generation")
         counts = {(view, generation): count for view, generation, count in found}
         return {one.view: counts.get((one.view, one.number), 0) for one in generations}
+
+    def rekeyed(self, session: Session, generation: Generation) -> int | None:
+        m = self._mark
+        begins = f"substr(error, 1, {len(REKEYED)}) = {m}"
+        sql = f"SELECT min(position) FROM {self._keys} WHERE view = {m} AND generation = {m} AND {begins}"
+        found: int | None = session.rows(sql, (generation.view, generation.number, REKEYED))[0][0]
+        return found
 
     def waiting(self, session: Session, slice_id: SliceId, key: str, limit: int) -> list[int]:
         sql = f"SELECT position FROM {self._positions} WHERE {self._where()} ORDER BY position LIMIT {limit}"

@@ -137,6 +137,9 @@ class SqlViewStore(SqlBuilds):
     def parked_counts(self) -> dict[str, int]:
         return self._read(lambda session: self._lines.counts(session, self._generations(None)))
 
+    def rekeyed(self, view: str) -> int | None:
+        return self._read(lambda session: self._lines.rekeyed(session, self._tables[view].generation))
+
     def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
         return self._read(lambda session: self._lines.waiting(session, slice_id, key, limit))
 
