@@ -14,6 +14,7 @@ import pika
 import pytest
 from structlog.testing import capture_logs
 
+from tests.named import id_of
 from tests.servers.server import free_port
 from twofold.bus.dispatch.broker import LEAVE_SECONDS_MAX, QUEUE, LaneConsumer
 from twofold.bus.dispatch.lanes import Lanes
@@ -46,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def broker() -> Iterator[EmbeddedBroker]:
     table = MemoryLaneTable()
-    envelope = Envelope("one", "Note", "note-1", msgspec.Raw(b"{}"), "f", datetime(2026, 1, 1, tzinfo=UTC))
+    envelope = Envelope(id_of("one"), "Note", "note-1", msgspec.Raw(b"{}"), "f", datetime(2026, 1, 1, tzinfo=UTC))
     table.put([(0, encode_batch([envelope]))])
     broker = EmbeddedBroker(table)
     broker.declare_queue(QUEUE)
