@@ -83,7 +83,7 @@ def fill(log: Log, count: int) -> None:
         first = state.deposits + 1
         events = [Deposited(LONG, 1, f"reference-{number}") for number in range(first, min(first + APPEND_EVENTS, count + 1))]
         envelope = _envelope(first)
-        meta = Meta(envelope.command_id, envelope.command_id, envelope.command_id, "bench")
+        meta = Meta(envelope.command_id, "bench")
         made = []
         for version, event in enumerate(events, start=first):
             tag, _, data = encode_event(event)

@@ -27,9 +27,7 @@ ERROR_CHARS_MAX = 20_000
 """A traceback's end tells most: so much of it is kept."""
 
 EVENT_COLUMNS = "position, stream, version, type, data, meta, recorded_at"
-OUTCOME_COLUMNS = (
-    "command_id, fingerprint, type, stream, status, attempt, version, position, events, code, details, accepted_at, decided_at"
-)
+OUTCOME_COLUMNS = "fingerprint, type, stream, status, attempt, version, position, events, code, details, accepted_at, decided_at"
 PARKED_COLUMNS = "id, envelope, reason, error, parked_at"
 
 GAP = "gap"
@@ -46,6 +44,11 @@ decode_text = msgspec.json.Decoder(str).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_types = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_details = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def encode_spelt_out(meta: Meta) -> bytes:
+    """As earlier versions read it."""
+    return encode_json(meta.spelt_out())
 
 
 class PlannedAppend:
@@ -142,7 +145,7 @@ def _outcome(decision: Decision, position: int, decided_at: datetime) -> Outcome
 
 
 def outcome_from(row: Sequence[Any]) -> Outcome:
-    """An outcome from its row in the order of OUTCOME_COLUMNS, times already datetimes."""
+    """An outcome from its row in the order of OUTCOME_COLUMNS, its command id before them, times already datetimes."""
     command_id, fingerprint, command_type, stream, status, attempt, version, position = row[:8]
     events, code, details, accepted_at, decided_at = row[8:]
     return Outcome(

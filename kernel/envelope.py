@@ -12,6 +12,7 @@ from hashlib import blake2b
 import msgspec
 
 from twofold.kernel.errors import Malformed
+from twofold.kernel.ids import COMMAND_ID
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -32,6 +33,8 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(list[Envelope])
+_is_id = COMMAND_ID.fullmatch
+SHOWN_CHARS_MAX = 40
 
 
 def fingerprint_of(command_type: str, data: bytes) -> str:
@@ -44,8 +47,13 @@ def encode_batch(envelopes: Sequence[Envelope]) -> bytes:
 
 
 def decode_batch(body: bytes) -> list[Envelope]:
-    """Raises Malformed when the body is not a JSON array of envelopes."""
+    """Raises Malformed when the body is not a JSON array of envelopes, each with a UUID: no log could note another."""
     try:
-        return _DECODER.decode(body)
+        envelopes = _DECODER.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(str(error)) from error
+    ids = [envelope.command_id for envelope in envelopes]
+    if not all(map(_is_id, ids)):
+        wrong = next(command_id for command_id in ids if not _is_id(command_id))
+        raise Malformed(f"the command id {wrong[:SHOWN_CHARS_MAX]!r} is no UUID in lower case")
+    return envelopes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import uuid
 from datetime import datetime
@@ -15,6 +16,9 @@ IDEMPOTENCY_NAMESPACE = uuid.UUID("6f2c1d0e-5a53-5c1b-9d0c-7f0f2b1e9a11")
 
 FUTURE_SECONDS_MAX = 300.0
 """How far ahead of this clock a minted id may be and still be believed (clocks of two gateways differ)."""
+
+COMMAND_ID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""What may stand for a command: a UUID as text, in the one spelling that a log which keeps 16 bytes of it gives back."""
 
 _DICE = Random()
 """Our own: whoever seeds the process's generator must not make two ids one. Seeded by the system, and anew after a fork."""

@@ -7,19 +7,40 @@ from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import astuple
 
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.outcome import Outcome, Status
 
 
-class Meta(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Where an event comes from. Stored beside it, on disk for ever."""
+class Meta(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=False):
+    """Where an event comes from. Stored beside it, on disk for ever.
+
+    What goes with a command, and what caused it, is mostly that command: then nothing need be said of it. A log that an earlier
+    version may still read says so all the same (`spelt_out`); what is read back is the same either way."""
 
     command_id: str
-    correlation_id: str
-    causation_id: str
     principal: str
     schema_version: int = 1
+    correlated: str | None = msgspec.field(default=None, name="correlation_id")
+    caused: str | None = msgspec.field(default=None, name="causation_id")
+
+    @property
+    def correlation_id(self) -> str:
+        return self.correlated or self.command_id
+
+    @property
+    def causation_id(self) -> str:
+        return self.caused or self.command_id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Meta) and astuple(self.spelt_out()) == astuple(other.spelt_out())
+
+    def __hash__(self) -> int:
+        return hash(astuple(self.spelt_out()))
+
+    def spelt_out(self) -> Meta:
+        return Meta(self.command_id, self.principal, self.schema_version, self.correlation_id, self.causation_id)
 
 
 class NewEvent(msgspec.Struct, frozen=True, gc=False):

@@ -237,10 +237,10 @@ def _extend(
         size_bytes += len(data)
         meta = Meta(
             command_id=envelope.command_id,
-            correlation_id=envelope.correlation_id or envelope.command_id,
-            causation_id=envelope.causation_id or envelope.command_id,
             principal=envelope.principal,
             schema_version=schema_version,
+            correlated=envelope.correlation_id,
+            caused=envelope.causation_id,
         )
         new.append(NewEvent(envelope.stream, version, tag, data, meta))
     return Folded(version, state, size_bytes, None if new else last, *kept), tuple(new)

@@ -15,7 +15,8 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
 from twofold.bus.rabbitmq.topology import NOT_FOUND, dead_queue, parameters, unavailable
-from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.envelope import decode_batch
+from twofold.kernel.errors import Malformed, Neighbour, Unavailable
 from twofold.kernel.letters import LETTERS_MAX, DeadLetter, letter_id
 
 WHY, WHERE, WHEN = "twofold-reason", "twofold-lane", "twofold-died-at"
@@ -96,14 +97,25 @@ def _letter(headers: dict[str, Any], body: bytes) -> DeadLetter:
         return DeadLetter(letter_id(body), str(headers.get(WHERE, "")), str(headers[WHY]), died_at, body)
     death: dict[str, Any] = next(iter(headers.get("x-death") or []), {})
     died_at = death.get("time")
+    reason = str(death.get("reason", "unknown"))
     return DeadLetter(
         letter_id(body),
         str(death.get("queue", "")),
-        REASONS.get(str(death.get("reason")), str(death.get("reason", "unknown"))),
+        _undecodable(body) if reason == REJECTED else REASONS.get(reason, reason),
         died_at.replace(tzinfo=UTC) if died_at else None,
         body,
     )
 
 
-REASONS = {"delivery_limit": "delivered too often", "rejected": "cannot be decoded"}
+def _undecodable(body: bytes) -> str:
+    """Workers reject nothing else; the broker keeps no word of theirs, but what they saw can be seen again."""
+    try:
+        decode_batch(body)
+    except Malformed as error:
+        return f"cannot be decoded: {error.detail}"
+    return "could not be decoded by whoever rejected it"
+
+
+REJECTED = "rejected"
+REASONS = {"delivery_limit": "delivered too often"}
 """The broker's words in ours."""

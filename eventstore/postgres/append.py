@@ -9,7 +9,7 @@ or parked commands it becomes a transaction of several statements, in which the 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -18,9 +18,9 @@ import psycopg
 from sqlalchemy import Engine
 
 from twofold.database.postgres import PSYCOPG, borrowed, fetch
-from twofold.eventstore.postgres import snapshots as snapshot_sql
 from twofold.eventstore.postgres import sql
 from twofold.eventstore.postgres.pages import detached
+from twofold.eventstore.postgres.snapshots import keep
 from twofold.eventstore.records import (
     GAP,
     LOST,
@@ -32,6 +32,7 @@ from twofold.eventstore.records import (
     decode_text,
     details_json,
     encode_json,
+    encode_spelt_out,
     error_text,
     events_json,
     has_gap,
@@ -40,7 +41,8 @@ from twofold.eventstore.records import (
 )
 from twofold.kernel import codes
 from twofold.kernel.errors import Conflict, Neighbour, NotKnown, Unavailable, other_inline_views
-from twofold.kernel.log import Appended, Decision, LastEvent, Loaded, Recorded, Snapshot
+from twofold.kernel.ids import COMMAND_ID
+from twofold.kernel.log import Appended, Decision, LastEvent, Loaded, Meta, Recorded, Snapshot
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.ports import InlineProjection
 
@@ -57,10 +59,12 @@ class PostgresEventStore:
         self._engine = engine
         self._noted_types: set[tuple[str, int]] = set()
         """Of events that stand in the log, as far as this process knows."""
-        self._extend_at = 0
+        self._head = self._extend_at = 0
+        self._encode_meta: Callable[[Meta], bytes] = encode_spelt_out
 
     def outcomes(self, command_ids: Collection[str]) -> dict[str, Outcome]:
-        rows = fetch(self._engine, sql.OUTCOMES, (storable(command_ids),)) if command_ids else ()
+        possible = [command_id for command_id in command_ids if COMMAND_ID.fullmatch(command_id)]
+        rows = fetch(self._engine, sql.OUTCOMES, (possible,)) if possible else ()
         return {row[0]: outcome_from(row) for row in rows}
 
     def read(self, after: Mapping[str, LastEvent | None], shapes: Mapping[str, str] | None = None) -> Loaded:
@@ -95,6 +99,8 @@ class PostgresEventStore:
         self, decisions: Sequence[Decision], inline: InlineProjection | None = None, snapshots: Sequence[Snapshot] = ()
     ) -> Appended:
         plan = PlannedAppend(decisions)
+        if self._head >= self._extend_at:
+            self._extend()
         try:
             return self._append(plan, inline, snapshots)
         except NotKnown:
@@ -105,7 +111,7 @@ class PostgresEventStore:
             return self._append(plan, inline, snapshots)
 
     def _append(self, plan: PlannedAppend, inline: InlineProjection | None, snapshots: Sequence[Snapshot]) -> Appended:
-        arrays = _arrays(plan) | {"inline_views": inline.number if inline else 0}
+        arrays = _arrays(plan, self._encode_meta) | {"inline_views": inline.number if inline else 0}
         try:
             with borrowed(self._engine) as connection:
                 if new_types := plan.types - self._noted_types:
@@ -122,16 +128,16 @@ class PostgresEventStore:
                 raise Unavailable(Neighbour.LOG, "its head is behind its events") from conflict
             raise
         appended = plan.appended(start, recorded_at)
-        if appended.head >= self._extend_at:
-            self._extend(appended.head)
+        self._head = appended.head
         return appended
 
-    def _extend(self, position: int) -> None:
-        """Have the partitions made that come next, long before the head is there. What has been appended is told in any case; and
-        should it never succeed, the append that finds no partition says so."""
-        self._extend_at = position + ASK_AGAIN_POSITIONS
+    def _extend(self) -> None:
+        """Have the partitions made that come next, long before the head is there; should it never succeed, the append that finds
+        no partition says so. Where there are any no earlier version reads, and what an event need not say is left out."""
+        self._extend_at = self._head + ASK_AGAIN_POSITIONS
         with suppress(Unavailable):
-            self._extend_at = fetch(self._engine, sql.EXTEND)[0][0]
+            [[self._extend_at, is_partitioned]] = fetch(self._engine, sql.EXTEND)
+            self._encode_meta = encode_json if is_partitioned else encode_spelt_out
 
 
 def _append_beside(
@@ -141,7 +147,7 @@ def _append_beside(
     given, and written before it is locked."""
     with connection.pipeline():
         connection.execute("BEGIN")
-        _keep(connection, snapshots)
+        keep(connection, snapshots)
         answer = connection.execute(statement, arrays, binary=True)
         connection.execute("COMMIT")
     return _head(connection, answer, arrays)
@@ -157,7 +163,7 @@ def _append_in_steps(
     """Inline rows are locked, then the head, then everything is written; round trips under the head's lock are pipelined."""
     connection.execute("BEGIN")
     if snapshots:
-        _keep(connection, snapshots)
+        keep(connection, snapshots)
     locked = inline.lock(connection, plan.events) if inline and plan.events else None
     start, recorded_at = _row(connection, sql.TAKE_HEAD if plan.events else sql.SEE_HEAD, arrays)
     if inline and plan.events:
@@ -181,11 +187,6 @@ def _append_in_steps(
     return start, recorded_at
 
 
-def _keep(connection: PSYCOPG, snapshots: Sequence[Snapshot]) -> None:
-    rows = [(s.stream, s.shape, s.last.version, s.last.position, *s.last[1:3], s.state.decode()) for s in snapshots]
-    connection.execute(snapshot_sql.KEEP, tuple(map(list, zip(*rows, strict=True))))
-
-
 def _row(connection: PSYCOPG, statement: str, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
     return _head(connection, connection.execute(statement, parameters, binary=True), parameters)
 
@@ -205,7 +206,7 @@ def _refusal(connection: PSYCOPG, known: int) -> Unavailable | Conflict:
     return Conflict(GAP) if needed[0] == known else other_inline_views(needed[0])
 
 
-def _arrays(plan: PlannedAppend) -> dict[str, Any]:
+def _arrays(plan: PlannedAppend, encode_meta: Callable[[Meta], bytes]) -> dict[str, Any]:
     """One array for each column, events and outcomes side by side, as the statements of `sql` name them."""
     events, preceding = plan.events, plan.preceding()
     noted = [(decision.envelope, decision, offset) for decision, offset in plan.noted]
@@ -221,7 +222,7 @@ def _arrays(plan: PlannedAppend) -> dict[str, Any]:
         "event_versions": [event.version for event in events],
         "event_types": [event.type for event in events],
         "event_data": [event.data.decode() for event in events],
-        "event_metas": [encode_json(event.meta).decode() for event in events],
+        "event_metas": [encode_meta(event.meta).decode() for event in events],
         "command_ids": [envelope.command_id for envelope, _, _ in noted],
         "fingerprints": [envelope.fingerprint for envelope, _, _ in noted],
         "types": [envelope.type for envelope, _, _ in noted],

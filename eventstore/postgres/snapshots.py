@@ -1,6 +1,11 @@
-"""The statements about snapshots on PostgreSQL. The table is in `eventstore/migrations/versions`."""
+"""The statements about snapshots on PostgreSQL, and who keeps them. The table is in `eventstore/migrations/versions`."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twofold.database.postgres import PSYCOPG
+from twofold.kernel.log import Snapshot
 
 USABLE = """
     SELECT s.position, s.version, s.command_id, s.recorded_at, s.state FROM snapshots AS s
@@ -24,3 +29,8 @@ KEEP = """
         recorded_at = excluded.recorded_at, state = excluded.state
 """
 """In the order of streams, so that two who keep the same ones wait for each other and never in a circle."""
+
+
+def keep(connection: PSYCOPG, snapshots: Sequence[Snapshot]) -> None:
+    rows = [(s.stream, s.shape, s.last.version, s.last.position, *s.last[1:3], s.state.decode()) for s in snapshots]
+    connection.execute(KEEP, tuple(map(list, zip(*rows, strict=True))))

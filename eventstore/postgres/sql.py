@@ -2,12 +2,15 @@
 
 Look-ups of many keys at once join the keys LATERALLY with a fenced subquery (ORDER BY or OFFSET 0 inside): the planner
 then has no choice but one index descent for each key, however the table grows and whatever its statistics say.
+
+Command ids are given, and answered, as text. `log_command_id` is how this log keeps them: as uuid, or as the text that a log from
+before 0.2 has. The type of a log may change while it runs: whoever has prepared a statement finds it by its name again.
 """
 
 from __future__ import annotations
 
 from twofold.eventstore.postgres.snapshots import USABLE
-from twofold.eventstore.records import EVENT_COLUMNS, OUTCOME_COLUMNS, PARKED_COLUMNS, ROW_BYTES
+from twofold.eventstore.records import BIGINT_MAX, EVENT_COLUMNS, OUTCOME_COLUMNS, PARKED_COLUMNS, ROW_BYTES
 
 NEWEST = "(SELECT * FROM log_head ORDER BY position DESC LIMIT 1)"
 """The head's row, found from the end of its index. Every append leaves a version of it behind, which stays for as long as any
@@ -28,7 +31,7 @@ _IS_NOTED_BEFORE = f"""
     (seen.position + {{count}} >= seen.partition_positions AND EXISTS (
         SELECT FROM unnest(%(fresh_ids)b::text[]) AS asked (command_id)
         CROSS JOIN LATERAL (
-            SELECT FROM inbox WHERE inbox.command_id = asked.command_id AND inbox.position < {_BEGIN} OFFSET 0
+            SELECT FROM inbox WHERE inbox.command_id = asked.command_id::log_command_id AND inbox.position < {_BEGIN} OFFSET 0
         ) AS noted
     ))
 """
@@ -95,8 +98,8 @@ _WRITE = """
             code, details, accepted_at, decided_at
         )
         SELECT
-            d.command_id, d.fingerprint, d.type, d.stream, d.status, d.attempt, d.version, head.start + d.event_offset,
-            d.events::json, d.code, d.details::json, d.accepted_at, head.recorded_at
+            d.command_id::log_command_id, d.fingerprint, d.type, d.stream, d.status, d.attempt, d.version,
+            head.start + d.event_offset, d.events::json, d.code, d.details::json, d.accepted_at, head.recorded_at
         FROM head, unnest(
             %(command_ids)b::text[], %(fingerprints)b::text[], %(types)b::text[], %(streams)b::text[], %(statuses)b::text[],
             %(attempts)b::integer[], %(versions)b::bigint[], %(offsets)b::bigint[], %(events)b::text[], %(codes)b::text[],
@@ -120,7 +123,7 @@ APPEND_LOCKED = write_batch(GIVEN_HEAD)
 
 FORGET_OLDER_PARKED = """
     DELETE FROM inbox USING unnest(%s::text[], %s::integer[]) AS again (command_id, attempt)
-    WHERE inbox.command_id = again.command_id AND inbox.status = 'parked' AND inbox.attempt < again.attempt
+    WHERE inbox.command_id = again.command_id::log_command_id AND inbox.status = 'parked' AND inbox.attempt < again.attempt
 """
 """A new attempt is to replace the outcome of an older, parked one, wherever that stands."""
 
@@ -138,9 +141,9 @@ PARK = """
 SETTLE = "DELETE FROM parked_commands WHERE command_id = %s AND fingerprint = %s"
 
 OUTCOMES = f"""
-    SELECT o.* FROM unnest(%b::text[]) AS asked (command_id)
+    SELECT asked.command_id, o.* FROM unnest(%b::text[]) AS asked (command_id)
     CROSS JOIN LATERAL (
-        SELECT {OUTCOME_COLUMNS} FROM inbox WHERE inbox.command_id = asked.command_id OFFSET 0
+        SELECT {OUTCOME_COLUMNS} FROM inbox WHERE inbox.command_id = asked.command_id::log_command_id OFFSET 0
     ) AS o
 """
 READ = f"""
@@ -212,7 +215,7 @@ STREAM = f"""
 """
 VERSION = "SELECT max(version) FROM events WHERE stream = %s"
 NEXT_VERSION = "SELECT min(version) FROM events WHERE stream = %s AND version > %s::bigint"
-EXTEND = "SELECT log_extend()"
+EXTEND = f"SELECT log_extend(), partition_positions < {BIGINT_MAX} FROM {NEWEST} AS head"
 
 HEAD = f"SELECT position, recorded_at FROM {NEWEST} AS head"
 DETACHED_THROUGH = f"SELECT detached_through FROM {NEWEST} AS head"

@@ -25,6 +25,7 @@ from twofold.eventstore.records import (
     decode_meta,
     details_json,
     encode_json,
+    encode_spelt_out,
     error_text,
     events_json,
     outcome_from,
@@ -111,7 +112,7 @@ def _append_job(
 ) -> Callable[[sqlite3.Connection], tuple[int, datetime]]:
     """What the writer runs for this append: (last position before it, time of the append). Encoding is done before."""
     known = inline.number if inline else 0
-    events = [(e.stream, e.version, e.type, e.data, encode_json(e.meta)) for e in plan.events]
+    events = [(e.stream, e.version, e.type, e.data, encode_spelt_out(e.meta)) for e in plan.events]
     preceding = plan.preceding()
     before = [_noted_before(decision) for decision, _ in plan.noted]
     after = [_noted_after(decision) for decision, _ in plan.noted]

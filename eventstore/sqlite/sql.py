@@ -18,7 +18,7 @@ INSERT_EVENT = """
     VALUES (?, ?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?)
 """
 NOTE = f"""
-    INSERT INTO inbox ({OUTCOME_COLUMNS})
+    INSERT INTO inbox (command_id, {OUTCOME_COLUMNS})
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (command_id) DO UPDATE SET
         fingerprint = excluded.fingerprint, type = excluded.type, stream = excluded.stream, status = excluded.status,
@@ -43,7 +43,7 @@ PARK = """
 """
 SETTLE = "DELETE FROM parked_commands WHERE command_id = ? AND fingerprint = ?"
 
-OUTCOMES = f"SELECT {OUTCOME_COLUMNS} FROM inbox WHERE command_id IN (SELECT value FROM json_each(?))"
+OUTCOMES = f"SELECT command_id, {OUTCOME_COLUMNS} FROM inbox WHERE command_id IN (SELECT value FROM json_each(?))"
 
 READ = f"""
     SELECT json_extract(asked.value, '$[0]') > 0 AND known.position IS NULL AS is_lost, {_EVENT} FROM json_each(?) AS asked

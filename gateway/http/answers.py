@@ -148,5 +148,5 @@ def status_of(outcome: Outcome) -> CommandStatus:
 
 
 def shown(event: Recorded) -> ShownEvent:
-    meta: dict[str, Any] = msgspec.to_builtins(event.meta)
+    meta: dict[str, Any] = msgspec.to_builtins(event.meta.spelt_out())
     return ShownEvent(event.position, event.stream, event.version, event.type, msgspec.Raw(event.data), meta, event.recorded_at)

@@ -38,7 +38,7 @@ def snapshot(url: str) -> Snapshot:
     try:
         columns = "position, stream, version, type, data::text, meta::text, recorded_at"
         events = database.select(f"SELECT {columns} FROM events ORDER BY position")
-        columns = "command_id, stream, status, version, position, events::text, decided_at"
+        columns = "command_id::text, stream, status, version, position, events::text, decided_at"
         return Snapshot(events, {row[0]: row for row in database.select(f"SELECT {columns} FROM inbox")})
     finally:
         database.close()

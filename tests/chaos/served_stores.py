@@ -19,6 +19,8 @@ TRIES_MAX = 60
 TRY_AGAIN_SECONDS = 0.25
 """How long a restarted server is waited for, all together: longer than any of a scenario's takes."""
 
+AMONG = "command_id = ANY(%s::text[]::log_command_id[])"
+
 
 class Database:
     """One connection, opened when it is needed."""
@@ -74,12 +76,12 @@ class ServedStores:
         return int(self.select("SELECT coalesce(max(position), 0) FROM events")[0][0])
 
     def inbox(self, command_ids: Collection[str]) -> dict[str, Decided]:
-        columns = "command_id, stream, status, version, position, events::text, decided_at"
-        return inbox_of(self.select(f"SELECT {columns} FROM inbox WHERE command_id = ANY(%s)", (list(command_ids),)))
+        columns = "command_id::text, stream, status, version, position, events::text, decided_at"
+        return inbox_of(self.select(f"SELECT {columns} FROM inbox WHERE {AMONG}", (list(command_ids),)))
 
     def has_outcomes(self, command_ids: Collection[str]) -> bool:
         ids = list(command_ids)
-        decided = self.select("SELECT count(DISTINCT command_id) FROM inbox WHERE command_id = ANY(%s)", (ids,))
+        decided = self.select(f"SELECT count(DISTINCT command_id) FROM inbox WHERE {AMONG}", (ids,))
         return bool(decided[0][0] == len(ids))
 
     def checkpoints(self) -> dict[str, list[int]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import twofold.bus.dispatch.lanes
 from tests.contract.buses import AnyBus, EmbeddedBus, RabbitBus, working
+from tests.named import name_of
 from twofold.kernel.envelope import Envelope
 
 
@@ -23,7 +24,7 @@ def main(kind: str, where: str, prefix: str, out: str) -> None:
     file = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def execute(envelopes: Sequence[Envelope]) -> None:
-        os.write(file, "".join(f"{each.stream} {each.command_id}\n" for each in envelopes).encode())
+        os.write(file, "".join(f"{each.stream} {name_of(each.command_id)}\n" for each in envelopes).encode())
         time.sleep(0.02)
 
     with working(lanes.broker(), execute):

@@ -21,6 +21,7 @@ import twofold.bus.rabbitmq.dead
 import twofold.bus.rabbitmq.publisher
 import twofold.bus.rabbitmq.topology
 import twofold.bus.rabbitmq.transport
+from tests.named import id_of, name_of
 from twofold.bus.dispatch.broker import LaneBroker, declare_execute, start_worker
 from twofold.bus.outbox import Outbox
 from twofold.bus.rabbitmq.topology import commands_exchange, lane_queue, queues, rings_exchange
@@ -38,8 +39,9 @@ WAIT_SECONDS_MAX = 30.0
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def envelope(command_id: str, stream: str, text: str = "x") -> Envelope:
-    return Envelope(command_id, "Note", stream, msgspec.Raw(msgspec.json.encode({"text": text})), "f" * 32, NOW)
+def envelope(name: str, stream: str, text: str = "x") -> Envelope:
+    data = msgspec.Raw(msgspec.json.encode({"text": text}))
+    return Envelope(id_of(name), "Note", stream, data, "f" * 32, NOW)
 
 
 def stream_on(lane: int, number: int = 0) -> str:
@@ -76,7 +78,7 @@ def working(
 
 
 class Seen:
-    """What was executed, in order. `ids` has a repeated command once, where it came first."""
+    """What was executed, in order, by name. `ids` has a repeated command once, where it came first."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -89,11 +91,11 @@ class Seen:
     @property
     def ids(self) -> list[str]:
         with self._lock:
-            return list(dict.fromkeys(envelope.command_id for call in self.calls for envelope in call))
+            return list(dict.fromkeys(name_of(envelope.command_id) for call in self.calls for envelope in call))
 
     def on(self, stream: str) -> list[str]:
         with self._lock:
-            found = [envelope.command_id for call in self.calls for envelope in call if envelope.stream == stream]
+            found = [name_of(envelope.command_id) for call in self.calls for envelope in call if envelope.stream == stream]
         return list(dict.fromkeys(found))
 
 

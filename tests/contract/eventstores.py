@@ -223,7 +223,7 @@ def decided(
     sent: Envelope, version: int = 0, count: int = 0, status: Status | None = None, data: bytes = b'{"n":1}', **more: Any
 ) -> Decision:
     """A decision with `count` events, the last of which makes the stream's version `version`."""
-    meta = Meta(sent.command_id, sent.command_id, sent.command_id, "anonymous")
+    meta = Meta(sent.command_id, "anonymous")
     versions = range(version - count + 1, version + 1)
     events = tuple(NewEvent(sent.stream, each, "OrderPlaced", data, meta) for each in versions)
     return Decision(sent, status or ("succeeded" if count else "ignored"), version, events, **more)

@@ -117,7 +117,7 @@ class Log:
     def append(self, event: Event, stream: str = "talk-1") -> int:
         name, schema_version, data = encode_event(event)
         position = len(self.events) + 1
-        meta = Meta("id", "id", "id", "anonymous", schema_version)
+        meta = Meta("id", "anonymous", schema_version)
         at = BEGIN + timedelta(seconds=position)
         self.events.append(Recorded(position, stream, position, name, data, meta, at))
         return position

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Event, Timer
 
+import msgspec
 import pytest
 
 from tests.contract.buses import (
@@ -23,7 +24,8 @@ from tests.contract.buses import (
     until,
     working,
 )
-from twofold.kernel.envelope import Envelope
+from tests.named import name_of
+from twofold.kernel.envelope import Envelope, encode_batch
 from twofold.kernel.errors import Neighbour, Unavailable
 
 
@@ -93,7 +95,7 @@ async def test_a_delivery_that_raises_is_offered_again_and_neighbours_flow(lanes
 
     def execute(envelopes: Sequence[Envelope]) -> None:
         if any(each.stream == bad for each in envelopes):
-            tries.append([each.command_id for each in envelopes if each.stream == bad])
+            tries.append([name_of(each.command_id) for each in envelopes if each.stream == bad])
             if len(tries) <= 4:
                 raise Unavailable(Neighbour.LOG)
         seen(envelopes)
@@ -138,10 +140,11 @@ async def test_what_cannot_be_decoded_goes_to_the_dead_letters_alone(lanes: AnyB
     await queue.put(envelope("before", stream_on(3)))
     lanes.put_raw(3, b'{"not": "a batch"}')
     lanes.put_raw(3, b"\xff\x00")
+    lanes.put_raw(3, encode_batch([msgspec.structs.replace(envelope("x", stream_on(3)), command_id="no UUID")]))
     await queue.put(envelope("after", stream_on(3)))
     with working(lanes.broker(), seen):
         await asyncio.to_thread(until, lambda: seen.ids == ["before", "after"], "both commands")
-        await asyncio.to_thread(until, lambda: lanes.dead() == 2, "both dead letters")
+        await asyncio.to_thread(until, lambda: lanes.dead() == 3, "the dead letters")
     await queue.close()
     assert lanes.depth(3) == 0
 

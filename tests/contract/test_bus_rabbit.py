@@ -16,6 +16,7 @@ import twofold.bus.rabbitmq.publisher
 import twofold.bus.rabbitmq.topology
 import twofold.bus.rabbitmq.transport
 from tests.contract.buses import LANES, Proxy, RabbitBus, Seen, envelope, put_all, stream_on, until, working
+from tests.named import name_of
 from tests.servers import Servers
 from twofold.bus.dispatch.lanes import Lanes
 from twofold.bus.rabbitmq.transport import RabbitTransport
@@ -45,7 +46,7 @@ async def test_a_settle_for_a_lost_connection_is_dropped(lanes: RabbitBus, proxy
 
     def execute(envelopes: Sequence[Envelope]) -> None:
         turn = len(calls)
-        calls.append([each.command_id for each in envelopes])
+        calls.append([name_of(each.command_id) for each in envelopes])
         if turn < 3:
             entered[turn].set()
             assert leave[turn].wait(30)
@@ -93,7 +94,7 @@ def test_a_lane_keeps_its_order_through_many_take_overs(lanes: RabbitBus, broker
             delivery = one.lanes.next([0])
             if delivery is None:
                 continue
-            ids = [each.command_id for each in delivery.envelopes]
+            ids = [name_of(each.command_id) for each in delivery.envelopes]
             got += ids
             if len(got) == len(ids) and surely_settled <= int(got[0]) < settled:
                 settled = int(got[0])

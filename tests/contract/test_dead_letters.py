@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pika
 import pytest
 
 from tests.contract.buses import AnyBus, RabbitBus, Seen, envelope, stream_on, until, working
 from tests.contract.test_bus import lanes  # noqa: F401
+from tests.named import id_of
 from twofold.bus.rabbitmq.topology import DELIVERIES_MAX, dead_queue, lane_queue, queues
 from twofold.kernel.envelope import encode_batch
 from twofold.kernel.letters import DeadLetter
@@ -73,6 +75,21 @@ def test_a_letter_is_taken_out_once_it_was_used_and_not_before(buried: AnyBus) -
     assert {letter.id for letter in letters.letters()} == {two.id, three.id}
     assert letters.take_out(two.id, used.append) and letters.take_out(three.id, used.append)
     assert letters.letters() == [] and buried.dead() == 0
+
+
+@pytest.mark.parametrize("command_id", ["first", "", "0198B0E2-7A3F-7C1D-9A55-0123456789AB", "x" * 100_000])
+def test_a_command_whose_id_is_no_uuid_is_dead_and_says_why(lanes: AnyBus, command_id: str) -> None:  # noqa: F811
+    """No log could note its outcome. Only others than our gateways can have sent it; it holds up nobody."""
+    seen = Seen()
+    sent = [msgspec.structs.replace(envelope("x", stream_on(1)), command_id=each) for each in (id_of("one"), command_id)]
+    with working(lanes.broker(), seen):
+        until(lambda: put_all(lanes), "the lanes are there")
+        lanes.put_raw(1, encode_batch(sent))
+        lanes.put_raw(1, encode_batch([envelope("after", stream_on(1))]))
+        until(lambda: seen.ids == ["after"], "the command behind it")
+        until(lambda: lanes.dead() == len(BODIES) + 1, "all are dead")
+    [letter] = [letter for letter in lanes.letters().letters() if letter.body == encode_batch(sent)]
+    assert f"the command id {command_id[:40]!r} is no UUID" in letter.reason
 
 
 def test_what_was_delivered_too_often_says_so_and_when(broker_url: str, unique: str) -> None:

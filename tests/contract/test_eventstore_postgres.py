@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from tests.contract.eventstores import ACCEPTED_AT, PostgresPlace, SameViews, decided, envelope, place, placed
+from tests.named import id_of
 from tests.servers import Servers
 from tests.servers.postgres import libpq
 from twofold.database.postgres import LOG, borrowed, connect
@@ -299,7 +300,7 @@ def asked(streams: list[str], version: int, shape: str) -> dict[str, Any]:
 
 ROWS = 5_000
 HOT: dict[str, tuple[str, Any]] = {
-    "outcomes": (sql.OUTCOMES, ([f"command-{number}" for number in range(200)],)),
+    "outcomes": (sql.OUTCOMES, ([id_of(f"command-{number}") for number in range(200)],)),
     "read": (sql.READ, asked([f"order-{number}" for number in range(1000)], 3, "")),
     "read from the start": (sql.READ, asked(["order-7"], 0, "")),
     "read behind snapshots": (sql.READ, asked([f"order-{number}" for number in range(1000)], 0, "round")),
@@ -309,7 +310,7 @@ HOT: dict[str, tuple[str, Any]] = {
             "event_count": 2,
             "inline_views": 0,
             **{"preceded_streams": ["order-7"], "preceding_versions": [3], "first_streams": ["order-7"], "first_versions": [4]},
-            "fresh_ids": ["command-7"],
+            "fresh_ids": [id_of("command-7")],
         },
     ),
     "page": (sql.PAGE, (2_500, 1000, 1_000_000)),
@@ -336,7 +337,7 @@ def grown(servers: Servers) -> Iterator[str]:
             f" FROM generate_series(1, {ROWS}) AS n"
         )
         connection.execute(
-            "INSERT INTO inbox SELECT 'command-' || n, 'f', 't', 's', 'succeeded', 1, 1, n, NULL, NULL, NULL, now(), now()"
+            "INSERT INTO inbox SELECT gen_random_uuid(), 'f', 't', 's', 'succeeded', 1, 1, n, NULL, NULL, NULL, now(), now()"
             f" FROM generate_series(1, {ROWS}) AS n"
         )
         connection.execute(

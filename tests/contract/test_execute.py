@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import examples.counter
+from tests.named import id_of
 from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.database.postgres import LOG, connect
 from twofold.database.sqlite_file import SqliteFile
@@ -139,13 +140,13 @@ def test_a_bug_that_parks_many_commands_tells_once_where_it_is_and_never_what_th
     module.VIEWS = ()  # type: ignore[attr-defined]
     domain = domain_of(module)
     unlucky = Executor(domain, Codec(domain), events, LocalBell(), LocalOutcomes())
-    first = asked(13, command_id="first")
+    first = asked(13, command_id=id_of("first"))
     with capture_logs() as logs:
         assert statuses(unlucky.execute([first, asked(13), asked(13, "b")])) == ["parked"] * 3
         unlucky.execute([first])
         unlucky.execute([msgspec.structs.replace(first, attempt=2)])
     parked = [log for log in logs if log["event"] == "parked"]
-    assert [log["command_id"] for log in parked].count("first") == 2 and len(parked) == 4
+    assert [log["command_id"] for log in parked].count(id_of("first")) == 2 and len(parked) == 4
     (places,) = [log["traceback"] for log in parked if "traceback" in log]
     assert places[-1] in ("LookupError", "TypeError") and "in " in places[0]
     assert "card number" not in str(logs)

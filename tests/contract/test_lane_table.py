@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.buses import envelope
+from tests.named import name_of
 from twofold.bus.embedded.transport import renumber
 from twofold.database.sqlite_file import SqliteFile
 from twofold.eventstore.lane_table import SqliteLaneTable
@@ -117,7 +118,7 @@ def test_what_waits_goes_to_the_new_lanes_in_order(lanes: LaneTable) -> None:
         assert unreadable < count
         assert all(lane == lane_of(each.stream, count) for lane, each in found)
         for stream in ("a", "b", "c", "d", "e"):
-            assert [each.command_id for _, each in found if each.stream == stream] == [f"{n}{stream}" for n in range(3)]
+            assert [name_of(each.command_id) for _, each in found if each.stream == stream] == [f"{n}{stream}" for n in range(3)]
     assert lanes.count() == 3
 
 

@@ -64,7 +64,7 @@ def domain(name: str, counted_version: int = 1, has_more: bool = False, **export
 def wrote(event: Event, number: int) -> Decision:
     sent = envelope(f"counter-{number}")
     tag, schema_version, data = encode_event(event)
-    meta = Meta(sent.command_id, sent.command_id, sent.command_id, "anonymous", schema_version)
+    meta = Meta(sent.command_id, "anonymous", schema_version)
     return Decision(sent, "succeeded", 1, (NewEvent(sent.stream, 1, tag, data, meta),))
 
 

@@ -49,7 +49,7 @@ class Deployed:
             self.said_count += 1
             name, schema_version, data = encode_event(Said(("ann",), f"w{self.said_count}"))
             command_id = new_command_id()
-            meta = Meta(command_id, command_id, command_id, "anonymous", schema_version)
+            meta = Meta(command_id, "anonymous", schema_version)
             event = NewEvent("talk-1", self.said_count, name, data, meta)
             sent = envelope("talk-1", command_id)
             self.events.append([Decision(sent, "succeeded", self.said_count, (event,))], rows)

@@ -56,7 +56,7 @@ class Rig:
     def said(self, stream: str, version: int, word: str, *to: str) -> Decision:
         name, schema_version, data = encode_event(Said(to, word))
         command_id = new_command_id()
-        meta = Meta(command_id, command_id, command_id, "anonymous", schema_version)
+        meta = Meta(command_id, "anonymous", schema_version)
         event = NewEvent(stream, version, name, data, meta)
         return Decision(envelope(stream, command_id), "succeeded", version, (event,))
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.chaos.rooms import ROOT, Room
 from tests.contract.buses import NOW, RabbitBus, until
+from tests.named import id_of
 from tests.servers.namespace import clean
 from tests.servers.postgres import libpq
 from tests.servers.server import free_port
@@ -95,7 +96,7 @@ def test_what_waits_in_the_lanes_of_the_release_before_is_decided(
             decided = _decided(connection, 4)
         finally:
             workers.stop()
-    assert decided == {f"waits {lane}" for lane in range(4)}
+    assert decided == {id_of(f"waits {lane}") for lane in range(4)}
     assert lane_depths(broker_url, unique, range(4)) == {"0": 0, "1": 0, "2": 0, "3": 0, "dead": 0}
 
 
@@ -125,7 +126,7 @@ def test_lanes_are_resized_over_http_and_doctor_and_members_show_how_far_it_is(s
 
 def count(number: int) -> Envelope:
     data = msgspec.Raw(msgspec.json.encode({"counter_id": str(number), "by": 1}))
-    return Envelope(f"waits {number}", "Count", f"counter-{number}", data, "f" * 32, NOW)
+    return Envelope(id_of(f"waits {number}"), "Count", f"counter-{number}", data, "f" * 32, NOW)
 
 
 def _declare_as_before(broker_url: str, namespace: str, count: int) -> None:
@@ -140,7 +141,7 @@ def _decided(connection: psycopg.Connection[tuple[str]], count: int) -> set[str]
 
     def outcomes() -> set[str]:
         connection.rollback()
-        return {command_id for (command_id,) in connection.execute("SELECT command_id FROM inbox")}
+        return {command_id for (command_id,) in connection.execute("SELECT command_id::text FROM inbox")}
 
     until(lambda: len(outcomes()) == count, "every command decided")
     return outcomes()

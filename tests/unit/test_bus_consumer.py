@@ -14,6 +14,7 @@ import pika
 import pytest
 from structlog.testing import capture_logs
 
+from tests.named import id_of
 from tests.servers.server import free_port
 from twofold.bus.dispatch.broker import LEAVE_SECONDS_MAX, QUEUE, LaneConsumer
 from twofold.bus.dispatch.lanes import Lanes
@@ -53,7 +54,7 @@ def broker() -> Iterator[EmbeddedBroker]:
 
 
 def put(broker: EmbeddedBroker, lane: int) -> None:
-    envelope = Envelope(f"on-{lane}", "Note", f"note-{lane}", msgspec.Raw(b"{}"), "f", datetime(2026, 1, 1, tzinfo=UTC))
+    envelope = Envelope(id_of(f"on-{lane}"), "Note", f"note-{lane}", msgspec.Raw(b"{}"), "f", datetime(2026, 1, 1, tzinfo=UTC))
     broker._lane_table.put([(lane, encode_batch([envelope]))])
 
 

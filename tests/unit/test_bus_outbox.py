@@ -11,6 +11,7 @@ import pytest
 
 import twofold.bus.lane
 import twofold.bus.outbox
+from tests.named import id_of, name_of
 from twofold.bus.outbox import Outbox
 from twofold.kernel.envelope import Envelope, decode_batch
 from twofold.kernel.errors import Neighbour, Unavailable
@@ -41,12 +42,12 @@ class Published:
         self.attempts.append(body)
         if len(self.attempts) <= self.failures:
             raise Unavailable(Neighbour.BROKER)
-        self.batches.append((lane, [each.command_id for each in decode_batch(body)]))
+        self.batches.append((lane, [name_of(each.command_id) for each in decode_batch(body)]))
         await self.durable.wait()
 
 
-def envelope(command_id: str, stream: str = "note-1", data: bytes = b"{}") -> Envelope:
-    return Envelope(command_id, "Note", stream, msgspec.Raw(data), "f" * 32, NOW)
+def envelope(name: str, stream: str = "note-1", data: bytes = b"{}") -> Envelope:
+    return Envelope(id_of(name), "Note", stream, msgspec.Raw(data), "f" * 32, NOW)
 
 
 async def started(published: Published, lanes: int = 1) -> Outbox:

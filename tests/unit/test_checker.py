@@ -60,7 +60,7 @@ class HandMade:
 
 def adjusted(position: int, version: int, command: str, quantity: int = 1, stream: str = "stock-a") -> Recorded:
     data = msgspec.json.encode({"sku": "a", "quantity": quantity, "reason": "r", "adjusted_at": None})
-    return Recorded(position, stream, version, "StockAdjusted", data, Meta(command, command, command, "anonymous"), NOW)
+    return Recorded(position, stream, version, "StockAdjusted", data, Meta(command, "anonymous"), NOW)
 
 
 def decided(version: int, position: int, count: int = 1, status: str = "succeeded", events: int = 1) -> Decided:

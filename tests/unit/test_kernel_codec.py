@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.named import id_of
 from twofold.kernel.codec import DEPTH_MAX, Codec, encode, encode_event, refuse_unstorable
 from twofold.kernel.decider import Decider, Downcaster, Upcaster
 from twofold.kernel.domain import Domain, domain_of
@@ -75,7 +76,7 @@ def envelope_of(codec: Codec, body: bytes) -> Envelope:
 
 
 def recorded(data: bytes, schema_version: int, type_: str = "PageWritten") -> Recorded:
-    return Recorded(1, "page-1", 1, type_, data, Meta("id", "id", "id", "test", schema_version), NOW)
+    return Recorded(1, "page-1", 1, type_, data, Meta("id", "test", schema_version), NOW)
 
 
 @pytest.mark.parametrize(
@@ -224,10 +225,14 @@ def test_a_fingerprint_of_the_first_release_is_known_again() -> None:
 
 def test_envelopes_survive_the_broker() -> None:
     """And what is no JSON array of envelopes is malformed, so that the bus can bury it."""
-    envelope = Envelope("id", "Write", "page-1", msgspec.Raw(b'{"page":"1"}'), "f", NOW, expected_version=0)
+    envelope = Envelope(id_of("one"), "Write", "page-1", msgspec.Raw(b'{"page":"1"}'), "f", NOW, expected_version=0)
     (again,) = decode_batch(encode_batch([envelope]))
     assert bytes(again.data) == b'{"page":"1"}'
-    assert (again.command_id, again.expected_version, again.attempt, again.principal) == ("id", 0, 1, "anonymous")
+    assert (again.command_id, again.expected_version, again.attempt, again.principal) == (id_of("one"), 0, 1, "anonymous")
     for body in (b"", b"{}", b"[1]", b'[{"command_id":"x"}]', b"[" * 100_000, b"\xff"):
         with pytest.raises(Malformed):
             decode_batch(body)
+    one = envelope.command_id
+    for command_id in ("", "one", one.upper(), f"{one}\n", one.replace("-", ""), f"{{{one}}}"):
+        with pytest.raises(Malformed, match="is no UUID"):
+            decode_batch(encode_batch([envelope, msgspec.structs.replace(envelope, command_id=command_id)]))

@@ -21,7 +21,7 @@ class Log:
         return {position: NOON + timedelta(seconds=position) for position in positions}
 
     def page(self, after: int, limit: int) -> Page:
-        meta = Meta("c", "c", "c", "anonymous")
+        meta = Meta("c", "anonymous")
         return Page([Recorded(after + 1, "order-1", after + 1, "Placed", b"{}", meta, NOON)] if after < 10 else [], after)
 
 

@@ -57,7 +57,7 @@ def decided(path: Path) -> list[Recorded]:
         for event in decider.decide(state, command):
             state = decider.evolve(state, event)
             tag, schema_version, data = encode_event(event)
-            meta = Meta("id", "id", "id", "test", schema_version)
+            meta = Meta("id", "test", schema_version)
             recorded.append(Recorded(len(recorded) + 1, stream, 1, tag, data, meta, NOW))
         states[stream] = state
     return recorded

@@ -135,7 +135,7 @@ def test_facts_and_wishes_survive_json(history: list[Command]) -> None:
         assert CODEC.command(tag_of(type(command)), encode(command)) == command
     for event in House(history).log:
         tag, schema_version, data = encode_event(event)
-        meta = Meta("id", "id", "id", "test", schema_version)
+        meta = Meta("id", "test", schema_version)
         assert CODEC.event(Recorded(1, "s", 1, tag, data, meta, NOON)) == event
 
 

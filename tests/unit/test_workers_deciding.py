@@ -60,7 +60,7 @@ def command(command_id: str, by: Any, counter: str = "a", **more: Any) -> Envelo
 
 def past(*numbers: int, after: int = 0) -> list[Recorded]:
     return [
-        Recorded(version, "counter-a", version, "Added", msgspec.json.encode(Added(by)), Meta("c", "c", "c", "p"), NOON)
+        Recorded(version, "counter-a", version, "Added", msgspec.json.encode(Added(by)), Meta("c", "p"), NOON)
         for version, by in enumerate(numbers, start=after + 1)
     ]
 
@@ -193,7 +193,7 @@ def test_states_are_bounded_in_number_and_in_bytes() -> None:
 
 def test_a_stream_with_an_event_of_a_later_version_is_left_to_who_can_read_it() -> None:
     """In a rolling deploy the old worker took the new event's JSON for its own, or parked the command."""
-    later = msgspec.structs.replace(past(45)[0], meta=Meta("c", "c", "c", "p", 2))
+    later = msgspec.structs.replace(past(45)[0], meta=Meta("c", "p", 2))
     renamed = msgspec.structs.replace(past(45)[0], type="Increased")
     for event, name in ((later, "Added/2"), (renamed, "Increased/1")):
         (decision,) = decide_all(command("1", 5), recorded=[event])

@@ -1,6 +1,6 @@
 """What a log needs to grow for years (docs/decisions/0026): a head that is found by an index, however many versions of its row a
-long transaction keeps; and, where nothing has been written yet, partitions by position. `log_partition` makes them of tables that
-are in use, when an operator says so: the release before works on this log until then.
+long transaction keeps; and, where nothing has been written yet, partitions by position, and command ids of 16 bytes.
+`log_partition` makes partitions of tables that are in use, when an operator says so: the release before works on them until then.
 """
 
 from alembic import context, op
@@ -112,6 +112,11 @@ POSTGRES = (
     END $$
     """,
 )
+# How this log keeps a command id: every statement brings what it is given to this type. Nobody has to know which it is, and a log
+# in use may be brought from text to uuid while it is (docs/operate.md).
+KEPT_AS = "CREATE DOMAIN log_command_id AS {kind}"
+NARROW = "ALTER TABLE inbox ALTER COLUMN command_id TYPE uuid USING command_id::uuid"
+IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM inbox)"
 IS_NEW = "SELECT position = 0 AND NOT EXISTS (SELECT FROM members WHERE expires_at > now()) FROM log_head"
 
 
@@ -122,5 +127,10 @@ def upgrade() -> None:
     for statement in POSTGRES:
         op.execute(statement)
     size = context.config.attributes.get("partition_positions", 0)
-    if size and connection.exec_driver_sql(IS_NEW).scalar():
+    is_new = size and connection.exec_driver_sql(IS_NEW).scalar()
+    is_narrow = is_new and connection.exec_driver_sql(IS_EMPTY).scalar()
+    connection.exec_driver_sql(KEPT_AS.format(kind="uuid" if is_narrow else 'text COLLATE "C"'))
+    if is_narrow:
+        connection.exec_driver_sql(NARROW)
+    if is_new:
         connection.exec_driver_sql(f"SELECT log_partition({size}, {size})")

@@ -43,7 +43,7 @@ def of_each_lane(stream: str = "counter") -> list[str]:
 
 
 def are_decided(served: Served, command_ids: list[str]) -> bool:
-    return len(served.stores.select("SELECT 1 FROM inbox WHERE command_id = ANY(%s)", [command_ids])) == len(command_ids)
+    return served.stores.has_outcomes(command_ids)
 
 
 def test_a_worker_cut_from_its_database_alone_gives_its_lanes_to_one_that_is_not(backends: Backends, tmp_path: Path) -> None:
