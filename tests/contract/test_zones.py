@@ -98,7 +98,7 @@ def test_an_inline_row_does_not_depend_on_what_was_appended_together(
 def decision(version: int) -> Decision:
     name, schema_version, data = encode_event(EVENTS[version - 1])
     command_id = new_command_id()
-    meta = Meta(command_id, command_id, command_id, "anonymous", schema_version)
+    meta = Meta(command_id, "anonymous", schema_version)
     return Decision(envelope("meeting-m", command_id), "succeeded", version, (NewEvent("meeting-m", version, name, data, meta),))
 
 

@@ -75,7 +75,7 @@ def decided(meeting_id: str, at: datetime = AT, past: tuple[Recorded, ...] = ())
 
 
 def recorded(data: bytes) -> Recorded:
-    return Recorded(1, "meeting-m", 1, "Met", data, Meta("c", "c", "c", "p"), NOON)
+    return Recorded(1, "meeting-m", 1, "Met", data, Meta("c", "p"), NOON)
 
 
 @pytest.mark.parametrize(
