@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.guards.house import ROOT, tracked_files
@@ -40,26 +42,41 @@ class Copy:
         """Pytest's line about the first test that failed, or that they do not end; None when all are green."""
         quiet = ("-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider")
         command = [sys.executable, "-m", "pytest", *quiet, *options, *tests]
-        process = subprocess.Popen(
-            command,
-            cwd=self.root,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            said, _ = process.communicate(timeout=seconds_max)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGTERM)
+        with tempfile.TemporaryFile("w+") as said:  # what is left running holds it, and nobody waits for that
+            process = subprocess.Popen(
+                command, cwd=self.root, env=self._environment, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+            )
             try:
-                process.communicate(timeout=60)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-            return f"{tests[0]} … {ENDLESS}"
-        if process.returncode == 0:
-            return None
-        failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        return (failed or said.splitlines()[-TAIL_LINES:] or ["?"])[0]
+                if not _has_ended(process, seconds_max):
+                    return f"{tests[0]} … {ENDLESS}"
+            finally:
+                self._end_left()
+            if process.returncode == 0:
+                return None
+            said.seek(0)
+            lines = said.read().splitlines()
+        failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+        return (failed or lines[-TAIL_LINES:] or ["?"])[0]
+
+    def _end_left(self) -> None:
+        """A bug may keep a test from ending what it has started, which would run on beside all others."""
+        mark = f"{FOLDER}={self.root.parent}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended by itself
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(process.name), signal.SIGKILL)
+
+
+def _has_ended(process: subprocess.Popen[bytes], seconds_max: float) -> bool:
+    """By itself, in time; else it is ended, and given a while to end what it has started."""
+    try:
+        process.wait(seconds_max)
+        return True
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return False

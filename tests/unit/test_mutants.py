@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import time
+from pathlib import Path
 from random import Random
 
 from tests.guards.house import Source, room_sources
+from tests.mutants.copied import Copy
 from tests.mutants.harmless import HARMLESS
 from tests.mutants.near import files_with_tests
 from tests.mutants.sites import mutants_of
@@ -83,3 +86,27 @@ def test_a_bug_in_any_room_is_a_program() -> None:
     places = [(mutant, source.text) for source in room_sources() for mutant in mutants_of(source)]
     for mutant, text in Random(0).sample(places, SAMPLE_COUNT):
         ast.parse(mutant.applied(text))
+
+
+def test_what_a_test_leaves_running_is_ended(tmp_path: Path) -> None:
+    """A bug may be that it does; the next bug's tests would have less of the machine."""
+    copy = Copy(tmp_path, {})
+    told = tmp_path / "left"
+    copy.write(
+        "tests/unit/test_left.py",
+        "import pathlib, subprocess, sys\n\n\ndef test_left():\n"
+        "    process = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)\n"
+        f"    pathlib.Path({str(told)!r}).write_text(str(process.pid))\n",
+    )
+    assert copy.failed(["tests/unit/test_left.py"], 60.0) is None
+    deadline = time.monotonic() + 10.0
+    while (is_left := is_running(told.read_text())) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_left
+
+
+def is_running(pid: str) -> bool:
+    try:
+        return b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()  # of what has ended and nobody waits for, it is empty
+    except FileNotFoundError:
+        return False
