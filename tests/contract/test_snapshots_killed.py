@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
-import psycopg
 import pytest
+from alembic import command
 
 from tests.contract.diaries import NO, Written, domain, worker, written
 from tests.contract.diary_child import opened
 from tests.guards.house import ROOT
-from tests.servers.postgres import libpq
 from twofold.eventstore.migrate import is_current, migrate
 from twofold.kernel.codec import Codec
 
@@ -23,10 +21,14 @@ STREAM = "diary-a"
 
 
 @pytest.fixture(params=["postgres", "sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    where = f"sqlite:///{tmp_path / 'log.db'}" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    migrate(where)
-    return str(where)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'log.db'}" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def url(empty_url: str) -> str:
+    migrate(empty_url)
+    return empty_url
 
 
 def test_a_killed_worker_leaves_events_and_snapshots_that_agree(url: str) -> None:
@@ -50,18 +52,12 @@ def test_a_killed_worker_leaves_events_and_snapshots_that_agree(url: str) -> Non
     assert refused.details == {"words": words}
 
 
-def test_a_log_from_before_snapshots_is_brought_up_to_date(url: str) -> None:
+def test_a_log_from_before_snapshots_is_brought_up_to_date(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its streams are folded from their beginning once more, and kept from then on."""
-    undone = ("DROP TABLE snapshots", "UPDATE eventstore_version SET version_num = '0006'")
-    if url.startswith("sqlite"):
-        with sqlite3.connect(url.removeprefix("sqlite:///")) as file:
-            for statement in undone:
-                file.execute(statement)
-        file.close()
-    else:
-        with psycopg.connect(libpq(url), autocommit=True) as server:
-            for statement in undone:
-                server.execute(statement.encode())
+    url, upgrade = empty_url, command.upgrade
+    monkeypatch.setattr(command, "upgrade", lambda config, _: upgrade(config, "0006"))
+    migrate(url)
+    monkeypatch.undo()
     assert not is_current(url)
     migrate(url)
     assert is_current(url)
