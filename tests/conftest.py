@@ -13,12 +13,15 @@ from tests.servers import Servers
 
 
 def pytest_configure() -> None:
-    """SIGTERM ends a run the way Ctrl-C does, so that the servers go too."""
+    """SIGTERM ends a run the way Ctrl-C does, so that the servers go too; and Ctrl-C ends what a test starts, also where a shell
+    began the run in the background, whose children would ignore it."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

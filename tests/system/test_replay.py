@@ -84,16 +84,16 @@ def test_a_replay_outlives_the_death_of_the_system(tmp_path: Path) -> None:
 
 def test_a_stopped_replay_says_how_to_go_on(embedded: int) -> None:
     """Ctrl-C ends it at once, without a traceback; starting it again completes it."""
-    command = replay_command(SAMPLE, embedded, "--limit", "400", "--rate", "20")
+    command = replay_command(SAMPLE, embedded, "--limit", "100", "--rate", "20")
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         wait_until("the first order is there", lambda: head_of(embedded) > 0, 30.0)
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=10)
     assert running.returncode == 130
     assert errors == "online_retail: stopped; start this again to go on from here\n"
-    assert 0 < head_of(embedded) < 400
-    assert replay(SAMPLE, embedded, "--limit", "400").returncode == 0
-    assert head_of(embedded) == 400
+    assert 0 < head_of(embedded) < 100
+    assert replay(SAMPLE, embedded, "--limit", "100").returncode == 0
+    assert head_of(embedded) == 100
 
 
 def test_a_command_that_does_not_take_effect_fails_the_replay(embedded: int, tmp_path: Path) -> None:
