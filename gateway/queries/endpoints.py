@@ -195,7 +195,7 @@ def _page_operation(view: AnyView, declared: Declared) -> Operation:
         tag="views",
         summary=f"Rows of {view.name}",
         fills={"view": view.name},
-        parameters=(*declared.parameters(), TOKEN, PREFER, LAST_EVENT_ID),
+        parameters=(*declared.all.values(), TOKEN, PREFER, LAST_EVENT_ID),
         replies={200: Reply("A page.", page, ("View-Position", "View-Lag", "Link", "Preference-Applied"), (JSON, EVENT_STREAM))},
         problems=("malformed", "view-behind", *AWAY),
     )

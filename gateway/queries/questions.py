@@ -29,45 +29,39 @@ CURSOR = Parameter("query", "cursor", "`next` of the page before; not made by ha
 
 
 class Declared(NamedTuple):
-    """The parameters of one view: of equality, of ranges by field (from, to), and the names one may order by."""
+    """The parameters of one view: of equality, of ranges by field (from, to), and all of them, by name."""
 
     indexes: tuple[Parameter, ...]
     ranges: dict[str, tuple[Parameter, Parameter]]
-    orders: tuple[str, ...]
-
-    def parameters(self) -> tuple[Parameter, ...]:
-        order = ORDER._replace(schema={"type": "string", "enum": [sign + name for name in self.orders for sign in ("", "-")]})
-        return (*self.indexes, *(bound for pair in self.ranges.values() for bound in pair), order, LIMIT, CURSOR)
+    all: dict[str, Parameter]
 
 
 def declared_by(view: AnyView) -> Declared:
     bounds = {column.name: bound_type(column) for column in Columns(view).all}
     types = {field.name: field.type for field in msgspec.structs.fields(view.row)}
     indexes = dict.fromkeys((*view.indexes, view.key))
-    orders = tuple(dict.fromkeys((*view.orders, *view.indexes, view.key)))
-    return Declared(
-        tuple(Parameter("query", name, f"Only rows with this {name}.", types[name]) for name in indexes),
-        {
-            name: (
-                Parameter("query", f"{name}.from", f"Only rows whose {name} is this or comes after it.", bounds[name]),
-                Parameter("query", f"{name}.to", f"Only rows whose {name} comes before this.", bounds[name]),
-            )
-            for name in orders
-        },
-        orders,
-    )
+    orders = dict.fromkeys((*view.orders, *view.indexes, view.key))
+    equal = tuple(Parameter("query", name, f"Only rows with this {name}.", types[name]) for name in indexes)
+    ranges = {
+        name: (
+            Parameter("query", f"{name}.from", f"Only rows whose {name} is this or comes after it.", bounds[name]),
+            Parameter("query", f"{name}.to", f"Only rows whose {name} comes before this.", bounds[name]),
+        )
+        for name in orders
+    }
+    order = ORDER._replace(schema={"type": "string", "enum": [sign + name for name in orders for sign in ("", "-")]})
+    every = (*equal, *(bound for pair in ranges.values() for bound in pair), order, LIMIT, CURSOR)
+    return Declared(equal, ranges, {one.name: one for one in every})
 
 
 def query_of(request: web.Request, view: AnyView, declared: Declared) -> Query:
     """Raises Malformed; for what is not declared, with what is."""
     if not request.query:
         return Query(limit=LIMIT_DEFAULT)
-    parameters = declared.parameters()
-    known = {parameter.name for parameter in parameters}
     for name in request.query:
-        if name not in known:
+        if name not in declared.all:
             raise _undeclared(view, declared, storable("a parameter", name, NAME_CHARS_MAX))
-    params = Params(request, *parameters)
+    params = Params(request, *declared.all.values())
     order = params.text(ORDER)
     bounds = {name: (params.text(start), params.text(end)) for name, (start, end) in declared.ranges.items()}
     return Query(
