@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from random import Random
 
 from tests.chaos.proxy import Proxy
@@ -25,6 +26,7 @@ HOLDERS = (
     "SELECT count(DISTINCT owner) FROM leases JOIN members ON members.room = leases.room AND member = owner"
     " WHERE leases.room = 'workers' AND members.expires_at > now()"
 )
+RENEWED = "SELECT count(*) FROM members WHERE room = 'workers' AND seen_at > %s"
 
 
 def cut_worker(served: Served, random: Random) -> str:
@@ -42,6 +44,8 @@ def cut_for(served: Served, seconds: float, module: Sequence[str] = PLAIN) -> st
         try:
             everybody = len(served.workers) + 1
             wait_until("it holds lanes", lambda: _holders(served) == everybody, HOLDS_SECONDS_MAX, worker.tail)
+            given_at = served.stores.select("SELECT clock_timestamp()")[0][0]
+            wait_until("it knows that it does", lambda: _renewed(served, given_at) == everybody, HOLDS_SECONDS_MAX, worker.tail)
             proxy.refuse(True)
             proxy.cut_all()
             time.sleep(seconds)
@@ -56,3 +60,8 @@ def cut_for(served: Served, seconds: float, module: Sequence[str] = PLAIN) -> st
 def _holders(served: Served) -> int:
     """How many workers are alive and hold lanes."""
     return int(served.stores.select(HOLDERS)[0][0])
+
+
+def _renewed(served: Served, since: datetime) -> int:
+    """How many workers have renewed since: who renews has heard what it was given the time before."""
+    return int(served.stores.select(RENEWED, (since,))[0][0])
