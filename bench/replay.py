@@ -73,7 +73,7 @@ def _events_per_second(log: Log, rows_url: str, domain: Domain) -> float:
     store = twofold.readmodels.stores.sql.SqlViewStore(engine)
     views = list(domain.views.values())
     slices = [slice_id for view in views for slice_id in store.make(view, SLICES).slice_ids()]
-    projector = Projector(log, store, views, Codec(domain), LocalBell())
+    projector = Projector(log, store, [views], Codec(domain), LocalBell())
     projector.hold(slices)
     stop = threading.Event()
     thread = threading.Thread(target=projector.run, args=(stop,), name="replay")

@@ -60,6 +60,12 @@ class View(Generic[RowT, EventT]):
     revision: int | str = 0
     compounds: tuple[tuple[str, ...], ...] = ()
 
+    def __post_init__(self) -> None:
+        for name in ("on", "indexes", "orders", "compounds"):
+            given = getattr(self, name)
+            if isinstance(given, list):
+                object.__setattr__(self, name, tuple(tuple(one) if isinstance(one, list) else one for one in given))
+
     @cached_property
     def listened(self) -> frozenset[str]:
         """The wire names of the events it listens to."""

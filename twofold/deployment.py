@@ -106,6 +106,12 @@ class Deployment(ABC):
         """The views that follow the log."""
         return [view for view in self.domain.views.values() if view.sync == "async"]
 
+    @property
+    def followed_by_store(self) -> list[list[AnyView]]:
+        """The same, in a list of their own those that one store holds and commits together."""
+        apart = [[view for view in self.followed if self._is_in_redis(view) is there] for there in (False, True)]
+        return [mine for mine in apart if mine]
+
     def foldable(self) -> list[Generation]:
         """The followed views' generations, as far as their stores answer now. Raises Misconfigured where rows have not been made,
         or would not be kept."""

@@ -176,12 +176,12 @@ def _working(deployment: Deployment, metrics: Metrics) -> Iterator[Executor]:
 
 @contextmanager
 def _projecting(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
-    """Threads, one for each kind of store and projection, fold the slices this process holds."""
+    """Threads, one for each store and projection, fold the slices this process holds."""
     slices = FoldableSlices(deployment)
     slices.look()
     followed = [view.name for view in deployment.followed]
     observed = [observe_projection(one, metrics, followed) for one in slices.projections]
-    both = Projectors(deployment.events, observed, deployment.followed, deployment.codec, deployment.bell)
+    both = Projectors(deployment.events, observed, deployment.followed_by_store, deployment.codec, deployment.bell)
     stop = Event()
     thread = Thread(target=both.run, args=(stop,), name="projector")
 

@@ -1,7 +1,7 @@
 """Projectors: what makes views follow the log.
 
-One subscription for each kind of store, each in a thread of its own, so that a store that does not answer holds up nobody else's
-views. All of them read the log through one cache.
+One subscription for each store, each in a thread of its own: what one store holds is committed together, and one that does not
+answer holds up nobody else's views. All of them read the log through one cache.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ class Projector:
         self,
         pages: LogPages,
         store: Projection,
-        views: Iterable[AnyView],
+        views: Iterable[Collection[AnyView]],
         codec: Codec,
         bell: Bell,
         page_events: int = PAGE_EVENTS,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`store` is attached to the views; those that are not folded asynchronously are left to others."""
-        followed = [view for view in views if view.sync == "async"]
-        log = LogCache(pages, codec, {tag for view in followed for tag in view.listened})
+        """`store` is attached to the views: in each collection those that it commits together. Those that are not folded
+        asynchronously are left to others."""
+        followed = [{view.name: view for view in mine if view.sync == "async"} for mine in views]
+        log = LogCache(pages, codec, {tag for mine in followed for view in mine.values() for tag in view.listened})
         self._bell = bell
         self._paces: dict[tuple[str, int], Pace] = {}
         self._readers: list[SliceReader] = []
         self._subscriptions: list[Subscription[SliceId]] = []
-        for store_name in sorted({view.store for view in followed}):
-            mine = {view.name: view for view in followed if view.store == store_name}
+        for mine in followed:
             self._readers.append(SliceReader(log, store, mine, bell, page_events, seconds))
             self._subscriptions.append(Subscription(log, self._readers[-1], page_events, seconds))
 
@@ -86,7 +86,9 @@ class Projector:
 class Projectors:
     """One for each of several projections, which are attached to different generations of the same views."""
 
-    def __init__(self, pages: LogPages, stores: Iterable[Projection], views: Sequence[AnyView], codec: Codec, bell: Bell) -> None:
+    def __init__(
+        self, pages: LogPages, stores: Iterable[Projection], views: Sequence[Collection[AnyView]], codec: Codec, bell: Bell
+    ) -> None:
         self._all = [Projector(pages, store, views, codec, bell) for store in stores]
 
     def hold(self, slices: Sequence[Collection[SliceId]]) -> None:

@@ -7,6 +7,7 @@ revision) is left out of it. The store is not in it: a generation is looked for 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -20,6 +21,8 @@ from twofold.readmodels.schema.query import CheckedQuery, checked_query
 
 INLINE = "inline"
 COMPOUNDS = "compounds "
+VIEWS_MAX = 1_000
+"""Whose shapes are kept in memory: they are asked for every second, and take half a millisecond each."""
 MARKS = 5
 """So many parts of a shape come before what is not as by default; parts are separated by bars."""
 
@@ -33,6 +36,7 @@ def is_inline(shape: str) -> bool:
     return INLINE in shape.split("|")[MARKS:]
 
 
+@lru_cache(maxsize=VIEWS_MAX)
 def shape_of(view: AnyView) -> str:
     """Fields, declared questions, the events listened to with their versions, because rows that never saw the past of an event
     would be wrong for ever; who folds them, because two would fold an event twice, or each leave it to the other; the revision,

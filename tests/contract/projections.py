@@ -159,7 +159,7 @@ def refold(events: LogPages, view: AnyView, codec: Codec) -> dict[str, msgspec.S
 
 
 def projector(log: Log, store: ViewStore, views: Sequence[AnyView], codec: Codec, page_events: int = 10) -> Projector:
-    return Projector(cast(LogPages, log), store, views, codec, QuietBell(), page_events)
+    return Projector(cast(LogPages, log), store, [views], codec, QuietBell(), page_events)
 
 
 @contextmanager

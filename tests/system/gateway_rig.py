@@ -193,7 +193,7 @@ def embedded(folder: Path) -> Iterator[Parts]:
     executor = Executor(domain, codec, events, bell, outcomes)
     twofold.bus.dispatch.broker.declare_execute(broker, executor.execute)
     worker = twofold.bus.dispatch.broker.start_worker(broker, 2)
-    projector = Projector(events, views, list(domain.views.values()), codec, bell)
+    projector = Projector(events, views, [domain.views.values()], codec, bell)
     stop = threading.Event()
     thread = threading.Thread(target=projector.run, args=(stop,))
     thread.start()

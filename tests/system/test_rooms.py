@@ -66,6 +66,14 @@ def test_projectors_start_and_fold_while_the_broker_is_away(settings: Settings, 
         wait_until("visible", lambda: on_hand(deployment, "85123A") == 12, SECONDS_MAX, projectors.tail)
 
 
+def test_views_are_folded_together_where_they_live_together(settings: Settings) -> None:
+    """A commit for each store, and not for each kind that a view would like best."""
+    with open_deployment(settings) as deployment:
+        assert [[view.store for view in mine] for mine in deployment.followed_by_store] == [["sql"] * 6, ["redis"]]
+    with open_deployment(msgspec.structs.replace(settings, redis_url="")) as deployment:
+        assert [len(mine) for mine in deployment.followed_by_store] == [7]
+
+
 def test_rooms_run_under_a_role_that_may_not_make_tables(settings: Settings, unique: str, tmp_path: Path) -> None:
     """Tables are made by `migrate`: what runs day and night needs no right to change a schema."""
     with restricted_role(settings.database_url, unique) as url:

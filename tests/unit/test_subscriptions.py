@@ -299,7 +299,7 @@ def test_a_log_that_is_away_stops_nobody_for_good() -> None:
 
 
 def test_a_ring_wakes_who_follows_something() -> None:
-    """A process has a subscription for each kind of store, and as many for what is built beside it; most of them hold nothing."""
+    """A process has a subscription for each store, and as many for what is built beside it; most of them hold nothing."""
     idle, busy = follow(log_of(1), Collector()), follow(log_of(1), Collector(a=0))
     for one in (idle, busy):
         one.ring(1)

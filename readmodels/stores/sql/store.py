@@ -85,7 +85,7 @@ class SqlViewStore(SqlBuilds):
         return self._read(lambda session: self._tables[view].load(session, keys)) if keys else {}
 
     def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
-        if not self._on_postgres or len(wanted) == 1:
+        if not self._on_postgres:
             return {view: self.load(view, keys) for view, keys in wanted.items()}
         tables = {view: self._tables[view] for view in wanted}
         with borrowed(self._engine, Neighbour.ROWS) as connection:
