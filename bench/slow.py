@@ -1,4 +1,4 @@
-"""The shop with views that are dear to fold: every `evolve` computes for a millisecond first."""
+"""The shop with views that are dear to fold: every `evolve` computes for some milliseconds first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from twofold.shop import DECIDERS as DECIDERS
 from twofold.shop.views import VIEWS as CHEAP
 
-EVOLVE_SECONDS = 0.001
+EVOLVE_SECONDS = 0.003
 
 
 def _dear(view: Any) -> Any:

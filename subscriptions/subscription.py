@@ -28,10 +28,11 @@ from twofold.subscriptions.log_cache import LogCache, Seen
 
 TICK_SECONDS = 0.25
 """A lost ring costs at most this much, and so does what a reader is asked for beside it."""
-PACE_SECONDS = 0.010
+PACE_SECONDS = 0.030
 """Rings that come closer together than this may share a round: the first after a pause is followed at once, then one rests as
 long as the round took, until so much time has passed since it began. A round that is cheap delays nobody, and under load,
-where it is dear, a crowd of rings is one step, and not a commit for every worker's batch."""
+where it is dear because others want the processor, too, a crowd of rings is one step, and not a commit for every worker's
+batch."""
 VERIFY_SECONDS = 1.0
 """How often checkpoints are looked up although nothing happened: a store that was emptied does not say so."""
 DETACHED_SECONDS = 30.0
