@@ -27,6 +27,7 @@ from twofold.gateway.http.request import BODIES, COMMAND_BYTES_MAX, Bodies
 from twofold.gateway.http.server import listen, serve
 from twofold.gateway.http.threads import BatchLoader, Threads, on_loop, tell_bug
 from twofold.gateway.log.endpoints import LogEndpoints
+from twofold.gateway.log.following import LogFollowers
 from twofold.gateway.operations.audits import AuditEndpoint
 from twofold.gateway.operations.console import ConsoleData
 from twofold.gateway.operations.dead import DeadEndpoints
@@ -52,6 +53,8 @@ __all__ = ["ROUTES", "GatewayPorts", "application", "listen", "serve"]
 
 PATIENT_THREADS = 4
 """For each store, for those who have waited and for event streams: none of those who ask once."""
+FOLLOWING_THREADS = 2
+"""For event streams of the log: none of those who ask for a page."""
 ROUTES: web.AppKey[list[Route]] = web.AppKey("ROUTES", list)
 """Every route of the application, with what the documents say of it."""
 
@@ -97,7 +100,7 @@ def application(ports: GatewayPorts) -> web.Application:
     mint = Mint(ports.domain, ports.codec, ports.clock)
     admission = Admission(ports.codec, ports.queue, ports.inbox, ports.history, board, threads)
     lag = LagReports(ports.domain, ports.history, ports.rows, ports.parked_keys, ports.clock, threads, progress)
-    auditing = Threads(1)
+    auditing, following = Threads(1), Threads(FOLLOWING_THREADS)
     of_store = {(view.sync, view.store): Threads() for view in ports.domain.views.values()}
     patient_of_store = {store: Threads(PATIENT_THREADS) for store in of_store}
     of_view, patient_of_view = (
@@ -115,7 +118,9 @@ def application(ports: GatewayPorts) -> web.Application:
         RebuildEndpoints(ports.domain, ports.builds, ports.history, ports.clock, threads),
         ViewEndpoints(ports.domain, reads, lag, live, ports.observe_query),
         lag,
-        LogEndpoints(ports.domain, ports.codec, ports.history, threads, progress, streams),
+        LogEndpoints(
+            ports.domain, ports.codec, ports.history, threads, streams, LogFollowers(ports.history, following, progress)
+        ),
         DeadEndpoints(ports.queue, ports.dead, threads),
         ParkedEndpoints(ports.domain, admission, ports.parked_commands, ports.parked_keys, threads),
         AuditEndpoint(ports.domain, ports.codec, ports.history, ports.rows, ports.parked_keys, auditing),
@@ -162,7 +167,7 @@ def application(ports: GatewayPorts) -> web.Application:
         for stop in stops:
             stop()
         refusals.close()
-        for pool in (threads, auditing, *of_store.values(), *patient_of_store.values()):
+        for pool in (threads, auditing, following, *of_store.values(), *patient_of_store.values()):
             pool.close()
 
     async def end_waiting(app: web.Application) -> None:

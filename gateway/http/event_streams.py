@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,10 @@ HEARTBEAT_SECONDS = 10.0
 WRITE_SECONDS_MAX = 10.0
 """A reader that takes nothing for so long is cut off; it may come back with Last-Event-ID."""
 RETRY_MILLISECONDS = 1_000
+
+SENT_BYTES_MAX = 32 * 1024
+"""Of a stream, written and not read yet, that the system keeps for us (it keeps twice as much): who does not read is found out
+by WRITE_SECONDS_MAX, and not after megabytes each."""
 
 HEADERS = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -33,21 +38,27 @@ class EventStream:
     async def send(self, event_id: str, event: str, data: bytes) -> None:
         """`data` is JSON without line breaks."""
         self.last_event_id = event_id
-        await self._write(f"id: {event_id}\nevent: {event}\ndata: ".encode() + data + b"\n\n")
+        await self.write(framed(event_id, event, data))
 
     async def beat(self) -> None:
         """A comment, when nothing was sent for a while: it keeps proxies from closing, and finds out who is gone."""
         if asyncio.get_running_loop().time() - self._sent_at >= HEARTBEAT_SECONDS:
-            await self._write(b": still here\n\n")
+            await self.write(b": still here\n\n")
 
     async def begin(self) -> None:
         """To be sent first: how soon to come back after a cut."""
-        await self._write(f"retry: {RETRY_MILLISECONDS}\n\n".encode())
+        await self.write(f"retry: {RETRY_MILLISECONDS}\n\n".encode())
 
-    async def _write(self, text: bytes) -> None:
+    async def write(self, text: bytes) -> None:
+        """One or more events, framed."""
         async with asyncio.timeout(WRITE_SECONDS_MAX):
             await self.response.write(text)
         self._sent_at = asyncio.get_running_loop().time()
+
+
+def framed(event_id: str, event: str, data: bytes) -> bytes:
+    """One event as it is written. `data` is JSON without line breaks."""
+    return f"id: {event_id}\nevent: {event}\ndata: ".encode() + data + b"\n\n"
 
 
 class OpenEventStreams:
@@ -71,6 +82,7 @@ class OpenEventStreams:
         self._open.add(stream)
         try:
             await response.prepare(request)
+            _keep_little(request)
         except BaseException:
             self._open.discard(stream)
             raise
@@ -86,3 +98,8 @@ class OpenEventStreams:
         self._is_closing = True
         for stream in self._open:
             stream.is_open = False
+
+
+def _keep_little(request: web.Request) -> None:
+    if request.transport is not None and (connection := request.transport.get_extra_info("socket")) is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_BYTES_MAX)

@@ -1,7 +1,7 @@
 """GET /streams/{stream}, GET /streams/{stream}/state and GET /events: the facts themselves, and the fold of one stream.
 
 History (on a thread) ──> events as they were written; or codec (upcast) ──> decider.fold ──> state then
-Accept: text/event-stream on /events ──> page after page, then a page at every ring
+Accept: text/event-stream on /events ──> following.py
 """
 
 from __future__ import annotations
@@ -18,18 +18,15 @@ from twofold.gateway.http.operation import AWAY, COUNT, EVENT_STREAM, JSON, NUMB
 from twofold.gateway.http.problem import Problem
 from twofold.gateway.http.request import LIMIT, STREAM, Params, path_text
 from twofold.gateway.http.threads import Threads
-from twofold.gateway.queries.progress import ProgressBoard
+from twofold.gateway.log.following import LogFollowers, Place
 from twofold.kernel.codec import Codec
 from twofold.kernel.decider import AnyDecider
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Malformed
-from twofold.kernel.log import Page
 from twofold.kernel.ports import History
 
 LIMIT_DEFAULT = 100
 FOLDED_AT_ONCE = 1_000
-TICK_SECONDS = 1.0
-"""How late an event is shown on /events when its ring is lost."""
 
 
 FROM = Parameter("query", "from", "The first version wanted.", COUNT | {"minimum": 1})
@@ -71,15 +68,15 @@ class LogEndpoints:
         codec: Codec,
         history: History,
         threads: Threads,
-        progress: ProgressBoard,
         streams: OpenEventStreams,
+        followers: LogFollowers,
     ) -> None:
         self._domain = domain
         self._codec = codec
         self._history = history
         self._threads = threads
-        self._progress = progress
         self._streams = streams
+        self._followers = followers
 
     def routes(self) -> Iterable[Route]:
         return [
@@ -143,20 +140,8 @@ class LogEndpoints:
             if resumed.isascii() and resumed.isdigit() and int(resumed) <= NUMBER_MAX:
                 after = int(resumed)
             await stream.begin()
-            while stream.is_open:
-                heard = self._progress.head
-                page = await self._page(after, limit, types)
-                for event in page.events:
-                    await stream.send(str(event.position), "event", encode(shown(event)))
-                if page.through <= after:
-                    await stream.beat()
-                    # Beyond what was heard before the reading: a ring from beyond the head is read after once.
-                    await self._progress.grown(max(after, heard), TICK_SECONDS)
-                after = max(after, page.through)
+            await self._followers.follow(stream, Place(after, limit, tuple(types) if types else None))
         return stream.response
-
-    async def _page(self, after: int, limit: int, types: list[str] | None) -> Page:
-        return await self._threads.run(lambda: self._history.page(after, limit, types))
 
     def _folded(self, decider: AnyDecider, stream: str, version: int | None, until: datetime | None) -> bytes:
         """Blocking. Raises Problem when the stream has not got that far."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from structlog.testing import capture_logs
+from yarl import URL
 
 import twofold.gateway.http.event_streams
 from tests.system import gateway_domain
@@ -203,6 +205,46 @@ async def test_a_ring_from_beyond_the_head_is_read_after_once(running: Rig, monk
         assert len(pages) < 20
         await running.count("a", 1, "red")
         assert (await heard.next())[1] == "event"
+
+
+async def test_those_who_follow_from_one_place_are_read_for_once(running: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages: list[int] = []
+    page = running.parts.events.page
+
+    def counted(after: int, limit: int, types: Collection[str] | None = None) -> Page:
+        pages.append(after)
+        return page(after, limit, types)
+
+    async with AsyncExitStack() as stack:
+        all_heard = [await stack.enter_async_context(following(running, "/events")) for _ in range(30)]
+        await running.count("a", 1, "red", Prefer="wait=5")
+        assert {(await heard.next())[0] for heard in all_heard} == {"1"}
+        await asyncio.sleep(0.5)
+        monkeypatch.setattr(running.parts.events, "page", counted)
+        for by in (1, 2, 3):
+            await running.count("a", by, "red", Prefer="wait=5")
+        for position in ("2", "3", "4"):
+            assert {(await heard.next())[0] for heard in all_heard} == {position}
+    assert {1, 2, 3} & set(pages) and len(pages) < 30, "each place once for all of them, and the looks that find nothing"
+
+
+async def test_who_does_not_read_is_found_out_before_megabytes_wait_for_him(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twofold.gateway.http.event_streams, "STREAMS_MAX", 1)
+    monkeypatch.setattr(twofold.gateway.http.event_streams, "WRITE_SECONDS_MAX", 0.5)
+    async with rig(tmp_path) as running:
+        items = [{"type": "Count", "data": {"tally_id": "a", "by": 1}}] * 1_000
+        await running.call("POST", "/commands", items, Prefer="wait=10")
+        with socket.socket() as unread:
+            unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            await asyncio.to_thread(unread.connect, ("127.0.0.1", URL(running.url).port))
+            unread.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+            async with asyncio.timeout(5):
+                while await _status(running, "/events") != 429:
+                    await asyncio.sleep(0.02)
+                while await _status(running, "/events") == 429:
+                    await asyncio.sleep(0.1)
 
 
 async def test_open_streams_are_bounded_beaten_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
