@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from random import random
 from typing import Generic, NamedTuple, TypeVar
 
 from twofold.gateway.commands.outcomes import OutcomeBoard
@@ -28,8 +29,8 @@ from twofold.readmodels.schema.columns import is_stream_key, stream_key
 
 TICK_SECONDS = 0.1
 """How long a lost hint may cost."""
-REREAD_SECONDS = 2.0
-"""Who waits reads again this often, whatever was heard."""
+REREAD_SECONDS = 10.0
+"""Who waits reads again this often, whatever was heard; each at a time of his own."""
 PAUSE_SECONDS_MIN = 0.005
 """Between a reading that was too early and the next, for a hint that was: doubled each time, up to a tick."""
 WAITERS_MAX = 10_000
@@ -159,7 +160,7 @@ class ConsistentReads:
         hint = None if view.sync == "inline" else self._progress.position(view.name, number)
         is_patient = hint is not None and hint < required
         if is_patient:
-            await self._progress.reached(view.name, number, required, min(REREAD_SECONDS, self._left(deadline)))
+            await self._progress.reached(view.name, number, required, self._patience(deadline))
         pause_seconds = PAUSE_SECONDS_MIN
         while True:
             answer = await read(is_patient)
@@ -173,7 +174,11 @@ class ConsistentReads:
             pause_seconds, is_patient = min(2 * pause_seconds, TICK_SECONDS), True
             if view.sync != "inline":
                 of_slice = answer.slice.slice if isinstance(answer, Found) else None
-                await self._progress.reached(view.name, of_slice, required, min(REREAD_SECONDS, self._left(deadline)))
+                await self._progress.reached(view.name, of_slice, required, self._patience(deadline))
+
+    def _patience(self, deadline: float) -> float:
+        """Seconds until the next reading: those who came together do not come back together."""
+        return min(REREAD_SECONDS * (0.5 + random()), self._left(deadline))
 
     def _left(self, deadline: float) -> float:
         """Seconds to wait: a few at most when the gateway is told to stop, and then as if the time were up."""

@@ -8,6 +8,7 @@ Everything here is a hint: it decides when to ask the store, never what to answe
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -20,11 +21,46 @@ PEAK_SPAN_SECONDS = 0.5
 """As long as the time between two looks of the console."""
 
 
+WOKEN_AT_ONCE = 50
+"""Of those whose wait is over. Each has some tenths of a millisecond of work to do then."""
+
+
+class _Turns:
+    """Whose wait is over, a few at each turn of the loop: thousands who are due together hold up nobody else."""
+
+    def __init__(self) -> None:
+        self._due: deque[asyncio.Future[None]] = deque()
+
+    def wake(self, future: asyncio.Future[None]) -> None:
+        if not self._due:
+            future.get_loop().call_soon(self._wake_some)
+        self._due.append(future)
+
+    def _wake_some(self) -> None:
+        for _ in range(min(WOKEN_AT_ONCE, len(self._due))):
+            future = self._due.popleft()
+            if not future.done():
+                future.set_result(None)
+        if self._due:
+            self._due[0].get_loop().call_soon(self._wake_some)
+
+
+class _Waiter:
+    """`is_taken` when its position was reached, `is_gone` when it has given up: exactly one of them, once it is over."""
+
+    __slots__ = ("future", "is_gone", "is_taken")
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self.future = future
+        self.is_taken = self.is_gone = False
+
+
 class _Waiters:
     """Who waits for a position to be reached. Thousands may: whoever is not due costs nothing."""
 
-    def __init__(self) -> None:
-        self._heap: list[tuple[int, int, asyncio.Future[None]]] = []
+    def __init__(self, turns: _Turns) -> None:
+        self._turns = turns
+        self._heap: list[tuple[int, int, _Waiter]] = []
         self._numbers = count()
         self._gone = 0
 
@@ -32,25 +68,37 @@ class _Waiters:
         return len(self._heap) - self._gone
 
     async def wait(self, position: int, seconds: float) -> None:
-        future = asyncio.get_running_loop().create_future()
-        heappush(self._heap, (position, next(self._numbers), future))
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(loop.create_future())
+        heappush(self._heap, (position, next(self._numbers), waiter))
+        timer = loop.call_later(max(0.0, seconds), self._turns.wake, waiter.future)
         try:
-            await asyncio.wait((future,), timeout=max(0.0, seconds))
+            await waiter.future
         finally:
-            if future.cancel():
+            timer.cancel()
+            if not waiter.is_taken:
+                waiter.is_gone = True
                 self._gone += 1
                 if self._gone > len(self._heap) // 2:
-                    self._heap = [waiter for waiter in self._heap if not waiter[2].done()]
+                    self._heap = [one for one in self._heap if not one[2].is_gone]
                     heapify(self._heap)
                     self._gone = 0
 
     def wake(self, position: int) -> None:
         while self._heap and self._heap[0][0] <= position:
-            future = heappop(self._heap)[2]
-            if future.done():
-                self._gone -= 1
-            else:
-                future.set_result(None)
+            self._take()
+
+    def wake_all(self) -> None:
+        while self._heap:
+            self._take()
+
+    def _take(self) -> None:
+        waiter = heappop(self._heap)[2]
+        if waiter.is_gone:
+            self._gone -= 1
+        else:
+            waiter.is_taken = True
+            self._turns.wake(waiter.future)
 
 
 class ProgressBoard:
@@ -65,10 +113,11 @@ class ProgressBoard:
         self._counts: dict[str, int] = {}
         self._generations: dict[str, int] = {}
         self._moves: dict[str, int] = {}
+        self._turns = _Turns()
         self._waiters: dict[tuple[str, int | None], _Waiters] = {}
         """By view and slice; None for all slices of a view."""
         self._moved: dict[str, _Waiters] = {}
-        self._grown = _Waiters()
+        self._grown = _Waiters(self._turns)
 
     def hear_ring(self, position: int) -> None:
         if position > self.head:
@@ -117,7 +166,7 @@ class ProgressBoard:
     async def reached(self, view: str, number: int | None, position: int, seconds: float) -> None:
         """Return when this slice (None: the slowest of the view) is heard to have reached the position, or the time is up."""
         if (self.position(view, number) or 0) < position:
-            await self._waiters.setdefault((view, number), _Waiters()).wait(position, seconds)
+            await self._waiters.setdefault((view, number), _Waiters(self._turns)).wait(position, seconds)
 
     def moves(self, view: str) -> int:
         """How often any slice of the view was heard to move; to be given to `moved`."""
@@ -126,7 +175,7 @@ class ProgressBoard:
     async def moved(self, view: str, since: int, seconds: float) -> None:
         """Return when the view is heard to have moved since `moves` said this, or the time is up."""
         if self.moves(view) == since:
-            await self._moved.setdefault(view, _Waiters()).wait(since + 1, seconds)
+            await self._moved.setdefault(view, _Waiters(self._turns)).wait(since + 1, seconds)
 
     async def grown(self, position: int, seconds: float) -> None:
         """Return when the log is heard to have grown beyond the position, or the time is up."""
@@ -142,10 +191,13 @@ class ProgressBoard:
                 self.peaks.note(view, max(0, self.head - at), now)
 
     def _forget(self, view: str, generation: int) -> None:
-        """A rebuilt view starts a new count: what was heard of its last generation says nothing about this one."""
+        """A rebuilt view starts a new count: what was heard of its last generation says nothing about this one, and whoever waits
+        has to ask where his rows are now."""
         self._generations[view] = generation
         self._slices.pop(view, None)
         self._counts.pop(view, None)
+        for waiters in [waiters for (name, _), waiters in self._waiters.items() if name == view]:
+            waiters.wake_all()
 
     def _wake(self, view: str, number: int, position: int) -> None:
         if (of_slice := self._waiters.get((view, number))) is not None:

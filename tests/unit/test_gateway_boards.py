@@ -13,7 +13,7 @@ import twofold.gateway.commands.outcomes
 import twofold.gateway.http.threads
 from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.http.threads import BatchLoader, Threads
-from twofold.gateway.queries.progress import ProgressBoard
+from twofold.gateway.queries.progress import WOKEN_AT_ONCE, ProgressBoard
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.outcome import Outcome
@@ -287,3 +287,34 @@ async def test_thousands_who_wait_cost_those_who_are_due_nothing_and_are_forgott
     await asyncio.sleep(0)
     board.hear_progress([Progress("v", 1, 1, 9)])
     await asyncio.wait_for(moved, 5)
+
+
+@pytest.mark.parametrize("is_reached", [True, False])
+async def test_thousands_who_are_due_together_let_others_in_between(is_reached: bool) -> None:
+    """Reached by all at once, or given up by all at once: what is ready on the loop beside them goes on after a few of them."""
+    board = ProgressBoard()
+    board.learn_positions({SliceId("v", 1, 0): 5})
+    due = [asyncio.create_task(board.reached("v", 0, 6, 60 if is_reached else 0.05)) for _ in range(5_000)]
+    await asyncio.sleep(0)
+    if is_reached:
+        board.hear_progress([Progress("v", 1, 0, 6)])
+    most = before = 0
+    async with asyncio.timeout(10):
+        while before < len(due):
+            await asyncio.sleep(0)
+            done = sum(task.done() for task in due)
+            most, before = max(most, done - before), done
+    assert most <= 2 * WOKEN_AT_ONCE
+    assert board.waiter_count == 0
+
+
+async def test_who_waits_for_a_view_that_is_rebuilt_asks_again_at_once() -> None:
+    """His row may be in another slice now; nothing will be heard of the one he waits for."""
+    board = ProgressBoard()
+    board.learn_positions({SliceId("v", 1, 0): 5, SliceId("w", 1, 0): 5})
+    waiting, other = (asyncio.create_task(board.reached(view, 0, 9, 60)) for view in "vw")
+    await asyncio.sleep(0)
+    board.learn_positions({SliceId("v", 2, 0): 3, SliceId("v", 2, 1): 3, SliceId("w", 1, 0): 5})
+    await asyncio.wait_for(waiting, 5)
+    assert not other.done()
+    other.cancel()

@@ -12,7 +12,7 @@ import twofold.gateway.queries.consistency
 from twofold.gateway.http.headers import Token
 from twofold.gateway.http.threads import IN_FLIGHT_MAX, Threads
 from twofold.gateway.queries.consistency import LAST_SECONDS, ConsistentReads
-from twofold.gateway.queries.progress import ProgressBoard
+from twofold.gateway.queries.progress import WOKEN_AT_ONCE, ProgressBoard
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.rows import Found, Query, RowPage
 from twofold.kernel.view import SliceId
@@ -119,7 +119,7 @@ def test_thousands_who_wait_for_the_same_ask_the_store_once_and_not_again_and_ag
         return [answer.is_reached for answer in answers]
 
     assert asyncio.run(read()) == [True] * 1_500
-    assert rows.finds <= 2 * IN_FLIGHT_MAX
+    assert rows.finds <= 1_500 / WOKEN_AT_ONCE + 2 * IN_FLIGHT_MAX, "once for those who are woken together"
     threads.close()
     patient.close()
 
