@@ -1,7 +1,8 @@
 """What others feel of a crowd: ten thousand who wait for rows that do not come, and six hundred streams that nobody reads.
 
 `rows` measures single posts and reads by key at fixed times: alone, beside the crowd, and when it has gone. The crowd is a
-process of its own, `python -m bench.crowd PORT`: it comes back whenever it is turned away, until it is ended.
+process of its own, `python -m bench.crowd PORT`: it comes one after the other, and whoever has waited for his time, or was turned
+away, comes back, until it is ended. So at any moment some give up and some come.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ PER_SECOND = 200
 """Requests of the others; every second one is a command."""
 CONNECTIONS = 64
 SECONDS = 15.0
-ARRIVE_SECONDS_MAX = 60.0
+ARRIVE_SECONDS = float(WAIT_SECONDS)
+ARRIVE_SECONDS_MAX = 90.0
 GONE_SECONDS = 3.0
 STORED = 2_000
 
@@ -102,13 +104,14 @@ class Crowd:
         async with asyncio.TaskGroup() as group:
             for number in range(WAITERS):
                 group.create_task(self._wait(number))
-            for _ in range(STREAMS):
-                group.create_task(self._do_not_read())
+            for number in range(STREAMS):
+                group.create_task(self._do_not_read(number))
 
     async def _wait(self, number: int) -> None:
         request = orders.get(
             f"/views/orders/{orders.order_id('never', number)}", Consistency_Token=str(NEVER), Prefer=f"wait={WAIT_SECONDS}"
         )
+        await asyncio.sleep(ARRIVE_SECONDS * number / WAITERS)
         while True:
             try:
                 reader, writer = await asyncio.open_connection(HOST, self._port)
@@ -122,8 +125,9 @@ class Crowd:
             except (OSError, asyncio.IncompleteReadError):
                 await asyncio.sleep(AGAIN_SECONDS)
 
-    async def _do_not_read(self) -> None:
+    async def _do_not_read(self, number: int) -> None:
         loop = asyncio.get_running_loop()
+        await asyncio.sleep(ARRIVE_SECONDS * number / STREAMS)
         while True:
             with socket.socket() as unread:
                 unread.setblocking(False)

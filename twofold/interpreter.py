@@ -10,8 +10,10 @@ import sys
 SWITCH_SECONDS = 0.001
 """Python's 5 ms turn is long for a loop that shares its process with worker threads (`make bench`, embedded rows)."""
 
-GARBAGE_THRESHOLD = 50_000
-"""Allocations between two looks for cycles: our own data has none, and each look holds up every thread of the process."""
+GARBAGE_THRESHOLDS = 2_000, 10, 500
+"""Allocations between two looks for cycles among what is new, and how many of those looks make one among what is older. Each holds
+up every thread of the process: a short one is not felt, one among all that ten thousand who wait keep alive takes a second. Our
+own data has no cycles, so that one is rare."""
 
 
 def share_the_interpreter() -> None:
@@ -38,4 +40,4 @@ def settle() -> None:
     """What start-up made stays for good: keep the garbage collector from walking over it again and again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD)
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
