@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -52,12 +53,19 @@ class Bench:
         return self.log.append(Said(to or NAMES, word), stream)
 
 
-@pytest.fixture(params=KINDS)
-def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+@contextmanager
+def set_up(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """Of the kind that the fixture is parametrised with."""
     with place(request.param, request) as where:
         bugs = Bugs()
         codec, view, also = domain(bugs, "redis" if request.param == "redis" else "sql")
         yield Bench(where, where.open(), Log(), bugs, codec, view, also)
+
+
+@pytest.fixture(params=KINDS)
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    with set_up(request) as bench:
+        yield bench
 
 
 def test_rows_follow_the_log_and_checkpoints_move_over_what_a_view_ignores(bench: Bench) -> None:

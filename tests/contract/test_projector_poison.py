@@ -8,11 +8,10 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from tests.contract.projections import Bugs, Log, domain, projector, reached, running, until, words
-from tests.contract.test_projector import NAMES, SLICES, Bench
+from tests.contract.projections import projector, reached, running, until, words
+from tests.contract.test_projector import NAMES, SLICES, Bench, set_up
 from tests.contract.viewstores import (
     KINDS,
-    place,
     rows_url,  # noqa: F401
 )
 from twofold.kernel.errors import Neighbour, Unavailable
@@ -24,10 +23,8 @@ from twofold.kernel.view import SliceId
 
 @pytest.fixture(params=KINDS)
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with place(request.param, request) as where:
-        bugs = Bugs()
-        codec, view, also = domain(bugs, "redis" if request.param == "redis" else "sql")
-        yield Bench(where, where.open(), Log(), bugs, codec, view, also)
+    with set_up(request) as bench:
+        yield bench
 
 
 @pytest.fixture

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.projections import Bugs, Log, domain, projector, reached, running, until, words
-from tests.contract.test_projector import SLICES, Bench
+from tests.contract.projections import projector, reached, running, until, words
+from tests.contract.test_projector import SLICES, Bench, set_up
 from tests.contract.viewstores import (
     KINDS,
-    place,
     rows_url,  # noqa: F401
 )
 from twofold.kernel.ids import slice_of
@@ -22,10 +21,8 @@ WORDS = ("one", "poison", "two")
 
 @pytest.fixture(params=KINDS)
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with place(request.param, request) as where:
-        bugs = Bugs()
-        codec, view, also = domain(bugs, "redis" if request.param == "redis" else "sql")
-        yield Bench(where, where.open(), Log(), bugs, codec, view, also)
+    with set_up(request) as bench:
+        yield bench
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.guards.blocks import Block, shell_lines
+from tests.guards.blocks import Block, blocks, shell_lines
 from tests.packaging.environment import SECONDS_MAX, Environment
 from tests.servers.server import free_port
 
@@ -37,6 +37,23 @@ class Reader:
             TWOFOLD_PORT=str(self._port), TWOFOLD_METRICS_PORT=str(free_port()), TWOFOLD_NAMESPACE=namespace
         )
         self._running: list[subprocess.Popen[bytes]] = []
+
+    def follow(self, page: str, others: Mapping[str, Callable[[str], None]] | None = None) -> None:
+        """The page's blocks, from the first to the last; `others` says what is done with those of other languages."""
+        found = blocks(page)
+        printed = ""
+        for block, following in zip(found, [*found[1:], Block("", "")], strict=True):
+            match block.language:
+                case "python":
+                    self.write(block)
+                case "sh":
+                    printed = self.type(block)
+                    assert following.language == "text" or printed == "", f"{block.text}\n{printed}"
+                case "text":
+                    assert agrees(block.text, printed), f"shown\n{block.text}\nprinted\n{printed}"
+                case language:
+                    assert others and language in others, f"a block of {language!r} is not run by anybody"
+                    others[language](block.text)
 
     def write(self, block: Block) -> None:
         named = FILE.match(block.text)

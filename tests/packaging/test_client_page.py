@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.guards.blocks import Block, blocks
+from tests.guards.blocks import blocks
 from tests.guards.house import ROOT
 from tests.packaging.environment import Environment
-from tests.packaging.page import FILE, Reader, agrees
+from tests.packaging.page import FILE, Reader
 from twofold import client
 
 PAGE = ROOT / "docs" / "client.md"
@@ -46,19 +46,7 @@ def reader(installed: Environment, tmp_path: Path, unique: str) -> Iterator[Read
 
 
 def test_every_block_of_the_page_works_and_prints_what_is_shown(reader: Reader) -> None:
-    found = blocks(PAGE.read_text())
-    printed = ""
-    for block, following in zip(found, [*found[1:], Block("", "")], strict=True):
-        match block.language:
-            case "python":
-                reader.write(block)
-            case "sh":
-                printed = reader.type(block)
-                assert following.language == "text" or printed == "", f"{block.text}\n{printed}"
-            case "text":
-                assert agrees(block.text, printed), f"shown\n{block.text}\nprinted\n{printed}"
-            case language:
-                raise AssertionError(f"a block of {language!r} is not run by anybody")
+    reader.follow(PAGE.read_text())
 
 
 def test_every_program_of_the_page_passes_strict_type_checking(installed: Environment, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.guards.blocks import Block, blocks
+from tests.guards.blocks import blocks
 from tests.guards.house import ROOT
 from tests.packaging.environment import Environment
 from tests.packaging.page import Reader, agrees, merged
@@ -34,21 +34,7 @@ def reader(
 
 def test_every_block_of_the_page_works_and_prints_what_is_shown(reader: Reader, tmp_path: Path) -> None:
     """A page that teaches must be right to the letter: nobody who reads it can tell a slip from a truth."""
-    found = blocks(PAGE.read_text())
-    printed = ""
-    for block, following in zip(found, [*found[1:], Block("", "")], strict=True):
-        match block.language:
-            case "python":
-                reader.write(block)
-            case "sh":
-                printed = reader.type(block)
-                assert following.language == "text" or printed == "", f"{block.text}\n{printed}"
-            case "text":
-                assert agrees(block.text, printed), f"shown\n{block.text}\nprinted\n{printed}"
-            case "dockerfile":
-                assert_it_fits_our_image(block.text, tmp_path)
-            case language:
-                raise AssertionError(f"a block of {language!r} is not run by anybody")
+    reader.follow(PAGE.read_text(), {"dockerfile": lambda text: assert_it_fits_our_image(text, tmp_path)})
 
 
 def assert_it_fits_our_image(text: str, folder: Path) -> None:
