@@ -18,7 +18,7 @@ from twofold.gateway.http.request import COMMAND_BYTES_MAX, Params, read_body, v
 from twofold.gateway.http.threads import Threads
 from twofold.kernel.builds import Builds, Rebuild
 from twofold.kernel.domain import Domain
-from twofold.kernel.errors import Malformed
+from twofold.kernel.errors import Detached, Malformed
 from twofold.kernel.ports import Clock, History
 from twofold.kernel.view import AnyView
 
@@ -80,11 +80,24 @@ class RebuildEndpoints:
 
     async def _begin(self, view: AnyView, throttle: float, again: int | None) -> web.Response:
         at = self._clock.now().timestamp()
-        begun = await self._threads.run(lambda: self._builds.rebuild(view, throttle, at, again))
+
+        def begin() -> Rebuild | None:
+            self._require_attached(view, again)
+            return self._builds.rebuild(view, throttle, at, again)
+
+        begun = await self._threads.run(begin)
         if begun is None:
             why = "rows are being built beside the live ones already, or the live ones are of another version of the view"
             raise Problem("cannot-rebuild", why if again is None else f"{why}, or there are none to go back to any more")
         return _answer(202, _told(begun))
+
+    def _require_attached(self, view: AnyView, again: int | None) -> None:
+        """What cannot be folded now is not begun. `again`: a generation that goes on from where it stands."""
+        stands = {one.generation.number: one.position for one in self._builds.builds([view.name])} if again else {}
+        try:
+            self._history.page(stands.get(again or 0, 0), 1)
+        except Detached as error:
+            raise Problem("cannot-rebuild", str(error)) from error
 
     def _view(self, request: web.Request) -> AnyView:
         Params(request, VIEW)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 import pytest
 
 from tests.system.gateway_rig import Rig, is_problem, rig
+from twofold.kernel.errors import Detached
+from twofold.kernel.log import Page
 
 PATH = "/views/tallies/rebuild"
 
@@ -40,3 +42,21 @@ async def test_what_cannot_be_rebuilt_is_told_why(running: Rig) -> None:
         is_problem(await running.call("POST", PATH, wish), 400, "malformed")
     for method, path in (("POST", PATH), ("DELETE", PATH), ("POST", f"{PATH}/rollback")):
         is_problem(await running.call(method, path, Sec_Fetch_Site="cross-site"), 403, "cross-site")
+
+
+async def test_what_needs_detached_events_is_not_begun(running: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be `building` until somebody brought them back; rows that stand behind them can be gone back to."""
+    await running.count("a", 1, "red", Prefer="wait=5")
+    assert (await running.call("POST", PATH)).status == 202
+    await running.call("DELETE", PATH)
+    page = running.parts.events.page
+
+    def behind(after: int, limit: int, types: Collection[str] | None = None) -> Page:
+        if after < 1:
+            raise Detached(1)
+        return page(after, limit, types)
+
+    monkeypatch.setattr(running.parts.events, "page", behind)
+    refused = is_problem(await running.call("POST", PATH), 409, "cannot-rebuild")
+    assert "of positions 1 to 1" in refused["detail"] and "twofold partitions attach" in refused["detail"]
+    assert (await running.call("GET", PATH)).json["state"] == "cancelled"
