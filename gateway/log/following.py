@@ -1,15 +1,17 @@
-"""GET /events as an event stream: page after page of what is there, then one whenever the log has grown.
+"""GET /events as an event stream: portion after portion of what is there, then one whenever the log has grown.
 
-many streams ── the same place ──> one read, encoded once ──> written to each, in portions of some kilobytes
+many streams ── the same place ──> one read, encoded once ──> its portions, kept for a moment ──> one at a time to each
 
 Streams have threads of their own, so those who ask once never wait for them. One that is at the head is sent what came within a
-tenth of a second together: a busy log costs a gateway a few writes a second for each of its streams, not one an event.
+tenth of a second together: a busy log costs a gateway a few writes a second for each of its streams, not one an event. Who takes
+nothing holds one portion in memory, and what follows is read again when he is ready for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from twofold.gateway.http.answers import encode, shown
@@ -23,95 +25,107 @@ TICK_SECONDS = 1.0
 """How late an event is shown when its ring is lost."""
 PAUSE_SECONDS = 0.1
 PORTION_BYTES = 64 * 1024
-"""What is written at once: a reader who takes nothing holds one in memory, and not a page."""
-PAGES_KEPT_MAX, KEPT_SECONDS = 16, 1.0
-"""Pages for those who come to the same place a little later."""
+"""After so many a portion ends, with the event that reached them."""
+KEPT_BYTES_MAX, KEPT_SECONDS = 16 * 1024 * 1024, 1.0
+"""Of portions, for those who come to the same place a little later."""
 
 
 class Place(NamedTuple):
-    """What a stream asks for next: events of these types (None: all) behind this position, at most so many."""
+    """What a stream asks for next: events of these types (None: all) behind this position, read so many at a time."""
 
     after: int
     limit: int
     types: tuple[str, ...] | None
 
 
-class Portions(NamedTuple):
-    """A page as it is written; `through` is the last position looked at, `goes_on` whether there may be more at once."""
+class Portion(NamedTuple):
+    """Events as they are written; `through` is the last position looked at, `goes_on` whether there may be more at once."""
 
-    texts: Sequence[bytes]
+    text: bytes
     through: int
     goes_on: bool
 
 
-class SharedPages:
+class SharedPortions:
     """Lives on the event loop. Every place is read once for all who stand there, on `threads`."""
 
     def __init__(self, history: History, threads: Threads) -> None:
         self._history = history
         self._threads = threads
-        self._pages: dict[Place, asyncio.Task[Portions]] = {}
+        self._reading: dict[Place, asyncio.Task[list[Portion]]] = {}
+        self._kept: OrderedDict[Place, tuple[Portion, float]] = OrderedDict()
+        """The oldest first, each with the loop's time until which it is kept."""
+        self._kept_bytes = 0
 
-    async def at(self, place: Place) -> Portions:
-        """Raises Unavailable. A page without an event is everybody's own look: it says nothing a moment later."""
-        task = self._pages.get(place)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._read(place))
-            self._pages[place] = task
-            task.add_done_callback(lambda done: self._keep(place, done))
-        return await asyncio.shield(task)
+    async def at(self, place: Place) -> Portion:
+        """Raises Unavailable. One without an event is for those who asked alone: it says nothing a moment later."""
+        loop = asyncio.get_running_loop()
+        portion, until = self._kept.get(place, (None, 0.0))
+        if portion is not None and loop.time() < until:
+            return portion
+        if (task := self._reading.get(place)) is None:
+            task = self._reading[place] = loop.create_task(self._read(place))
+            task.add_done_callback(lambda task: self._have_read(place, task))
+        return (await asyncio.shield(task))[0]
 
-    async def _read(self, place: Place) -> Portions:
-        def read() -> Portions:
+    async def _read(self, place: Place) -> list[Portion]:
+        def read() -> list[Portion]:
             page = self._history.page(place.after, place.limit, place.types)
-            return Portions(list(_portions(page)), page.through, len(page.events) == place.limit or page.is_cut)
+            return list(_portions(page, len(page.events) == place.limit or page.is_cut))
 
         return await self._threads.run(read)
 
-    def _keep(self, place: Place, task: asyncio.Task[Portions]) -> None:
-        if task.cancelled() or task.exception() is not None or not task.result().texts:
-            self._forget(place, task)
+    def _have_read(self, place: Place, task: asyncio.Task[list[Portion]]) -> None:
+        del self._reading[place]
+        if task.cancelled() or task.exception() is not None:
             return
-        task.get_loop().call_later(KEPT_SECONDS, self._forget, place, task)
-        for old in [(place, page) for place, page in self._pages.items() if page.done()][:-PAGES_KEPT_MAX]:
-            self._forget(*old)
+        now = task.get_loop().time()
+        for portion in task.result():
+            if portion.text:
+                self._forget(place)
+                self._kept[place] = portion, now + KEPT_SECONDS
+                self._kept_bytes += len(portion.text)
+            place = place._replace(after=portion.through)
+        while self._kept and (self._kept_bytes > KEPT_BYTES_MAX or next(iter(self._kept.values()))[1] <= now):
+            self._forget(next(iter(self._kept)))
 
-    def _forget(self, place: Place, task: asyncio.Task[Portions]) -> None:
-        if self._pages.get(place) is task:
-            del self._pages[place]
+    def _forget(self, place: Place) -> None:
+        if place in self._kept:
+            self._kept_bytes -= len(self._kept.pop(place)[0].text)
 
 
 class LogFollowers:
     """Those who follow the log over HTTP."""
 
     def __init__(self, history: History, threads: Threads, progress: ProgressBoard) -> None:
-        self._pages = SharedPages(history, threads)
+        self._portions = SharedPortions(history, threads)
         self._progress = progress
 
     async def follow(self, stream: EventStream, place: Place) -> None:
         """Write to the stream what comes behind this place until it is closed. Raises what cuts a stream."""
         while stream.is_open:
             heard = self._progress.head
-            page = await self._pages.at(place)
-            for text in page.texts:
+            text, through, goes_on = await self._portions.at(place)
+            if text:
                 await stream.write(text)
-            if page.through <= place.after:
+            if through <= place.after:
                 await stream.beat()
                 # Beyond what was heard before the reading: a ring from beyond the head is read after once.
                 await self._progress.grown(max(place.after, heard), TICK_SECONDS)
-            elif not page.goes_on:
+            elif not goes_on:
                 await asyncio.sleep(PAUSE_SECONDS)
-            place = place._replace(after=max(place.after, page.through))
+            place = place._replace(after=max(place.after, through))
 
 
-def _portions(page: Page) -> Iterable[bytes]:
+def _portions(page: Page, goes_on: bool) -> Iterator[Portion]:
+    """At least one. `goes_on`: whether there may be more behind the page."""
     gathered: list[bytes] = []
     size = 0
-    for event in page.events:
+    for event in page.events[:-1]:
         gathered.append(framed(str(event.position), "event", encode(shown(event))))
         size += len(gathered[-1])
         if size >= PORTION_BYTES:
-            yield b"".join(gathered)
+            yield Portion(b"".join(gathered), event.position, True)
             gathered, size = [], 0
-    if gathered:
-        yield b"".join(gathered)
+    gathered += [framed(str(event.position), "event", encode(shown(event))) for event in page.events[-1:]]
+    yield Portion(b"".join(gathered), page.through, goes_on)
