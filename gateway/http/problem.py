@@ -111,14 +111,7 @@ def problem_of(error: Exception) -> Problem | None:
         case Rejected():
             return Problem("rejected", error.code, code=error.code, details=error.details)
         case Unavailable():
-            seconds = max(1, math.ceil(error.retry_after_seconds))
-            type_name = "overloaded" if error.is_overload else "unavailable"
-            return Problem(
-                type_name,
-                f"{error.neighbour.value}: {error.reason}; please try again",
-                {"Retry-After": str(seconds)},
-                cause=error,
-            )
+            return unavailable(error)
         case Conflict():
             return Problem("conflict", "please try again")
         case web.HTTPRequestEntityTooLarge():
@@ -129,6 +122,13 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem("malformed", "the body breaks off or is wrongly framed", {"Connection": "close"})
         case _:
             return None
+
+
+def unavailable(error: Unavailable, **members: Any) -> Problem:
+    """What this error means to a client, and the problem's own fields."""
+    seconds = max(1, math.ceil(error.retry_after_seconds))
+    detail = f"{error.neighbour.value}: {error.reason}; please try again"
+    return Problem("overloaded" if error.is_overload else "unavailable", detail, {"Retry-After": str(seconds)}, error, **members)
 
 
 def answer_problems(refusals: Refusals, check: Callable[[web.Request], None]) -> Middleware:
@@ -153,16 +153,22 @@ def answer_problems(refusals: Refusals, check: Callable[[web.Request], None]) ->
         except Exception as error:
             if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
                 raise  # the client has gone, before it had sent all or was answered
-            problem = problem_of(error)
-            if problem is None:
-                resource = request.match_info.route.resource
-                where = resource.canonical if resource else "?"
-                structlog.get_logger("gateway").error("bug", method=request.method, route=where, exc_info=True)
-                problem = Problem("bug", "this is our fault, and it is in our log")
-            note_refusal(refusals, problem)
-            return problem.response()
+            return _answer_to(error, request, refusals)
 
     return cast(Middleware, answer)
+
+
+def _answer_to(error: Exception, request: web.Request, refusals: Refusals) -> web.Response:
+    """In a frame that the error did not pass: one that both names it and is in its traceback is garbage that only a search of all
+    memory finds, and with it all that belongs to the request."""
+    problem = problem_of(error)
+    if problem is None:
+        resource = request.match_info.route.resource
+        where = resource.canonical if resource else "?"
+        structlog.get_logger("gateway").error("bug", method=request.method, route=where, exc_info=error)
+        problem = Problem("bug", "this is our fault, and it is in our log")
+    note_refusal(refusals, problem)
+    return problem.response()
 
 
 async def answer_before_routes(

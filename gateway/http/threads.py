@@ -48,6 +48,8 @@ class Threads:
                 return await future
         except TimeoutError as error:
             raise Unavailable(Neighbour.GATEWAY, "a read took too long") from error
+        finally:
+            del future  # it holds the error, whose traceback holds this frame
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -86,7 +88,10 @@ class BatchLoader(Generic[K, V]):
         if not self._is_scheduled and len(self._in_flight) < IN_FLIGHT_MAX:
             self._is_scheduled = True
             loop.call_soon(self._start_batch)
-        return await future
+        try:
+            return await future
+        finally:
+            del future  # as above
 
     def _start_batch(self) -> None:
         """One turn of the loop after the first has come, so that all who came in the same turn are in one batch."""

@@ -27,7 +27,7 @@ from twofold.gateway.http.headers import (
     wants_events,
 )
 from twofold.gateway.http.operation import AWAY, EVENT_STREAM, JSON, Operation, Reply, Route
-from twofold.gateway.http.problem import Problem, problem_of
+from twofold.gateway.http.problem import Problem, problem_of, unavailable
 from twofold.gateway.http.request import ROW_KEY, Params, path_text, view_of
 from twofold.gateway.queries.consistency import ConsistentReads, ViewReading
 from twofold.gateway.queries.lag import LagReports
@@ -151,14 +151,15 @@ class ViewEndpoints:
             response = await answer()
             status = response.status
             return response
-        except Exception as error:
-            problem = problem_of(error)
-            if problem is None:
-                raise
+        except Problem as problem:
             status = problem.status
-            if isinstance(error, Unavailable):
-                problem.members["view"] = view.name
-            raise problem from error
+            raise
+        except Unavailable as error:
+            status = unavailable(error).status
+            raise unavailable(error, view=view.name) from error
+        except Exception as error:
+            status = told.status if (told := problem_of(error)) else 500
+            raise
         finally:
             self._observe_query(view.name, status, time.perf_counter() - started)
 
