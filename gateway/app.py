@@ -174,7 +174,7 @@ def application(ports: GatewayPorts) -> web.Application:
         refusals.is_closing = True
         streams.close()
         board.close()
-        progress.closed_at = asyncio.get_running_loop().time()
+        progress.close()
 
     app.cleanup_ctx.append(listening)
     app.on_shutdown.append(end_waiting)

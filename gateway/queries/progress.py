@@ -119,6 +119,12 @@ class ProgressBoard:
         self._moved: dict[str, _Waiters] = {}
         self._grown = _Waiters(self._turns)
 
+    def close(self) -> None:
+        """The gateway is told to stop: whoever waits for rows has to look how long he still may."""
+        self.closed_at = asyncio.get_running_loop().time()
+        for waiters in self._waiters.values():
+            waiters.wake_all()
+
     def hear_ring(self, position: int) -> None:
         if position > self.head:
             self.head = position

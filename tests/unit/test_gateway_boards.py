@@ -318,3 +318,13 @@ async def test_who_waits_for_a_view_that_is_rebuilt_asks_again_at_once() -> None
     await asyncio.wait_for(waiting, 5)
     assert not other.done()
     other.cancel()
+
+
+async def test_who_waits_looks_how_long_he_may_when_the_gateway_is_told_to_stop() -> None:
+    board = ProgressBoard()
+    board.learn_positions({SliceId("v", 1, 0): 5})
+    waiting = [asyncio.create_task(board.reached("v", number, 9, 60)) for number in (0, None)]
+    await asyncio.sleep(0)
+    board.close()
+    await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    assert board.closed_at <= asyncio.get_running_loop().time()
