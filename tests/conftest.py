@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from types import FrameType
 
@@ -22,6 +23,13 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, interrupt)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who runs tests side by side tells them by their ids: of those that share one, one is run, and nobody misses the others."""
+    shared = [test for test, count in Counter(item.nodeid for item in items).items() if count > 1]
+    if shared:
+        raise pytest.UsageError(f"these tests share an id: {shared}")
 
 
 @pytest.fixture(scope="session")
