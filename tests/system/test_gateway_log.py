@@ -189,16 +189,22 @@ async def _status(rig: Rig, path: str) -> int:
         return response.status
 
 
-async def test_a_ring_from_beyond_the_head_is_read_after_once(running: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a restore, or by mistake: a stream must not ask the log again and again for what is not there."""
+def counted_pages(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The positions behind which the log is asked for a page from now on."""
     pages: list[int] = []
-    page = running.parts.events.page
+    page = rig.parts.events.page
 
     def counted(after: int, limit: int, types: Collection[str] | None = None) -> Page:
         pages.append(after)
         return page(after, limit, types)
 
-    monkeypatch.setattr(running.parts.events, "page", counted)
+    monkeypatch.setattr(rig.parts.events, "page", counted)
+    return pages
+
+
+async def test_a_ring_from_beyond_the_head_is_read_after_once(running: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a restore, or by mistake: a stream must not ask the log again and again for what is not there."""
+    pages = counted_pages(running, monkeypatch)
     async with following(running, "/events") as heard:
         running.parts.bell.ring(1_000_000)
         await asyncio.sleep(0.6)
@@ -208,19 +214,12 @@ async def test_a_ring_from_beyond_the_head_is_read_after_once(running: Rig, monk
 
 
 async def test_those_who_follow_from_one_place_are_read_for_once(running: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages: list[int] = []
-    page = running.parts.events.page
-
-    def counted(after: int, limit: int, types: Collection[str] | None = None) -> Page:
-        pages.append(after)
-        return page(after, limit, types)
-
     async with AsyncExitStack() as stack:
         all_heard = [await stack.enter_async_context(following(running, "/events")) for _ in range(30)]
         await running.count("a", 1, "red", Prefer="wait=5")
         assert {(await heard.next())[0] for heard in all_heard} == {"1"}
         await asyncio.sleep(0.5)
-        monkeypatch.setattr(running.parts.events, "page", counted)
+        pages = counted_pages(running, monkeypatch)
         for by in (1, 2, 3):
             await running.count("a", by, "red", Prefer="wait=5")
         for position in ("2", "3", "4"):
