@@ -66,7 +66,10 @@ class SharedFrames:
         if (task := self._reading.get(place)) is None:
             task = self._reading[place] = loop.create_task(self._read(place))
             task.add_done_callback(lambda task: self._have_read(place, task))
-        return (await asyncio.shield(task))[0]
+        try:
+            return (await asyncio.shield(task))[0]
+        finally:
+            del task  # it holds the error, whose traceback holds this frame
 
     async def _read(self, place: Place) -> list[Frames]:
         def read() -> list[Frames]:
