@@ -1,4 +1,5 @@
-"""A domain is a module that exports tuples: DECIDERS, VIEWS, perhaps UP- and DOWNCASTERS. No registry, no import-time effects."""
+"""A domain is a module that exports tuples: DECIDERS, VIEWS, perhaps PROCESSES, UP- and DOWNCASTERS. No registry, no import-time
+effects."""
 
 from __future__ import annotations
 
@@ -13,27 +14,32 @@ import msgspec
 
 from twofold.kernel.decider import AnyDecider, Decider, Downcaster, Upcaster
 from twofold.kernel.errors import Misconfigured
+from twofold.kernel.instances import VIEW_PREFIX, instances_of
 from twofold.kernel.messages import Command, Event, tag_of
+from twofold.kernel.process import INSTANCE, AnyProcess, Process
 from twofold.kernel.snapshots import StateCodec
 from twofold.kernel.view import AnyView, Store, Synchronisation, View
 
 NAME_CHARS_MAX = 200
+PROCESS_NAME_CHARS_MAX = 32
 TO_COME = ("live", "search")
 """Words that a view may use one day."""
 
-Named = TypeVar("Named", AnyDecider, AnyView)
+Named = TypeVar("Named", AnyDecider, AnyView, AnyProcess)
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
     """The checked content of a domain module, indexed by wire name. `name` is what the log knows it by: the module's name, unless
     the module exports a NAME (because it was called otherwise when its log began). `module` is where it is imported from.
-    `readable` is the last version of each event that can be read: its own, or one that a later version of the domain writes."""
+    `readable` is the last version of each event that can be read: its own, or one that a later version of the domain writes.
+    The instances of its processes are views, too, and those have a decider."""
 
     name: str
     module: str
     deciders: tuple[AnyDecider, ...]
     views: Mapping[str, AnyView]
+    processes: Mapping[str, AnyProcess]
     commands: Mapping[str, type[Command]]
     events: Mapping[str, type[Event]]
     decider_of: Mapping[str, AnyDecider]
@@ -74,9 +80,13 @@ def domain_of(module: ModuleType) -> Domain:
     """The domain that a module exports. Raises Misconfigured."""
     deciders: tuple[AnyDecider, ...] = _exported(module, "DECIDERS", Decider)
     views: tuple[AnyView, ...] = _exported(module, "VIEWS", View)
+    processes: tuple[AnyProcess, ...] = _exported(module, "PROCESSES", Process, ())
     upcasters: tuple[Upcaster, ...] = _exported(module, "UPCASTERS", Upcaster, ())
     downcasters: tuple[Downcaster, ...] = _exported(module, "DOWNCASTERS", Downcaster, ())
     where = module.__name__
+    _check_processes(where, processes, deciders, views)
+    if processes:
+        deciders, views = (*deciders, INSTANCE), (*views, *map(instances_of, processes))
     name: object = getattr(module, "NAME", where)
     if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= NAME_CHARS_MAX):
         raise Misconfigured(
@@ -119,6 +129,7 @@ def domain_of(module: ModuleType) -> Domain:
         module=where,
         deciders=deciders,
         views={view.name: view for view in views},
+        processes={process.name: process for process in processes},
         commands=commands,
         events=events,
         decider_of=decider_of,
@@ -186,6 +197,27 @@ def _unique(where: str, what: str, things: tuple[Named, ...]) -> tuple[Named, ..
         if not isinstance(name, str) or not name.replace("_", "").isalnum() or not name.isascii() or len(name) > 40:
             raise Misconfigured(f"{where}: {what} name {name!r} must be at most 40 ASCII letters, digits and underscores")
     return things
+
+
+def _check_processes(
+    where: str, processes: tuple[AnyProcess, ...], deciders: tuple[AnyDecider, ...], views: tuple[AnyView, ...]
+) -> None:
+    """What their views do not say: those are checked as any view is."""
+    taken = [f"decider {INSTANCE.name}" for decider in deciders if decider.name == INSTANCE.name]
+    taken += [f"view {view.name}" for view in views if str(view.name).startswith(VIEW_PREFIX)]
+    if taken:
+        raise Misconfigured(f"{where}: {taken[0]} has a name that belongs to processes; give it another")
+    for process in _unique(where, "process", processes):
+        named = f"{where}: process {process.name}"
+        if len(process.name) > PROCESS_NAME_CHARS_MAX:
+            raise Misconfigured(f"{named}: a name of at most {PROCESS_NAME_CHARS_MAX} characters")
+        _require_classes(named, on=process.on)
+        _require_functions(named, key=process.key, evolve=process.evolve, react=process.react, is_done=process.is_done)
+        if not (isinstance(process.state, type) and issubclass(process.state, msgspec.Struct)):
+            raise Misconfigured(f"{named}: state is a class derived from msgspec.Struct, not {process.state!r}")
+        seconds: object = process.limit_seconds
+        if not isinstance(seconds, int | float) or not seconds > 0:
+            raise Misconfigured(f"{named}: limit_seconds is a number of seconds above 0, not {seconds!r}")
 
 
 def _require_kind(where: str, message: Any, parent: type[Command] | type[Event], what: str) -> None:

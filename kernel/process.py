@@ -46,10 +46,11 @@ class NoMore(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """Have one of the domain's EFFECTS performed. What it learns comes back as a command; that it was given up, as CallGivenUp."""
+    """Have one of the domain's EFFECTS performed. What it learns comes back as a command; or, where it was tried in vain, as
+    CallGivenUp. `request` is of the effect's own kind, or a JSON object that is."""
 
     effect: str
-    request: msgspec.Struct
+    request: msgspec.Struct | dict[str, Any]
 
 
 Reaction: TypeAlias = Command | After | At | NoMore | Call
@@ -74,7 +75,7 @@ class CallGivenUp(InstanceEvent, frozen=True):
 
     call_id: str
     effect: str
-    request: msgspec.Raw
+    request: dict[str, Any]
     error: str
 
 
@@ -106,7 +107,7 @@ class FireTimer(OfInstance, frozen=True):
 class GiveUpCall(OfInstance, frozen=True):
     call_id: str
     effect: str
-    request: msgspec.Raw
+    request: dict[str, Any]
     error: str
 
 

@@ -18,7 +18,8 @@ Synchronisation = Literal["inline", "async", "live"]
 
 
 class About(msgspec.Struct, frozen=True, gc=False):
-    """What is known about an event beside its facts. `key` and `part` say which row is being folded (see `View.keys`)."""
+    """What is known about an event beside its facts. `key` and `part` say which row is being folded (see `View.keys`),
+    `command_id` which command it is a fact of, `correlation_id` what that one belongs to."""
 
     position: int
     stream: str
@@ -26,6 +27,13 @@ class About(msgspec.Struct, frozen=True, gc=False):
     recorded_at: datetime
     key: str = ""
     part: Any = None
+    command_id: str = ""
+    correlation_id: str = ""
+
+    def of(self, key: str, part: Any) -> About:
+        """The same, as it concerns one row."""
+        command_id, correlation_id = self.command_id, self.correlation_id
+        return About(self.position, self.stream, self.version, self.recorded_at, key, part, command_id, correlation_id)
 
 
 RowT = TypeVar("RowT", bound=msgspec.Struct)

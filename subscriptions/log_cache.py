@@ -39,13 +39,12 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     event: Event | None
     error: Exception | None
     size: int
-    command_id: str = ""
 
     @property
     def mark(self) -> str:
         """What a checkpoint that stands on this event remembers of it."""
         about = self.about
-        return mark_of(self.position, about.stream, about.version, self.command_id, about.recorded_at)
+        return mark_of(self.position, about.stream, about.version, about.command_id, about.recorded_at)
 
     @property
     def stream(self) -> str:
@@ -173,8 +172,7 @@ class LogCache:
                 event = self._codec.event(recorded)
             except Exception as error:
                 failed = error
-        about = About(recorded.position, recorded.stream, recorded.version, recorded.recorded_at)
-        return Seen(recorded.position, recorded.type, about, event, failed, len(recorded.data), recorded.meta.command_id)
+        return Seen(recorded.position, recorded.type, recorded.about, event, failed, len(recorded.data))
 
     def _end(self) -> int:
         return self._begin + len(self._recent)

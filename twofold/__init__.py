@@ -6,10 +6,43 @@ each is linked in beside the roof's own files (docs/architecture.md says how).
 """
 
 from twofold.kernel.decider import Decider, Downcaster, Upcaster
+from twofold.kernel.effects import Attempt, Effect
 from twofold.kernel.errors import Rejected
 from twofold.kernel.messages import Command, Event
+from twofold.kernel.process import (
+    After,
+    At,
+    Call,
+    CallGivenUp,
+    InstanceCancelled,
+    InstanceRetried,
+    NoMore,
+    Process,
+    TimerFired,
+)
 from twofold.kernel.view import About, View
 
-__all__ = ["VERSION", "About", "Command", "Decider", "Downcaster", "Event", "Rejected", "Upcaster", "View"]
+__all__ = [
+    "VERSION",
+    "About",
+    "After",
+    "At",
+    "Attempt",
+    "Call",
+    "CallGivenUp",
+    "Command",
+    "Decider",
+    "Downcaster",
+    "Effect",
+    "Event",
+    "InstanceCancelled",
+    "InstanceRetried",
+    "NoMore",
+    "Process",
+    "Rejected",
+    "TimerFired",
+    "Upcaster",
+    "View",
+]
 
 VERSION = "0.2.0.dev0"

@@ -91,6 +91,12 @@ def readmodels(processes: Processes = 1) -> None:
     _room("readmodels", processes)
 
 
+@app.command("processes")
+def processes_room(processes: Processes = 1) -> None:
+    """Run processes: they react to events with commands, timers and calls to the outside."""
+    _room("processes", processes)
+
+
 @app.command()
 def monitoring() -> None:
     """Run the exporter of the system's facts for Prometheus."""
@@ -223,7 +229,7 @@ def _room(name: str, processes: int) -> None:
     if name == "gateway":
         rooms.run_gateway(settings, reuse_port=child is not None)
     else:
-        {"workers": rooms.run_workers, "readmodels": rooms.run_readmodels, "monitoring": rooms.run_monitoring}[name](settings)
+        getattr(rooms, f"run_{name}")(settings)
 
 
 def _fail(line: str) -> NoReturn:

@@ -32,7 +32,6 @@ from twofold.kernel.errors import Misconfigured, Unavailable
 from twofold.kernel.lanes import LaneState
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, Clock, InlineProjection, Leases, Log, Outcomes, ViewStore
-from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
 from twofold.readmodels.inline.projection import SqlInlineProjection
 from twofold.readmodels.inline.store import InlineViewStore
@@ -87,42 +86,9 @@ class Deployment(ABC):
     @cached_property
     def rows(self) -> RoutedViewStore:
         """Every view's rows, to be looked at. A store that is away now is asked again when its views are asked for."""
-        rows = self._stores_of(self.domain.views.values(), Answering().choose)
+        rows = self.stores_of(self.domain.views.values(), Answering().choose)
         rows.attach_all()
         return rows
-
-    @cached_property
-    def projection(self) -> RoutedViewStore:
-        """The rows that a projector folds."""
-        return self._stores_of(self.followed)
-
-    @cached_property
-    def projection_beside(self) -> RoutedViewStore:
-        """The same, attached to nothing yet: for generations that are folded beside those."""
-        return self._stores_of(self.followed)
-
-    @property
-    def followed(self) -> list[AnyView]:
-        """The views that follow the log."""
-        return [view for view in self.domain.views.values() if view.sync == "async"]
-
-    @property
-    def followed_by_store(self) -> list[list[AnyView]]:
-        """The same, in a list of their own those that one store holds and commits together."""
-        apart = [[view for view in self.followed if self._is_in_redis(view) is there] for there in (False, True)]
-        return [mine for mine in apart if mine]
-
-    def foldable(self) -> list[Generation]:
-        """The followed views' generations, as far as their stores answer now. Raises Misconfigured where rows have not been made,
-        or would not be kept."""
-        found = self.projection.attach_all()
-        in_redis = [one for one in found if self._is_in_redis(self.domain.views[one.view])]
-        if in_redis:
-            try:
-                twofold.readmodels.stores.redis.refuse_eviction(self.settings.redis_url)
-            except Unavailable:
-                return [one for one in found if one not in in_redis]
-        return found
 
     @property
     @abstractmethod
@@ -173,10 +139,14 @@ class Deployment(ABC):
     @abstractmethod
     def outcomes(self) -> Outcomes: ...
 
-    @property
-    @abstractmethod
+    @cached_property
     def command_queue(self) -> Outbox:
-        """The gateway's end of the lanes. `await start()` and `await close()` it on the loop that uses it."""
+        """The gateway's end of the lanes."""
+        return self.new_command_queue(self.settings.queue_seconds)
+
+    @abstractmethod
+    def new_command_queue(self, queue_seconds_max: float) -> Outbox:
+        """An end of the lanes. `await start()` and `await close()` it on the loop that uses it."""
 
     @property
     @abstractmethod
@@ -191,7 +161,7 @@ class Deployment(ABC):
     def depths(self) -> Mapping[str, int]:
         """Messages that wait, by lane; "dead" for the dead letters."""
 
-    def _stores_of(self, views: Collection[AnyView], choose: Choose | None = None) -> RoutedViewStore:
+    def stores_of(self, views: Collection[AnyView], choose: Choose | None = None) -> RoutedViewStore:
         """Stores of its own: what answers need not be what is folded. The log is opened first: it says whose rows these are."""
         _ = self.events
         of = {view.name: self._store_of(view) for view in views}
@@ -203,9 +173,9 @@ class Deployment(ABC):
     def _store_of(self, view: AnyView) -> ViewStore:
         if view.sync == "inline":
             return self._beside_the_log
-        return self._redis if self._is_in_redis(view) else self._sql
+        return self._redis if self.is_in_redis(view) else self._sql
 
-    def _is_in_redis(self, view: AnyView) -> bool:
+    def is_in_redis(self, view: AnyView) -> bool:
         return view.store == "redis" and bool(self.settings.redis_url)
 
     @cached_property

@@ -66,10 +66,9 @@ class EmbeddedDeployment(Deployment):
     def outcomes(self) -> Outcomes:
         return LocalOutcomes()
 
-    @cached_property
-    def command_queue(self) -> Outbox:
-        table, settings = self._lane_table, self.settings
-        return command_queue(table, table.count(), self.lane_broker.wake, settings.queue_seconds)
+    def new_command_queue(self, queue_seconds_max: float) -> Outbox:
+        table = self._lane_table
+        return command_queue(table, table.count(), self.lane_broker.wake, queue_seconds_max)
 
     @cached_property
     def lane_broker(self) -> LaneBroker:

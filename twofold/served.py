@@ -79,10 +79,8 @@ class ServedDeployment(Deployment):
     def outcomes(self) -> Outcomes:
         return self._rings.outcomes
 
-    @cached_property
-    def command_queue(self) -> Outbox:
-        settings = self.settings
-        return command_queue(settings.broker_url, self._epochs, settings.namespace, settings.queue_seconds)
+    def new_command_queue(self, queue_seconds_max: float) -> Outbox:
+        return command_queue(self.settings.broker_url, self._epochs, self.settings.namespace, queue_seconds_max)
 
     @cached_property
     def lane_broker(self) -> LaneBroker:

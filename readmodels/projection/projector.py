@@ -87,9 +87,14 @@ class Projectors:
     """One for each of several projections, which are attached to different generations of the same views."""
 
     def __init__(
-        self, pages: LogPages, stores: Iterable[Projection], views: Sequence[Collection[AnyView]], codec: Codec, bell: Bell
+        self,
+        pages: LogPages,
+        folded: Iterable[tuple[Projection, Sequence[Collection[AnyView]]]],
+        codec: Codec,
+        bell: Bell,
     ) -> None:
-        self._all = [Projector(pages, store, views, codec, bell) for store in stores]
+        """`folded`: projections, each with its views, those together that it commits together."""
+        self._all = [Projector(pages, store, views, codec, bell) for store, views in folded]
 
     def hold(self, slices: Sequence[Collection[SliceId]]) -> None:
         """Fold these from now on, by projection."""
