@@ -193,7 +193,7 @@ def _unique(where: str, what: str, things: tuple[Named, ...]) -> tuple[Named, ..
     names = [thing.name for thing in things]
     for name in names:
         if names.count(name) > 1:
-            raise Misconfigured(f"{where}: two {what}s are called {name!r}")
+            raise Misconfigured(f"{where}: two {what}{'es' if what.endswith('s') else 's'} are called {name!r}")
         if not isinstance(name, str) or not name.replace("_", "").isalnum() or not name.isascii() or len(name) > 40:
             raise Misconfigured(f"{where}: {what} name {name!r} must be at most 40 ASCII letters, digits and underscores")
     return things

@@ -54,7 +54,7 @@ class Reactions:
         self._clock = clock
         self._send = send
         self._calls = calls
-        self._effects: Mapping[str, AnyEffect] = getattr(domain, "effects", {})
+        self.effects: Mapping[str, AnyEffect] = getattr(domain, "effects", {})
         self._sent_through = sent_through
         self._told: dict[tuple[str, str], dict[int, Due]] = {}
         """By view and key, then by position."""
@@ -130,7 +130,7 @@ class Reactions:
         )
 
     def _call(self, process: str, call_id: str, call: Call, about: About) -> AskedCall:
-        effect = self._effects.get(call.effect)
+        effect = self.effects.get(call.effect)
         if effect is None:
             raise TypeError(f"process {process} calls {call.effect!r}, which is not among the domain's EFFECTS")
         request = call.request
