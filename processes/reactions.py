@@ -20,16 +20,13 @@ from twofold.kernel.domain import Domain
 from twofold.kernel.effects import AnyEffect, AskedCall, EffectQueue
 from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.errors import Malformed
-from twofold.kernel.instances import VIEW_PREFIX, Sent, instances_of, reaction_id
+from twofold.kernel.instances import VIEW_PREFIX, Sent, instances_of, principal_of, reaction_id
 from twofold.kernel.messages import Command, tag_of
 from twofold.kernel.ports import Clock, Projection
 from twofold.kernel.process import AnyProcess, Call
 from twofold.kernel.rows import Advance, Drain
 from twofold.kernel.view import About, AnyView, SliceId
 from twofold.monitoring.observed import replaced
-
-PRINCIPAL_PREFIX = "process:"
-"""Begins the principal of every command that a process sends."""
 
 Send = Callable[[Sequence[Envelope]], None]
 """Returns when all of these commands are durable, in this order within each stream. Raises Unavailable."""
@@ -124,7 +121,7 @@ class Reactions:
             data=msgspec.Raw(data),
             fingerprint=fingerprint_of(tag, data),
             accepted_at=self._clock.now(),
-            principal=f"{PRINCIPAL_PREFIX}{process}",
+            principal=principal_of(process, about.key),
             correlation_id=about.correlation_id or None,
             causation_id=about.command_id or None,
         )

@@ -11,14 +11,15 @@ import msgspec
 import pytest
 
 from tests.contract.projections import BEGIN, Log, QuietBell, until
-from twofold import After, Call, Command, Decider, Effect, Event, Process
+from twofold import After, Call, Command, CommandRejected, Decider, Effect, Event, Process, Rejected
 from twofold.folding import SentThrough
 from twofold.kernel.builds import Build
-from twofold.kernel.codec import Codec
+from twofold.kernel.codec import Codec, encode
 from twofold.kernel.domain import domain_of
 from twofold.kernel.effects import AskedCall
-from twofold.kernel.envelope import Envelope
+from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.errors import Neighbour, Unavailable
+from twofold.kernel.ids import new_command_id
 from twofold.kernel.instances import timer_id
 from twofold.kernel.ports import LogPages, ViewStore
 from twofold.kernel.rows import Generation
@@ -26,7 +27,10 @@ from twofold.processes.reactions import Reactions
 from twofold.processes.timers import AGAIN_SECONDS, Timers
 from twofold.readmodels.projection.projector import Projector
 from twofold.testing.clock import ManualClock
+from twofold.testing.memory_bus import MemoryBell, MemoryOutcomes
+from twofold.testing.memory_log import MemoryLog
 from twofold.testing.memory_rows import MemoryViewStore
+from twofold.workers.execute import Executor
 
 VIEW = "process_ask"
 
@@ -137,7 +141,7 @@ def test_what_is_asked_for_is_durable_before_the_checkpoint_moves(rig: Rig) -> N
     assert rig.sent_before_commit == [0], "once a step, and nothing was committed then"
     assert rig.positions() == {2}
     first = rig.sent[0]
-    assert (first.principal, first.causation_id, first.correlation_id, first.accepted_at) == ("process:ask", "id", "id", BEGIN)
+    assert (first.principal, first.causation_id, first.correlation_id, first.accepted_at) == ("process:ask/1", "id", "id", BEGIN)
     assert first.fingerprint and first.expected_version is None
 
 
@@ -263,7 +267,7 @@ def test_what_is_due_is_fired_once_and_again_where_it_did_not_come_back(rig: Rig
     assert len(rig.sent) == 2 * 1_203, "it may have been lost"
     assert len({one.command_id for one in rig.sent}) == 1_203
     fired = rig.sent[0]
-    assert (fired.type, fired.principal, fired.stream[:12]) == ("FireTimer", "process:ask", "process-ask/")
+    assert (fired.type, fired.principal[:12], fired.stream[:12]) == ("FireTimer", "process:ask/", "process-ask/")
     data = msgspec.json.decode(fired.data)
     due = datetime.fromisoformat(data["due"])
     assert fired.command_id == timer_id("ask", data["key"], "t", due)
@@ -276,3 +280,39 @@ def test_timers_that_nobody_here_looks_after_are_left(rig: Rig) -> None:
     rig.clock.advance(5_000)
     Timers(rig.store, rig.clock, rig._send, list).look()
     assert rig.sent == []
+
+
+def test_a_process_hears_in_the_same_transaction_that_its_command_was_rejected() -> None:
+    """Neither a crash nor a lost message comes between a no and whoever has to do something about it."""
+    log, bell = MemoryLog(), MemoryBell()
+    executor = Executor(DOMAIN, Codec(DOMAIN), log, bell, MemoryOutcomes())
+    asked = envelope_of("process:ask/k1", "no")
+    executor.execute([envelope_of("anonymous", "no"), asked, envelope_of("process:ask/k1", "yes")])
+    events = log.page(0, 10).events
+    assert [(one.stream, one.type) for one in events] == [("wish-1", "Wish"), ("process-ask/k1", "CommandRejected")]
+    told = Codec(DOMAIN).event(events[1])
+    assert told == CommandRejected("ask", "k1", asked.command_id, "Do", {"key": "1", "what": "no"}, "no-way", {"why": "no"})
+    assert (events[1].meta.correlation_id, events[1].meta.causation_id) == ("c" * 8, asked.command_id)
+    assert executor.execute([asked])[0].status == "rejected"
+    assert len(log.page(0, 10).events) == 2, "once, however often it is asked again"
+
+
+def _no(state: int, command: Do) -> list[Wish]:
+    if command.what == "no":
+        raise Rejected("no-way", why="no")
+    return [Wish(command.key, command.what)]
+
+
+def _module() -> Any:
+    decider = Decider[int, Do, Wish]("wish", "key", (Do,), (Wish,), 0, _no, lambda n, e: n)
+    process = Process[State, Wish]("ask", State, (Wish,), lambda event: event.key, lambda s, e: State(), lambda s, e: [])
+    return SimpleNamespace(__name__="w", DECIDERS=(decider,), VIEWS=(), PROCESSES=(process,))
+
+
+DOMAIN = domain_of(_module())
+
+
+def envelope_of(principal: str, what: str) -> Envelope:
+    data = encode(Do("1", what))
+    name, correlation = new_command_id(), "c" * 8
+    return Envelope(name, "Do", "wish-1", msgspec.Raw(data), fingerprint_of("Do", data), BEGIN, principal, correlation)
