@@ -95,8 +95,8 @@ class CallTable(Protocol):
         """Make these (effect, seconds from now, body) durable. Raises Unavailable when they may not be."""
 
     def take(self, effect: str, limit: int, without: Collection[int] = ()) -> list[tuple[int, bytes]]:
-        """At most `limit` (id, body) of this effect whose time has come, in the order in which it came; not those `without`. Ids are
-        never used twice."""
+        """At most `limit` (id, body) of this effect whose time has come, in that order; not those `without`. Ids are never
+        used twice."""
 
     def done(self, ids: Sequence[int], then: Callable[[], None]) -> None:
         """Remove finished calls, sooner or later, and call back from any thread when they are, or are kept: then `take` may give

@@ -51,7 +51,7 @@ class Breaker:
             self._backoff.succeeded()
 
     def failed(self) -> bool:
-        """True when it rests from now on, and did not before. What was asked before the rest and fails in it tells nothing new."""
+        """True when it rests from now on, and did not before. What was asked before the rest and fails in it says nothing."""
         with self._lock:
             self._failures += 1
             was_open = self.is_open

@@ -36,7 +36,7 @@ def enveloped(
     return Envelope(
         command_id=command_id,
         type=tag,
-        stream=f"{decider.name}-{getattr(command, decider.key)}",
+        stream=decider.stream_of(command),
         data=msgspec.Raw(data),
         fingerprint=fingerprint_of(tag, data),
         accepted_at=accepted_at,
@@ -47,7 +47,7 @@ def enveloped(
 
 
 def answer_id(call_id: str) -> str:
-    """Of the command that says what came of a call. A call that is made again has one answer, whatever is said the second time."""
+    """Of the command that says what came of a call. Made again, a call has the same answer."""
     return str(uuid.uuid5(CALL_NAMESPACE, call_id))
 
 

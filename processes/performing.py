@@ -43,11 +43,10 @@ Send = Callable[[Sequence[Envelope]], None]
 """Returns when they are durable. Raises Unavailable when they may not be."""
 TryOutcome = Literal["succeeded", "failed", "timed_out", "given_up"]
 OnOutcome = Callable[[str, TryOutcome], None]
-OnLater = Callable[[AskedCall, float], None]
 
 
 class Performing:
-    """Of one process. `later` makes the next try of a call durable, so many seconds from now. Thread-safe."""
+    """Of one process. Thread-safe."""
 
     def __init__(
         self,
@@ -87,10 +86,12 @@ class Performing:
             request = self._requests[call.effect].decode(call.request)
         except msgspec.MsgspecError as error:
             breaker.not_asked()
-            return self._give_up(call, f"the request cannot be read: {error}")
+            self._give_up(call, f"the request cannot be read: {error}")
+            return None
         if takes >= TAKES_MAX:
             breaker.not_asked()
-            return self._give_up(call, f"taken {takes} times by processes that ended, or lost the broker, before it was finished")
+            self._give_up(call, f"taken {takes} times by processes that ended, or lost the broker, before it was finished")
+            return None
         effect = self._domain.effects[call.effect]
         try:
             answered = self._threads.run(effect.name, lambda: self._answer(effect, request, call), effect.deadline_seconds)
@@ -100,7 +101,8 @@ class Performing:
             if breaker.failed():
                 structlog.get_logger().warning("effect rests", effect=effect.name, outcome=outcome, error=type(error).__name__)
             if call.number >= effect.tries_max:
-                return self._give_up(call, _said(error))
+                self._give_up(call, _said(error))
+                return None
             return msgspec.structs.replace(call, number=call.number + 1), self._pause_seconds(call.number)
         breaker.succeeded()
         if answered is not None:
@@ -117,8 +119,8 @@ class Performing:
         return None if command is None else self._enveloped(call, command, answer_id(call.call_id))
 
     def _give_up(self, call: AskedCall, error: str) -> None:
-        instance = f"{call.process}/{call.key}"
-        told = GiveUpCall(instance, call.process, call.key, call.call_id, call.effect, call.request, error)
+        instance, request = f"{call.process}/{call.key}", msgspec.json.decode(call.request)
+        told = GiveUpCall(instance, call.process, call.key, call.call_id, call.effect, request, error)
         self._send_durably(self._enveloped(call, told, given_up_id(call.call_id, call.asked_at)))
         self._on_outcome(call.effect, "given_up")
         structlog.get_logger().error("call given up", effect=call.effect, instance=instance, call=call.call_id)

@@ -34,7 +34,7 @@ RETRY_SECONDS = 1.0
 
 
 Perform = Callable[[AskedCall, int], tuple[AskedCall, float] | None]
-"""Of a call and how often it was taken in vain before: what is left to do, the call and in how many seconds; None when nothing is.
+"""Of a call and how often it was taken in vain before: what is left to do, the call and in how many seconds; None for nothing.
 Raises when it has to stay where it is."""
 Admits = Callable[[str], bool]
 """Whether a call of this effect may be performed now. It is, if so."""
@@ -135,9 +135,7 @@ class EffectConsumer(Consumer):
     """Gives calls to Dramatiq's threads, an effect after the other, as far as each is admitted. Everything but `ack`, `nack` and
     `arrived` happens in Dramatiq's consumer thread."""
 
-    def __init__(
-        self, source: CallSource, admits: Admits, threads: int, under_way_max: int, timeout_seconds: float
-    ) -> None:
+    def __init__(self, source: CallSource, admits: Admits, threads: int, under_way_max: int, timeout_seconds: float) -> None:
         self._source = source
         self._admits = admits
         self._threads = threads

@@ -129,7 +129,7 @@ class RabbitSource(CallSource):
         self._backoff.succeeded()
 
     def _on_message(self, effect: str, channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        if self._channels.get(effect) is not channel:
+        if effect not in self._channels or self._channels[effect] is not channel:
             return  # it was given back when the connection was cut
         try:
             call = call_of(effect, body)

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 # Times are microseconds since 1970, UTC. AUTOINCREMENT: an id is never used twice, so none is removed for another.
 SQLITE = (
