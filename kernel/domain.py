@@ -1,5 +1,5 @@
-"""A domain is a module that exports tuples: DECIDERS, VIEWS, perhaps PROCESSES, UP- and DOWNCASTERS. No registry, no import-time
-effects."""
+"""A domain is a module that exports tuples: DECIDERS, VIEWS, perhaps PROCESSES, EFFECTS, UP- and DOWNCASTERS. No registry, no
+import-time effects."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from twofold.kernel.decider import AnyDecider, Decider, Downcaster, Upcaster
+from twofold.kernel.effects import AnyEffect, Effect
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.instances import VIEW_PREFIX, instances_of
 from twofold.kernel.messages import Command, Event, tag_of
@@ -25,7 +26,7 @@ PROCESS_NAME_CHARS_MAX = 32
 TO_COME = ("live", "search")
 """Words that a view may use one day."""
 
-Named = TypeVar("Named", AnyDecider, AnyView, AnyProcess)
+Named = TypeVar("Named", AnyDecider, AnyView, AnyProcess, AnyEffect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Domain:
     upcasters: Mapping[tuple[str, int], Upcaster]
     downcasters: Mapping[tuple[str, int], Downcaster]
     readable: Mapping[str, int]
+    effects: Mapping[str, AnyEffect]
 
     def decider_of_stream(self, stream: str) -> AnyDecider | None:
         """The decider whose streams are called like this one; None when no decider is."""
@@ -83,6 +85,7 @@ def domain_of(module: ModuleType) -> Domain:
     processes: tuple[AnyProcess, ...] = _exported(module, "PROCESSES", Process, ())
     upcasters: tuple[Upcaster, ...] = _exported(module, "UPCASTERS", Upcaster, ())
     downcasters: tuple[Downcaster, ...] = _exported(module, "DOWNCASTERS", Downcaster, ())
+    effects: tuple[AnyEffect, ...] = _exported(module, "EFFECTS", Effect, ())
     where = module.__name__
     _check_processes(where, processes, deciders, views)
     if processes:
@@ -117,6 +120,9 @@ def domain_of(module: ModuleType) -> Domain:
         _check_snapshots(f"{where}: decider {decider.name}", decider)
     for view in _unique(where, "view", views):
         _check_view(where, view, events)
+    for effect in _unique(where, "effect", effects):
+        if effect.why_not:
+            raise Misconfigured(f"{where}: effect {effect.name}: {effect.why_not}")
     known = {(upcaster.tag, upcaster.schema_version) for upcaster in upcasters}
     for tag, event in events.items():
         for version in range(1, event.schema_version):
@@ -136,6 +142,7 @@ def domain_of(module: ModuleType) -> Domain:
         upcasters={(upcaster.tag, upcaster.schema_version): upcaster for upcaster in upcasters},
         downcasters={(downcaster.tag, downcaster.schema_version): downcaster for downcaster in downcasters},
         readable=_readable(where, events, downcasters),
+        effects={effect.name: effect for effect in effects},
     )
 
 

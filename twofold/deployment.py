@@ -24,6 +24,7 @@ import twofold.eventstore.migrate
 import twofold.readmodels.stores.redis
 import twofold.readmodels.stores.sql
 from twofold.bus.dispatch.broker import LaneBroker
+from twofold.bus.effects.dispatch import EffectBroker
 from twofold.bus.outbox import Outbox
 from twofold.eventstore.identity import adopt
 from twofold.kernel.codec import Codec
@@ -152,6 +153,11 @@ class Deployment(ABC):
     @abstractmethod
     def lane_broker(self) -> LaneBroker:
         """The workers' end. To be closed by them."""
+
+    @property
+    @abstractmethod
+    def effects(self) -> EffectBroker:
+        """Port EffectQueue, and its performers' end."""
 
     @property
     @abstractmethod

@@ -9,6 +9,8 @@ from threading import Event
 from typing import Any
 
 from twofold.bus.dispatch.broker import LaneBroker
+from twofold.bus.effects.dispatch import EffectBroker
+from twofold.bus.effects.embedded import TableEffects
 from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.bus.embedded.publisher import command_queue
 from twofold.bus.embedded.transport import EmbeddedBroker, renumber
@@ -16,6 +18,7 @@ from twofold.bus.outbox import Outbox
 from twofold.database.sqlite import open_reader
 from twofold.database.sqlite_file import SqliteFile
 from twofold.deployment import Deployment, folder_of
+from twofold.eventstore.call_table import SqliteCallTable
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.leases import MemoryLeases
 from twofold.eventstore.sqlite import SqliteLog
@@ -73,6 +76,10 @@ class EmbeddedDeployment(Deployment):
     @cached_property
     def lane_broker(self) -> LaneBroker:
         return EmbeddedBroker(self._lane_table)
+
+    @cached_property
+    def effects(self) -> EffectBroker:
+        return TableEffects(SqliteCallTable(self._file), self.domain.effects)
 
     @cached_property
     def dead(self) -> DeadLetters:

@@ -10,6 +10,8 @@ from typing import Any
 
 import twofold.eventstore.migrate
 from twofold.bus.dispatch.broker import LaneBroker
+from twofold.bus.effects.dispatch import EffectBroker
+from twofold.bus.effects.rabbitmq import RabbitEffects
 from twofold.bus.outbox import Outbox
 from twofold.bus.rabbitmq.bell import RabbitBell
 from twofold.bus.rabbitmq.dead import RabbitDeadLetters
@@ -85,6 +87,12 @@ class ServedDeployment(Deployment):
     @cached_property
     def lane_broker(self) -> LaneBroker:
         return RabbitBroker(self.settings.broker_url, self._epochs, self.settings.namespace)
+
+    @cached_property
+    def effects(self) -> EffectBroker:
+        broker = RabbitEffects(self.settings.broker_url, self.settings.namespace, self.domain.effects)
+        self._closing.callback(broker.close)
+        return broker
 
     @cached_property
     def dead(self) -> DeadLetters:

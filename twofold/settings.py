@@ -72,6 +72,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "twofold"
     lease_seconds: Annotated[float, Meta(ge=0.5, le=60, description="Term of a lease on a lane or a slice.")] = 1.2
     worker_threads: Annotated[int, Meta(ge=1, le=32, description="Batches one worker process may have under way.")] = 1
+    effect_threads: Annotated[
+        int, Meta(ge=1, le=256, description="Calls to the outside one process may have under way; one effect, half of them.")
+    ] = 16
 
     unknown_seconds: Annotated[
         float, Meta(ge=1, le=86_400, description="A command that no worker knows waits; after so long, loudly.")
