@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -68,7 +68,6 @@ class Rig:
         effect = Effect[Note]("note", Note, lambda request, attempt: None)
         module = SimpleNamespace(__name__="w", DECIDERS=(decider,), VIEWS=(), PROCESSES=(process,), EFFECTS=(effect,))
         self.domain = domain_of(cast(Any, module))
-        self.effects = {"note": effect}
         self.codec = Codec(self.domain)
         self.generation = self.store.make(self.domain.views[VIEW], 2)
         self.sent_through = SentThrough({})
@@ -92,7 +91,6 @@ class Rig:
 
     def _projector(self) -> Any:
         reactions = Reactions(self.domain, self.codec, self.clock, self._send, self, self.sent_through.through)
-        reactions.effects = self.effects
         store = cast(ViewStore, reactions.sent_by(self.store))
         projector = Projector(cast(LogPages, self.log), store, [list(reactions.views.values())], self.codec, QuietBell(), 10)
         projector.hold(self.generation.slice_ids())
@@ -209,7 +207,7 @@ def test_calls_are_put_where_they_are_performed(rig: Rig) -> None:
     rig.step()
     (call,) = rig.calls
     assert (call.effect, call.process, call.key, bytes(call.request)) == ("note", "ask", "1", b'{"text":"note this"}')
-    assert (call.causation_id, call.asked_at) == ("id", BEGIN)
+    assert (call.causation_id, call.asked_at) == ("id", BEGIN + timedelta(seconds=1))
 
 
 def test_what_is_built_beside_sends_only_what_the_live_one_has_not(rig: Rig) -> None:
