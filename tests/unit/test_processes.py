@@ -103,7 +103,7 @@ class Rig:
             self.failures -= 1
             raise Unavailable(Neighbour.BROKER, "not confirmed")
 
-    def put(self, calls: Sequence[AskedCall]) -> None:
+    def put(self, calls: Sequence[AskedCall], delay_seconds: float = 0.0) -> None:
         self.calls += calls
 
     def step(self) -> None:
