@@ -139,21 +139,23 @@ class CancelInstance(OfInstance, frozen=True):
 
 def _decide(state: None, command: OfInstance) -> list[InstanceEvent]:
     """Each is a fact as it comes: that it counts once is the inbox's promise, whether it matters is for the process to say."""
-    made = dict(zip(INSTANCE.commands, INSTANCE_EVENTS, strict=True))
+    made = dict(zip(INSTANCE_COMMANDS, INSTANCE_EVENTS, strict=True))
     told = {name: getattr(command, name) for name in command.__struct_fields__ if name != "instance"}
     return [made[type(command)](**told)]
 
 
 INSTANCE_EVENTS = (TimerFired, CallGivenUp, CommandRejected, InstanceRetried, InstanceCancelled)
+INSTANCE_COMMANDS = (FireTimer, GiveUpCall, NoteRejection, RetryInstance, CancelInstance)
 INSTANCE = Decider[None, OfInstance, InstanceEvent](
     name="process",
     key="instance",
-    commands=(FireTimer, GiveUpCall, NoteRejection, RetryInstance, CancelInstance),
+    commands=INSTANCE_COMMANDS,
     events=INSTANCE_EVENTS,
     initial=None,
     decide=_decide,
     evolve=lambda state, event: None,
     snapshot_every=0,
+    internal=INSTANCE_COMMANDS,
 )
 """The decider of every domain that has processes."""
 
