@@ -7,19 +7,16 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, TypeVar, get_args
-
-import msgspec
+from typing import Any, TypeVar
 
 from twofold.kernel.decider import AnyDecider, Decider, Downcaster, Upcaster
+from twofold.kernel.declared import check_streams, check_view, require_classes, require_functions, require_kind, require_revision
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.messages import Command, Event, tag_of
 from twofold.kernel.snapshots import StateCodec
-from twofold.kernel.view import AnyView, Store, Synchronisation, View
+from twofold.kernel.view import AnyView, View
 
 NAME_CHARS_MAX = 200
-TO_COME = ("live", "search")
-"""Words that a view may use one day."""
 
 Named = TypeVar("Named", AnyDecider, AnyView)
 
@@ -86,11 +83,11 @@ def domain_of(module: ModuleType) -> Domain:
     decider_of: dict[str, AnyDecider] = {}
     events: dict[str, type[Event]] = {}
     for decider in _unique(where, "decider", deciders):
-        _require_classes(f"{where}: decider {decider.name}", commands=decider.commands, events=decider.events)
-        _require_functions(f"{where}: decider {decider.name}", decide=decider.decide, evolve=decider.evolve)
-        _require_revision(f"{where}: decider {decider.name}", decider.revision)
+        require_classes(f"{where}: decider {decider.name}", commands=decider.commands, events=decider.events)
+        require_functions(f"{where}: decider {decider.name}", decide=decider.decide, evolve=decider.evolve)
+        require_revision(f"{where}: decider {decider.name}", decider.revision)
         for command in decider.commands:
-            _require_kind(where, command, Command, "command")
+            require_kind(where, command, Command, "command")
             if tag_of(command) in commands:
                 raise Misconfigured(f"{where}: two commands are called {tag_of(command)}; give one of them another tag")
             if decider.key not in command.__struct_fields__:
@@ -98,7 +95,7 @@ def domain_of(module: ModuleType) -> Domain:
             commands[tag_of(command)] = command
             decider_of[tag_of(command)] = decider
         for event in decider.events:
-            _require_kind(where, event, Event, "event")
+            require_kind(where, event, Event, "event")
             version: object = event.schema_version
             if not isinstance(version, int) or version < 1:
                 raise Misconfigured(f"{where}: {tag_of(event)} has schema_version {version!r}; it is a number from 1 on")
@@ -106,7 +103,8 @@ def domain_of(module: ModuleType) -> Domain:
                 raise Misconfigured(f"{where}: two events are called {tag_of(event)}; give one of them another tag")
         _check_snapshots(f"{where}: decider {decider.name}", decider)
     for view in _unique(where, "view", views):
-        _check_view(where, view, events)
+        check_view(where, view, events)
+        check_streams(f"{where}: view {view.name}", view, {one.name: one for one in views})
     known = {(upcaster.tag, upcaster.schema_version) for upcaster in upcasters}
     for tag, event in events.items():
         for version in range(1, event.schema_version):
@@ -151,23 +149,6 @@ def _exported(module: ModuleType, name: str, kind: type, default: object = None)
     return value
 
 
-def _require_classes(where: str, **named: object) -> None:
-    for name, classes in named.items():
-        if not isinstance(classes, tuple):
-            raise Misconfigured(f"{where}: {name} is a tuple of classes, not {classes!r}; one alone is written (Name,)")
-
-
-def _require_functions(where: str, **named: object) -> None:
-    for name, function in named.items():
-        if not callable(function):
-            raise Misconfigured(f"{where}: {name} is a function, not {function!r}")
-
-
-def _require_revision(where: str, revision: object) -> None:
-    if not isinstance(revision, int) and not (isinstance(revision, str) and revision.isprintable() and "|" not in revision):
-        raise Misconfigured(f"{where}: revision is a number or a text of one line without bars, not {revision!r}")
-
-
 def _check_snapshots(where: str, decider: AnyDecider) -> None:
     every: object = decider.snapshot_every
     if every is not None and (not isinstance(every, int) or every < 0):
@@ -186,44 +167,3 @@ def _unique(where: str, what: str, things: tuple[Named, ...]) -> tuple[Named, ..
         if not isinstance(name, str) or not name.replace("_", "").isalnum() or not name.isascii() or len(name) > 40:
             raise Misconfigured(f"{where}: {what} name {name!r} must be at most 40 ASCII letters, digits and underscores")
     return things
-
-
-def _require_kind(where: str, message: Any, parent: type[Command] | type[Event], what: str) -> None:
-    if not (isinstance(message, type) and issubclass(message, parent)):
-        name = getattr(message, "__name__", repr(message))
-        raise Misconfigured(f"{where}: {name} is declared as {what} but is not derived from twofold.{parent.__name__}")
-
-
-def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) -> None:
-    _require_classes(f"{where}: view {view.name}", on=view.on, indexes=view.indexes, orders=view.orders, compounds=view.compounds)
-    _require_functions(f"{where}: view {view.name}", keys=view.keys, evolve=view.evolve)
-    if not (isinstance(view.row, type) and issubclass(view.row, msgspec.Struct)):
-        raise Misconfigured(f"{where}: view {view.name}: row is a class derived from msgspec.Struct, not {view.row!r}")
-    fields = {field.name for field in msgspec.structs.fields(view.row)}
-    for name in (view.key, *view.indexes, *view.orders):
-        if name not in fields:
-            raise Misconfigured(f"{where}: view {view.name}: row {view.row.__name__} has no field {name!r}")
-    for compound in view.compounds:
-        _check_compound(f"{where}: view {view.name}", view, compound)
-    if not view.on:
-        raise Misconfigured(f"{where}: view {view.name} listens to no event; name some in on=(…)")
-    for event in view.on:
-        _require_kind(where, event, Event, "event")
-        if events.get(tag_of(event)) is not event:
-            raise Misconfigured(f"{where}: view {view.name} listens to {tag_of(event)}, which no decider makes")
-    for field, chosen, possible in (("sync", view.sync, get_args(Synchronisation)), ("store", view.store, get_args(Store))):
-        if chosen not in possible:
-            raise Misconfigured(f"{where}: view {view.name}: {field} is one of {', '.join(possible)}, not {chosen!r}")
-        if chosen in TO_COME:
-            raise Misconfigured(f"{where}: view {view.name}: {field}={chosen!r} is not there yet")
-    _require_revision(f"{where}: view {view.name}", view.revision)
-    if view.sync == "inline" and view.store != "sql":
-        raise Misconfigured(f"{where}: view {view.name} is inline and so must be in the store 'sql'")
-
-
-def _check_compound(where: str, view: AnyView, compound: object) -> None:
-    if not isinstance(compound, tuple) or len(set(compound)) < max(2, len(compound)):
-        raise Misconfigured(f"{where}: a compound is a tuple of two fields or more, not {compound!r}")
-    for name in compound:
-        if name == view.key or name not in (*view.indexes, *view.orders):
-            raise Misconfigured(f"{where}: {name!r} of compound {compound!r} is no index and no order; the key ends each anyway")

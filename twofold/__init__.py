@@ -8,8 +8,8 @@ each is linked in beside the roof's own files (docs/architecture.md says how).
 from twofold.kernel.decider import Decider, Downcaster, Upcaster
 from twofold.kernel.errors import Rejected
 from twofold.kernel.messages import Command, Event
-from twofold.kernel.view import About, View
+from twofold.kernel.view import About, Through, View
 
-__all__ = ["VERSION", "About", "Command", "Decider", "Downcaster", "Event", "Rejected", "Upcaster", "View"]
+__all__ = ["VERSION", "About", "Command", "Decider", "Downcaster", "Event", "Rejected", "Through", "Upcaster", "View"]
 
 VERSION = "0.2.0.dev0"
