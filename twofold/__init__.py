@@ -21,7 +21,7 @@ from twofold.kernel.process import (
     Process,
     TimerFired,
 )
-from twofold.kernel.view import About, View
+from twofold.kernel.view import About, Through, View
 
 __all__ = [
     "VERSION",
@@ -42,6 +42,7 @@ __all__ = [
     "NoMore",
     "Process",
     "Rejected",
+    "Through",
     "TimerFired",
     "Upcaster",
     "View",

@@ -11,7 +11,7 @@ from math import inf
 from threading import Event, Thread
 from typing import NamedTuple
 
-from twofold.deployment import Deployment, log_url
+from twofold.deployment import Deployment
 from twofold.eventstore.identity import begins_of
 from twofold.foldable import FoldableSlices
 from twofold.followed import Followed, of_processes, of_readmodels
@@ -23,6 +23,7 @@ from twofold.membership import member_of
 from twofold.monitoring.metrics import Metrics
 from twofold.monitoring.observed.readmodels import observe_projection
 from twofold.performing import performing
+from twofold.places import log_url
 from twofold.processes.reactions import Reactions
 from twofold.processes.sending import Sender
 from twofold.processes.timers import Timers

@@ -248,7 +248,7 @@ def test_ids_tell_every_wish_from_every_other_and_are_the_same_each_time() -> No
 )
 def test_what_happens_to_an_instance_is_a_fact_of_its_own_stream(command: Any, event: Any) -> None:
     assert INSTANCE.stream_of(command) == "process-p/1"
-    assert INSTANCE.decide(None, command) == [event]
+    assert INSTANCE.decided(None, command, NOON) == [event]
 
 
 def test_a_domain_knows_its_processes_their_rows_and_their_events() -> None:
