@@ -40,7 +40,7 @@ def _keys(event: Event, about: About) -> tuple[str, ...]:
 
 
 def _evolve(row: FulfilmentRow | None, event: Event, about: About) -> FulfilmentRow | None:
-    """An order that is fulfilled by hand has no row. A payment that is requested for one that is cancelled by now changes nothing."""
+    """An order fulfilled by hand has no row. A payment that is requested for one that is cancelled by now changes nothing."""
     if row is None and not isinstance(event, OrderPlaced):
         return None
     if row is not None and row.state == "cancelled":
