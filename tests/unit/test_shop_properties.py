@@ -274,7 +274,7 @@ def test_a_view_built_in_one_go_equals_the_view_built_in_pieces(history: list[Co
 @settings(max_examples=60, deadline=None)
 @given(histories)
 def test_every_view_tells_the_same_story(history: list[Command]) -> None:
-    """Days, hours, countries, products and customers are sums of the same money; a row is found under its key and fits 64 bits."""
+    """Days, hours, countries, products and customers are sums of the same money; a row has its key and fits 64 bits."""
     log = House(history).log
     tables = {name: shown(view, log) for name, view in DOMAIN.views.items()}
     for name, view in DOMAIN.views.items():
