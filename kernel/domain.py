@@ -25,7 +25,8 @@ Named = TypeVar("Named", AnyDecider, AnyView)
 class Domain:
     """The checked content of a domain module, indexed by wire name. `name` is what the log knows it by: the module's name, unless
     the module exports a NAME (because it was called otherwise when its log began). `module` is where it is imported from.
-    `readable` is the last version of each event that can be read: its own, or one that a later version of the domain writes."""
+    `internal` are the commands that processes alone send. `readable` is the last version of each event that can be read: its
+    own, or one that a later version of the domain writes."""
 
     name: str
     module: str
@@ -34,6 +35,7 @@ class Domain:
     commands: Mapping[str, type[Command]]
     events: Mapping[str, type[Event]]
     decider_of: Mapping[str, AnyDecider]
+    internal: frozenset[str]
     upcasters: Mapping[tuple[str, int], Upcaster]
     downcasters: Mapping[tuple[str, int], Downcaster]
     readable: Mapping[str, int]
@@ -86,6 +88,7 @@ def domain_of(module: ModuleType) -> Domain:
         require_classes(f"{where}: decider {decider.name}", commands=decider.commands, events=decider.events)
         require_functions(f"{where}: decider {decider.name}", decide=decider.decide, evolve=decider.evolve)
         require_revision(f"{where}: decider {decider.name}", decider.revision)
+        _check_decider(f"{where}: decider {decider.name}", decider)
         for command in decider.commands:
             require_kind(where, command, Command, "command")
             if tag_of(command) in commands:
@@ -120,6 +123,7 @@ def domain_of(module: ModuleType) -> Domain:
         commands=commands,
         events=events,
         decider_of=decider_of,
+        internal=frozenset(tag_of(command) for decider in deciders for command in decider.internal),
         upcasters={(upcaster.tag, upcaster.schema_version): upcaster for upcaster in upcasters},
         downcasters={(downcaster.tag, downcaster.schema_version): downcaster for downcaster in downcasters},
         readable=_readable(where, events, downcasters),
@@ -147,6 +151,15 @@ def _exported(module: ModuleType, name: str, kind: type, default: object = None)
         if not isinstance(thing, kind):
             raise Misconfigured(f"{module.__name__}: {name} holds {thing!r}, which is not made by {kind.__name__}(…)")
     return value
+
+
+def _check_decider(where: str, decider: AnyDecider) -> None:
+    if decider.is_timed is None:
+        raise Misconfigured(f"{where}: decide takes (state, command), or (state, command, accepted_at), and nothing else")
+    require_classes(where, internal=decider.internal)
+    for command in decider.internal:
+        if command not in decider.commands:
+            raise Misconfigured(f"{where}: internal holds {command!r}, which is not among its commands")
 
 
 def _check_snapshots(where: str, decider: AnyDecider) -> None:

@@ -170,6 +170,13 @@ def other(thing: Any, **changes: Any) -> Any:
         ),
         ({"DECIDERS": (other(DOOR, commands=Open),)}, "decider door: commands is a tuple of classes"),
         ({"DECIDERS": (other(DOOR, decide=None),)}, "decider door: decide is a function, not None"),
+        (
+            {"DECIDERS": (other(DOOR, decide=lambda state: []),)},
+            "decider door: decide takes (state, command), or (state, command,",
+        ),
+        ({"DECIDERS": (other(DOOR, decide=lambda state, command, at, why: []),)}, "decider door: decide takes"),
+        ({"DECIDERS": (other(DOOR, internal=Open),)}, "decider door: internal is a tuple of classes"),
+        ({"DECIDERS": (other(DOOR, internal=(Opened,)),)}, "decider door: internal holds <class"),
         ({"DECIDERS": (other(DOOR, events=(Opened, Numberless)),)}, "Numberless has schema_version '2'; it is a number"),
         ({"VIEWS": (other(DOORS, name=5),)}, "view name 5 must be"),
         ({"VIEWS": (other(DOORS, row=int),)}, "row is a class derived from msgspec.Struct, not <class 'int'>"),
