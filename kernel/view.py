@@ -95,6 +95,10 @@ class View(Generic[RowT, EventT]):
         """The wire names of the events it listens to."""
         return frozenset(tag_of(event) for event in self.on)
 
+    @property
+    def is_stored(self) -> bool:
+        return self.sync != "live"
+
     @cached_property
     def follows(self) -> tuple[str, ...]:
         """The views whose progress along the log decides what its rows show: itself, or those that a live one looks through."""

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
-from aiohttp import web
 
 from twofold.gateway.http.operation import TEXT, Parameter
-from twofold.gateway.http.request import LIMIT, Params, storable
+from twofold.gateway.http.request import LIMIT, HasQuery, Params, storable
 from twofold.kernel.errors import Malformed
 from twofold.kernel.rows import CURSOR_CHARS_MAX, Query, Range
 from twofold.kernel.view import AnyView
@@ -54,7 +53,7 @@ def declared_by(view: AnyView) -> Declared:
     return Declared(equal, ranges, {one.name: one for one in every})
 
 
-def query_of(request: web.Request, view: AnyView, declared: Declared) -> Query:
+def query_of(request: HasQuery, view: AnyView, declared: Declared) -> Query:
     """Raises Malformed; for what is not declared, with what is."""
     if not request.query:
         return Query(limit=LIMIT_DEFAULT)
