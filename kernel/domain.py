@@ -18,7 +18,7 @@ from twofold.kernel.snapshots import StateCodec
 from twofold.kernel.view import AnyView, Store, Synchronisation, View
 
 NAME_CHARS_MAX = 200
-TO_COME = ("live", "search")
+TO_COME = ("live",)
 """Words that a view may use one day."""
 
 Named = TypeVar("Named", AnyDecider, AnyView)
@@ -196,11 +196,12 @@ def _require_kind(where: str, message: Any, parent: type[Command] | type[Event],
 
 def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) -> None:
     _require_classes(f"{where}: view {view.name}", on=view.on, indexes=view.indexes, orders=view.orders, compounds=view.compounds)
+    _require_classes(f"{where}: view {view.name}", text=view.text)
     _require_functions(f"{where}: view {view.name}", keys=view.keys, evolve=view.evolve)
     if not (isinstance(view.row, type) and issubclass(view.row, msgspec.Struct)):
         raise Misconfigured(f"{where}: view {view.name}: row is a class derived from msgspec.Struct, not {view.row!r}")
-    fields = {field.name for field in msgspec.structs.fields(view.row)}
-    for name in (view.key, *view.indexes, *view.orders):
+    fields = {field.name: field.type for field in msgspec.structs.fields(view.row)}
+    for name in (view.key, *view.indexes, *view.orders, *view.text):
         if name not in fields:
             raise Misconfigured(f"{where}: view {view.name}: row {view.row.__name__} has no field {name!r}")
     for compound in view.compounds:
@@ -217,6 +218,11 @@ def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) ->
         if chosen in TO_COME:
             raise Misconfigured(f"{where}: view {view.name}: {field}={chosen!r} is not there yet")
     _require_revision(f"{where}: view {view.name}", view.revision)
+    for name in view.text:
+        if fields[name] not in (str, str | None):
+            raise Misconfigured(f"{where}: view {view.name}: field {name!r} cannot be searched; texts are str")
+    if bool(view.text) != (view.store == "search"):
+        raise Misconfigured(f"{where}: view {view.name}: store='search' and text=(…), the fields to be searched, go together")
     if view.sync == "inline" and view.store != "sql":
         raise Misconfigured(f"{where}: view {view.name} is inline and so must be in the store 'sql'")
 

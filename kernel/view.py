@@ -45,6 +45,7 @@ class View(Generic[RowT, EventT]):
     the key is always both. `compounds` are fields among them that are asked for together, each an index more to be kept: those
     that equal something first, then the one that orders, then those of which a range is asked in that order. Another `revision`
     (a number or a text of yours) has the rows folded anew: give one whenever `keys` or `evolve` come to mean something else.
+    With `store="search"` rows are found by the words in their `text` fields, too, and counted by their indexes.
     """
 
     name: str
@@ -59,9 +60,10 @@ class View(Generic[RowT, EventT]):
     sync: Synchronisation = "async"
     revision: int | str = 0
     compounds: tuple[tuple[str, ...], ...] = ()
+    text: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("on", "indexes", "orders", "compounds"):
+        for name in ("on", "indexes", "orders", "compounds", "text"):
             given = getattr(self, name)
             if isinstance(given, list):
                 object.__setattr__(self, name, tuple(tuple(one) if isinstance(one, list) else one for one in given))

@@ -32,13 +32,14 @@ from twofold.gateway.http.request import ROW_KEY, Params, path_text, view_of
 from twofold.gateway.queries.consistency import ConsistentReads, ViewReading
 from twofold.gateway.queries.lag import LagReports
 from twofold.gateway.queries.live import LiveAnswers
-from twofold.gateway.queries.questions import Declared, declared_by, query_of
+from twofold.gateway.queries.questions import Declared, body_of, declared_by, page_shape, query_of
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.rows import Query
 from twofold.kernel.view import AnyView
 
 RETRY_SECONDS = "1"
+PAGE_HEADERS = ("View-Position", "View-Lag", "Link", "Preference-Applied")
 
 ObserveQuery = Callable[[str, int, float], None]
 """Told the view, the HTTP status and the seconds of every query."""
@@ -119,8 +120,7 @@ class ViewEndpoints:
         page = reading.answer
         if page.next is not None:
             headers["Link"] = f'<{request.rel_url.update_query(cursor=page.next)}>; rel="next"'
-        body = encode({"items": [row.value for row in page.rows], "next": page.next})
-        return web.Response(body=body, content_type=JSON, headers=headers)
+        return web.Response(body=encode(body_of(page)), content_type=JSON, headers=headers)
 
     def _headers(self, view: AnyView, reading: ViewReading[Any], preferences: Preferences) -> dict[str, str]:
         """Raises Problem view-behind for a reading that does not show what it should, unless stale is good enough."""
@@ -186,18 +186,13 @@ def _row_operation(view: AnyView) -> Operation:
 
 
 def _page_operation(view: AnyView, declared: Declared) -> Operation:
-    page = {
-        "type": "object",
-        "required": ["items", "next"],
-        "properties": {"items": {"type": "array", "items": view.row}, "next": {"type": ["string", "null"]}},
-    }
     return Operation(
         name=view.name,
         tag="views",
         summary=f"Rows of {view.name}",
         fills={"view": view.name},
         parameters=(*declared.all.values(), TOKEN, PREFER, LAST_EVENT_ID),
-        replies={200: Reply("A page.", page, ("View-Position", "View-Lag", "Link", "Preference-Applied"), (JSON, EVENT_STREAM))},
+        replies={200: Reply("A page.", page_shape(view), PAGE_HEADERS, (JSON, EVENT_STREAM))},
         problems=("malformed", "view-behind", *AWAY),
     )
 

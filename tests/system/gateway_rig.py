@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import aiohttp
@@ -178,10 +179,9 @@ class GatedQueue:
 
 
 @contextmanager
-def embedded(folder: Path) -> Iterator[Parts]:
+def embedded(folder: Path, domain: Domain) -> Iterator[Parts]:
     migrate(f"sqlite:///{folder / 'log.db'}")
     file = SqliteFile(folder / "log.db")
-    domain = domain_of(gateway_domain)
     codec = Codec(domain)
     events, lanes = SqliteLog(file), SqliteLaneTable(file)
     bell, outcomes = LocalBell(), LocalOutcomes()
@@ -210,10 +210,16 @@ def embedded(folder: Path) -> Iterator[Parts]:
 
 
 @asynccontextmanager
-async def rig(folder: Path, working: bool = True, projecting: bool = True, allowed_hosts: str = "") -> AsyncIterator[Rig]:
+async def rig(
+    folder: Path,
+    working: bool = True,
+    projecting: bool = True,
+    allowed_hosts: str = "",
+    module: ModuleType = gateway_domain,
+) -> AsyncIterator[Rig]:
     folder.mkdir(exist_ok=True)
-    domain = domain_of(gateway_domain)
-    with embedded(folder) as parts:
+    domain = domain_of(module)
+    with embedded(folder, domain) as parts:
         inner = parts.queue._queue
         await inner.start()
         queries: list[tuple[str, int]] = []
