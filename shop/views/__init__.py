@@ -9,7 +9,8 @@ from twofold.shop.views.customers import CUSTOMER_ORDERS, RECENT_ORDERS
 from twofold.shop.views.orders import ORDERS
 from twofold.shop.views.products import INVENTORY, PRODUCT_SALES
 from twofold.shop.views.sales import SALES_BY_COUNTRY, SALES_BY_DAY
+from twofold.shop.views.search import ORDER_SEARCH
 
-VIEWS = (ORDERS, CUSTOMER_ORDERS, RECENT_ORDERS, PRODUCT_SALES, INVENTORY, SALES_BY_DAY, SALES_BY_COUNTRY)
+VIEWS = (ORDERS, CUSTOMER_ORDERS, RECENT_ORDERS, PRODUCT_SALES, INVENTORY, SALES_BY_DAY, SALES_BY_COUNTRY, ORDER_SEARCH)
 
 __all__ = ["VIEWS"]

@@ -69,7 +69,7 @@ def test_projectors_start_and_fold_while_the_broker_is_away(settings: Settings, 
 def test_views_are_folded_together_where_they_live_together(settings: Settings) -> None:
     """A commit for each store, and not for each kind that a view would like best."""
     with open_deployment(settings) as deployment:
-        assert [[view.store for view in mine] for mine in deployment.followed_by_store] == [["sql"] * 6, ["redis"]]
+        assert [[view.store for view in mine] for mine in deployment.followed_by_store] == [["sql"] * 6 + ["search"], ["redis"]]
     with open_deployment(msgspec.structs.replace(settings, redis_url="")) as deployment:
         assert [len(mine) for mine in deployment.followed_by_store] == [7]
 
