@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import aiohttp
@@ -180,10 +181,9 @@ class GatedQueue:
 
 
 @contextmanager
-def embedded(folder: Path, module: Any = gateway_domain) -> Iterator[Parts]:
+def embedded(folder: Path, domain: Domain) -> Iterator[Parts]:
     migrate(f"sqlite:///{folder / 'log.db'}")
     file = SqliteFile(folder / "log.db")
-    domain = domain_of(module)
     codec = Codec(domain)
     events, lanes = SqliteLog(file), SqliteLaneTable(file)
     bell, outcomes = LocalBell(), LocalOutcomes()
@@ -217,11 +217,15 @@ def embedded(folder: Path, module: Any = gateway_domain) -> Iterator[Parts]:
 
 @asynccontextmanager
 async def rig(
-    folder: Path, working: bool = True, projecting: bool = True, allowed_hosts: str = "", module: Any = gateway_domain
+    folder: Path,
+    working: bool = True,
+    projecting: bool = True,
+    allowed_hosts: str = "",
+    module: ModuleType = gateway_domain,
 ) -> AsyncIterator[Rig]:
     folder.mkdir(exist_ok=True)
     domain = domain_of(module)
-    with embedded(folder, module) as parts:
+    with embedded(folder, domain) as parts:
         inner = parts.queue._queue
         await inner.start()
         queries: list[tuple[str, int]] = []
