@@ -24,6 +24,7 @@ from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain, domain_of
 from twofold.kernel.ports import Log
 from twofold.readmodels.projection.projector import Projector
+from twofold.subscriptions.log_cache import log_of
 
 EVENTS = 30_000
 SLICES = 4
@@ -73,7 +74,7 @@ def _events_per_second(log: Log, rows_url: str, domain: Domain) -> float:
     store = twofold.readmodels.stores.sql.SqlViewStore(engine)
     views = list(domain.views.values())
     slices = [slice_id for view in views for slice_id in store.make(view, SLICES).slice_ids()]
-    projector = Projector(log, store, [views], Codec(domain), LocalBell())
+    projector = Projector(log_of(log, Codec(domain), views), store, [views], LocalBell())
     projector.hold(slices)
     stop = threading.Event()
     thread = threading.Thread(target=projector.run, args=(stop,), name="replay")

@@ -38,6 +38,7 @@ from twofold.kernel.rows import Progress
 from twofold.readmodels.live.store import LiveViewStore
 from twofold.readmodels.projection.projector import Projector
 from twofold.readmodels.stores.routed import RoutedViewStore
+from twofold.subscriptions.log_cache import log_of
 from twofold.workers.execute import Executor
 
 LANES = 2
@@ -199,7 +200,7 @@ def embedded(folder: Path, domain: Domain) -> Iterator[Parts]:
     executor = Executor(domain, codec, events, bell, outcomes)
     twofold.bus.dispatch.broker.declare_execute(broker, executor.execute)
     worker = twofold.bus.dispatch.broker.start_worker(broker, 2)
-    projector = Projector(events, stored, [domain.views.values()], codec, bell)
+    projector = Projector(log_of(events, codec, domain.views.values()), stored, [domain.views.values()], bell)
     stop = threading.Event()
     thread = threading.Thread(target=projector.run, args=(stop,))
     thread.start()
