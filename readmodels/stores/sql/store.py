@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 
 from sqlalchemy import Connection, Engine, event
@@ -22,10 +23,10 @@ from twofold.kernel.errors import Neighbour
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key
-from twofold.readmodels.schema.query import checked_query
+from twofold.readmodels.schema.query import CheckedQuery, checked_query
 from twofold.readmodels.schema.shape import Reading, reading_of
 from twofold.readmodels.stores.sql.checkpoints import checkpoints_of
-from twofold.readmodels.stores.sql.find import find
+from twofold.readmodels.stores.sql.find import count, find
 from twofold.readmodels.stores.sql.generations import make, not_made, of_shape
 from twofold.readmodels.stores.sql.lines import ParkedLineTable
 from twofold.readmodels.stores.sql.rebuilds import Answer, SqlBuilds
@@ -123,10 +124,13 @@ class SqlViewStore(SqlBuilds):
         return [reading.found(one) for one in answers] if reading else answers
 
     def find(self, view: str, query: Query) -> RowPage:
-        table, reading = self._attached(view)
-        question = reading.checked(table.columns, query) if reading else checked_query(table.view, table.columns, query)
+        table, reading, question = self._asked(view, query)
         page = self._read(lambda session: find(session, table, question))
         return reading.page(page) if reading else page
+
+    def count(self, view: str, query: Query, most: int) -> int:
+        table, _, question = self._asked(view, query)
+        return self._read(lambda session: count(session, table, question, most))
 
     def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
         return self._read(lambda session: self._lines.parked(session, self._generations(view), key, limit))
@@ -173,19 +177,19 @@ class SqlViewStore(SqlBuilds):
         table = self._tables[view]
         return table, self._readings.get((view, table.generation.number))
 
+    def _asked(self, view: str, query: Query) -> tuple[RowTable, Reading | None, CheckedQuery]:
+        table, reading = self._attached(view)
+        return table, reading, (reading.checked if reading else partial(checked_query, table.view))(table.columns, query)
+
     def _request(self, view: str, key: str, request: str) -> bool:
         with self._transaction() as session:
             return self._lines.request(session, self._tables[view].generation, queryable_key(key), request)
 
     def _tables_of(self, acts: Sequence[Advance | Drain]) -> _Tables:
         """By view and generation, the tables of those that are attached now; they may be others before a commit is done."""
-        tables = list(self._tables.values())
+        named = {(one.generation.view, one.generation.number): one for one in list(self._tables.values())}
         asked = {act.slice[:2] for act in acts}
-        return {
-            (one.generation.view, one.generation.number): one
-            for one in tables
-            if (one.generation.view, one.generation.number) in asked
-        }
+        return {name: table for name, table in named.items() if name in asked}
 
     @contextmanager
     def _pipeline(self) -> Iterator[Session]:
