@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -61,8 +61,10 @@ ALIVE_SECONDS = 3_600.0
 
 
 class SystemClock:
+    ahead_seconds = 0.0
+
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return datetime.now(UTC) + timedelta(seconds=self.ahead_seconds)
 
 
 @dataclass
@@ -89,6 +91,7 @@ class Rig:
         self.refusals: list[tuple[str, str]] = []
         self.undecided: list[float] = []
         self.leases = MemoryLeases()
+        self.clock = SystemClock()
 
     async def call(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         """Header names with underscores for dashes; a `bytes` body is sent as it is."""
@@ -225,7 +228,7 @@ async def rig(
     module: ModuleType = gateway_domain,
 ) -> AsyncIterator[Rig]:
     folder.mkdir(exist_ok=True)
-    domain = domain_of(module)
+    domain, clock = domain_of(module), SystemClock()
     with embedded(folder, domain) as parts:
         inner = parts.queue._queue
         await inner.start()
@@ -248,7 +251,7 @@ async def rig(
             bell=parts.bell,
             outcomes=parts.outcomes,
             leases=leases,
-            clock=SystemClock(),
+            clock=clock,
             lanes=parts,
             bus_description=BUS_DESCRIPTION,
             count_refusal=lambda neighbour, reason: refusals.append((neighbour, reason)),
@@ -270,6 +273,7 @@ async def rig(
                     twofold.gateway.app.listen(twofold.gateway.app.application(ports), "127.0.0.1", 0)
                 )
                 made = Rig(session, port, parts, serving.aclose)
+                made.clock = clock
                 made.queries, made.refusals, made.leases, made.undecided = queries, refusals, leases, undecided
                 yield made
         finally:
