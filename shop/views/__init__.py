@@ -8,6 +8,7 @@ orders of one customer is recorded first is chance.
 from twofold.shop.views.catalogue import PRODUCTS
 from twofold.shop.views.customers import CUSTOMER_ORDERS, RECENT_ORDERS
 from twofold.shop.views.fulfilments import FULFILMENTS
+from twofold.shop.views.dashboard import CUSTOMER_DASHBOARD
 from twofold.shop.views.orders import ORDERS
 from twofold.shop.views.payments import PAYMENTS
 from twofold.shop.views.products import INVENTORY, PRODUCT_SALES
@@ -25,6 +26,7 @@ VIEWS = (
     CUSTOMERS,
     CUSTOMER_ORDERS,
     RECENT_ORDERS,
+    CUSTOMER_DASHBOARD,
     PAYMENTS,
     PRODUCTS,
     STOCK_LEVELS,

@@ -55,7 +55,7 @@ class Checker:
         self._position = 0
         self._versions: dict[str, int] = {}
         self._known: set[str] = set()
-        self.rows: dict[str, dict[str, Any]] = {name: {} for name in domain.views}
+        self.rows: dict[str, dict[str, Any]] = {name: {} for name, view in domain.views.items() if view.is_stored}
 
     def of(self, domain: Domain, stores: Stores) -> Checker:
         """A checker that goes on from here with another version of the domain, by which the log so far is folded anew."""
@@ -89,7 +89,7 @@ class Checker:
 
     def check_all_rows(self) -> list[Violation]:
         """Every row of every view against the fold, and no row that the fold does not have."""
-        return [violation for view in self.domain.views for violation in self._rows_equal(view, None)]
+        return [violation for view in self.rows for violation in self._rows_equal(view, None)]
 
     def is_settled(self, record: Record) -> bool:
         """Whether every accepted command has its outcome and every slice stands at the head."""
@@ -104,7 +104,7 @@ class Checker:
         for recorded in events:
             event = self._codec.event(recorded)
             for view in self.domain.views.values():
-                if not isinstance(event, view.on):
+                if not (isinstance(event, view.on) and view.is_stored):
                     continue
                 about = About(recorded.position, recorded.stream, recorded.version, recorded.recorded_at)
                 rows = self.rows[view.name]
