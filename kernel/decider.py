@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from inspect import Signature, signature
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from twofold.kernel.messages import Command, Event
@@ -20,7 +23,11 @@ class Decider(Generic[StateT, CommandT, EventT]):
     Written as `Decider[State, Command, Event](…)`, with unions where there are several commands or events, so that a type
     checker holds the functions to it. `decide(state, command)` returns the new facts, `[]` for "nothing to do" (outcome
     *ignored*), or raises `Rejected`.
-    `evolve(state, event)` returns the next state and never raises. Both are pure: no clock, no I/O, no randomness.
+    `evolve(state, event)` returns the next state and never raises. Both are pure: no clock, no I/O, no randomness. Who needs the
+    time writes `decide(state, command, accepted_at)`: when the gateway, or a process, took the command on, in UTC. It is part of
+    the command, so whoever decides it again decides on the same.
+
+    `internal` are those of the `commands` that processes alone send: the gateway accepts none of them from outside.
 
     States of long streams are kept beside the log (kernel/snapshots.py): `snapshot_every` so many events, 0 for never. Another
     `revision` (a number or a text) has them folded anew, where `evolve` means something else and its own code does not show it.
@@ -31,10 +38,28 @@ class Decider(Generic[StateT, CommandT, EventT]):
     commands: tuple[type[CommandT], ...]
     events: tuple[type[EventT], ...]
     initial: StateT
-    decide: Callable[[StateT, CommandT], Sequence[EventT]]
+    decide: Callable[[StateT, CommandT], Sequence[EventT]] | Callable[[StateT, CommandT, datetime], Sequence[EventT]]
     evolve: Callable[[StateT, EventT], StateT]
     snapshot_every: int | None = None
     revision: int | str = 0
+    internal: tuple[type[CommandT], ...] = ()
+
+    @cached_property
+    def is_timed(self) -> bool | None:
+        """Whether `decide` asks when the command was accepted; None when it takes neither what it should without nor with it.
+        Looked at once, when the domain is loaded: asking a function what it takes is slower than most decisions."""
+        try:
+            takes = signature(self.decide)
+        except ValueError:  # written in C: it says nothing
+            return False
+        if _can_take(takes, 2):
+            return False
+        return True if _can_take(takes, 3) else None
+
+    def decided(self, state: StateT, command: CommandT, accepted_at: datetime) -> Sequence[EventT]:
+        """What `decide` makes of a command that was accepted then."""
+        decide: Callable[..., Sequence[EventT]] = self.decide
+        return decide(state, command, accepted_at) if self.is_timed else decide(state, command)
 
     def stream_of(self, command: CommandT) -> str:
         return f"{self.name}-{getattr(command, self.key)}"
@@ -48,6 +73,14 @@ class Decider(Generic[StateT, CommandT, EventT]):
 
 
 AnyDecider: TypeAlias = Decider[Any, Any, Any]
+
+
+def _can_take(takes: Signature, count: int) -> bool:
+    try:
+        takes.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,23 +8,28 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, TypeVar, get_args
-
-import msgspec
+from typing import Any, TypeVar
 
 from twofold.kernel.decider import AnyDecider, Decider, Downcaster, Upcaster
+from twofold.kernel.declared import (
+    check_decider,
+    check_process,
+    check_streams,
+    check_view,
+    require_classes,
+    require_functions,
+    require_kind,
+    require_revision,
+)
 from twofold.kernel.effects import AnyEffect, Effect
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.instances import VIEW_PREFIX, instances_of
 from twofold.kernel.messages import Command, Event, tag_of
 from twofold.kernel.process import INSTANCE, AnyProcess, Process
 from twofold.kernel.snapshots import StateCodec
-from twofold.kernel.view import AnyView, Store, Synchronisation, View
+from twofold.kernel.view import AnyView, View
 
 NAME_CHARS_MAX = 200
-PROCESS_NAME_CHARS_MAX = 32
-TO_COME = ("live", "search")
-"""Words that a view may use one day."""
 
 Named = TypeVar("Named", AnyDecider, AnyView, AnyProcess, AnyEffect)
 
@@ -33,8 +38,8 @@ Named = TypeVar("Named", AnyDecider, AnyView, AnyProcess, AnyEffect)
 class Domain:
     """The checked content of a domain module, indexed by wire name. `name` is what the log knows it by: the module's name, unless
     the module exports a NAME (because it was called otherwise when its log began). `module` is where it is imported from.
-    `readable` is the last version of each event that can be read: its own, or one that a later version of the domain writes.
-    The instances of its processes are views, too, and those have a decider."""
+    `internal` are the commands that processes alone send. `readable` is the last version of each event that can be read: its
+    own, or one that a later version of the domain writes. The instances of its processes are views, too, and have a decider."""
 
     name: str
     module: str
@@ -44,6 +49,7 @@ class Domain:
     commands: Mapping[str, type[Command]]
     events: Mapping[str, type[Event]]
     decider_of: Mapping[str, AnyDecider]
+    internal: frozenset[str]
     upcasters: Mapping[tuple[str, int], Upcaster]
     downcasters: Mapping[tuple[str, int], Downcaster]
     readable: Mapping[str, int]
@@ -87,7 +93,9 @@ def domain_of(module: ModuleType) -> Domain:
     downcasters: tuple[Downcaster, ...] = _exported(module, "DOWNCASTERS", Downcaster, ())
     effects: tuple[AnyEffect, ...] = _exported(module, "EFFECTS", Effect, ())
     where = module.__name__
-    _check_processes(where, processes, deciders, views)
+    _refuse_taken(where, deciders, views)
+    for process in _unique(where, "process", processes):
+        check_process(f"{where}: process {process.name}", process)
     if processes:
         deciders, views = (*deciders, INSTANCE), (*views, *map(instances_of, processes))
     name: object = getattr(module, "NAME", where)
@@ -99,11 +107,12 @@ def domain_of(module: ModuleType) -> Domain:
     decider_of: dict[str, AnyDecider] = {}
     events: dict[str, type[Event]] = {}
     for decider in _unique(where, "decider", deciders):
-        _require_classes(f"{where}: decider {decider.name}", commands=decider.commands, events=decider.events)
-        _require_functions(f"{where}: decider {decider.name}", decide=decider.decide, evolve=decider.evolve)
-        _require_revision(f"{where}: decider {decider.name}", decider.revision)
+        require_classes(f"{where}: decider {decider.name}", commands=decider.commands, events=decider.events)
+        require_functions(f"{where}: decider {decider.name}", decide=decider.decide, evolve=decider.evolve)
+        require_revision(f"{where}: decider {decider.name}", decider.revision)
+        check_decider(f"{where}: decider {decider.name}", decider)
         for command in decider.commands:
-            _require_kind(where, command, Command, "command")
+            require_kind(where, command, Command, "command")
             if tag_of(command) in commands:
                 raise Misconfigured(f"{where}: two commands are called {tag_of(command)}; give one of them another tag")
             if decider.key not in command.__struct_fields__:
@@ -111,7 +120,7 @@ def domain_of(module: ModuleType) -> Domain:
             commands[tag_of(command)] = command
             decider_of[tag_of(command)] = decider
         for event in decider.events:
-            _require_kind(where, event, Event, "event")
+            require_kind(where, event, Event, "event")
             version: object = event.schema_version
             if not isinstance(version, int) or version < 1:
                 raise Misconfigured(f"{where}: {tag_of(event)} has schema_version {version!r}; it is a number from 1 on")
@@ -119,7 +128,8 @@ def domain_of(module: ModuleType) -> Domain:
                 raise Misconfigured(f"{where}: two events are called {tag_of(event)}; give one of them another tag")
         _check_snapshots(f"{where}: decider {decider.name}", decider)
     for view in _unique(where, "view", views):
-        _check_view(where, view, events)
+        check_view(where, view, events)
+        check_streams(f"{where}: view {view.name}", view, {one.name: one for one in views})
     for effect in _unique(where, "effect", effects):
         if effect.why_not:
             raise Misconfigured(f"{where}: effect {effect.name}: {effect.why_not}")
@@ -139,6 +149,7 @@ def domain_of(module: ModuleType) -> Domain:
         commands=commands,
         events=events,
         decider_of=decider_of,
+        internal=frozenset(tag_of(command) for decider in deciders for command in decider.internal),
         upcasters={(upcaster.tag, upcaster.schema_version): upcaster for upcaster in upcasters},
         downcasters={(downcaster.tag, downcaster.schema_version): downcaster for downcaster in downcasters},
         readable=_readable(where, events, downcasters),
@@ -169,23 +180,6 @@ def _exported(module: ModuleType, name: str, kind: type, default: object = None)
     return value
 
 
-def _require_classes(where: str, **named: object) -> None:
-    for name, classes in named.items():
-        if not isinstance(classes, tuple):
-            raise Misconfigured(f"{where}: {name} is a tuple of classes, not {classes!r}; one alone is written (Name,)")
-
-
-def _require_functions(where: str, **named: object) -> None:
-    for name, function in named.items():
-        if not callable(function):
-            raise Misconfigured(f"{where}: {name} is a function, not {function!r}")
-
-
-def _require_revision(where: str, revision: object) -> None:
-    if not isinstance(revision, int) and not (isinstance(revision, str) and revision.isprintable() and "|" not in revision):
-        raise Misconfigured(f"{where}: revision is a number or a text of one line without bars, not {revision!r}")
-
-
 def _check_snapshots(where: str, decider: AnyDecider) -> None:
     every: object = decider.snapshot_every
     if every is not None and (not isinstance(every, int) or every < 0):
@@ -200,69 +194,14 @@ def _unique(where: str, what: str, things: tuple[Named, ...]) -> tuple[Named, ..
     names = [thing.name for thing in things]
     for name in names:
         if names.count(name) > 1:
-            raise Misconfigured(f"{where}: two {what}s are called {name!r}")
+            raise Misconfigured(f"{where}: two {what}{'es' if what.endswith('s') else 's'} are called {name!r}")
         if not isinstance(name, str) or not name.replace("_", "").isalnum() or not name.isascii() or len(name) > 40:
             raise Misconfigured(f"{where}: {what} name {name!r} must be at most 40 ASCII letters, digits and underscores")
     return things
 
 
-def _check_processes(
-    where: str, processes: tuple[AnyProcess, ...], deciders: tuple[AnyDecider, ...], views: tuple[AnyView, ...]
-) -> None:
-    """What their views do not say: those are checked as any view is."""
+def _refuse_taken(where: str, deciders: tuple[AnyDecider, ...], views: tuple[AnyView, ...]) -> None:
     taken = [f"decider {INSTANCE.name}" for decider in deciders if decider.name == INSTANCE.name]
     taken += [f"view {view.name}" for view in views if str(view.name).startswith(VIEW_PREFIX)]
     if taken:
         raise Misconfigured(f"{where}: {taken[0]} has a name that belongs to processes; give it another")
-    for process in _unique(where, "process", processes):
-        named = f"{where}: process {process.name}"
-        if len(process.name) > PROCESS_NAME_CHARS_MAX:
-            raise Misconfigured(f"{named}: a name of at most {PROCESS_NAME_CHARS_MAX} characters")
-        _require_classes(named, on=process.on)
-        _require_functions(named, key=process.key, evolve=process.evolve, react=process.react, is_done=process.is_done)
-        if not (isinstance(process.state, type) and issubclass(process.state, msgspec.Struct)):
-            raise Misconfigured(f"{named}: state is a class derived from msgspec.Struct, not {process.state!r}")
-        seconds: object = process.limit_seconds
-        if not isinstance(seconds, int | float) or not seconds > 0:
-            raise Misconfigured(f"{named}: limit_seconds is a number of seconds above 0, not {seconds!r}")
-
-
-def _require_kind(where: str, message: Any, parent: type[Command] | type[Event], what: str) -> None:
-    if not (isinstance(message, type) and issubclass(message, parent)):
-        name = getattr(message, "__name__", repr(message))
-        raise Misconfigured(f"{where}: {name} is declared as {what} but is not derived from twofold.{parent.__name__}")
-
-
-def _check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) -> None:
-    _require_classes(f"{where}: view {view.name}", on=view.on, indexes=view.indexes, orders=view.orders, compounds=view.compounds)
-    _require_functions(f"{where}: view {view.name}", keys=view.keys, evolve=view.evolve)
-    if not (isinstance(view.row, type) and issubclass(view.row, msgspec.Struct)):
-        raise Misconfigured(f"{where}: view {view.name}: row is a class derived from msgspec.Struct, not {view.row!r}")
-    fields = {field.name for field in msgspec.structs.fields(view.row)}
-    for name in (view.key, *view.indexes, *view.orders):
-        if name not in fields:
-            raise Misconfigured(f"{where}: view {view.name}: row {view.row.__name__} has no field {name!r}")
-    for compound in view.compounds:
-        _check_compound(f"{where}: view {view.name}", view, compound)
-    if not view.on:
-        raise Misconfigured(f"{where}: view {view.name} listens to no event; name some in on=(…)")
-    for event in view.on:
-        _require_kind(where, event, Event, "event")
-        if events.get(tag_of(event)) is not event:
-            raise Misconfigured(f"{where}: view {view.name} listens to {tag_of(event)}, which no decider makes")
-    for field, chosen, possible in (("sync", view.sync, get_args(Synchronisation)), ("store", view.store, get_args(Store))):
-        if chosen not in possible:
-            raise Misconfigured(f"{where}: view {view.name}: {field} is one of {', '.join(possible)}, not {chosen!r}")
-        if chosen in TO_COME:
-            raise Misconfigured(f"{where}: view {view.name}: {field}={chosen!r} is not there yet")
-    _require_revision(f"{where}: view {view.name}", view.revision)
-    if view.sync == "inline" and view.store != "sql":
-        raise Misconfigured(f"{where}: view {view.name} is inline and so must be in the store 'sql'")
-
-
-def _check_compound(where: str, view: AnyView, compound: object) -> None:
-    if not isinstance(compound, tuple) or len(set(compound)) < max(2, len(compound)):
-        raise Misconfigured(f"{where}: a compound is a tuple of two fields or more, not {compound!r}")
-    for name in compound:
-        if name == view.key or name not in (*view.indexes, *view.orders):
-            raise Misconfigured(f"{where}: {name!r} of compound {compound!r} is no index and no order; the key ends each anyway")

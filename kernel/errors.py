@@ -52,6 +52,10 @@ class Malformed(Error):
         self.is_unknown = is_unknown
 
 
+class TooMuchToFold(Malformed):
+    """A row of a live view is made of more than may be read while somebody waits. To be kept, not folded each time."""
+
+
 class Conflict(Error):
     """Somebody else appended to one of the streams, or decided one of the commands, since they were read."""
 

@@ -16,8 +16,11 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from twofold.kernel.messages import Command
+from twofold.kernel.envelope import Envelope, fingerprint_of
+from twofold.kernel.log import Decision
+from twofold.kernel.messages import Command, tag_of
 from twofold.kernel.process import (
+    INSTANCE,
     INSTANCE_EVENTS,
     After,
     AnyProcess,
@@ -28,6 +31,8 @@ from twofold.kernel.process import (
     InstanceEvent,
     InstanceRetried,
     NoMore,
+    NoteRejection,
+    OfInstance,
     Reaction,
     TimerFired,
 )
@@ -37,6 +42,9 @@ VIEW_PREFIX = "process_"
 """Begins the name of the view of a process' instances; no other view may be called so. On disk."""
 REACTION_NAMESPACE = UUID("0b7a0d1c-8f0e-5d55-9c0b-5a2f4c1e7d42")
 """Part of every id of what a process does: on disk for ever, never to be changed."""
+
+PRINCIPAL_PREFIX = "process:"
+"""Begins the principal of every command that a process sends; the instance follows, as in its stream's name."""
 
 InstanceStatus = Literal["running", "stuck", "done", "cancelled"]
 Sent: TypeAlias = Command | Call
@@ -130,6 +138,49 @@ def reaction_id(process: str, about: About, ordinal: int) -> str:
 def timer_id(process: str, key: str, timer: str, due: datetime) -> str:
     """The id of the command that fires it."""
     return str(uuid5(REACTION_NAMESPACE, f"{process}\0{key}\0{timer}\0{due.timestamp():.6f}"))
+
+
+def principal_of(process: str, key: str) -> str:
+    """In whose name an instance acts."""
+    return f"{PRINCIPAL_PREFIX}{process}/{key}"
+
+
+def is_of_a_process(envelope: Envelope) -> bool:
+    return envelope.principal.startswith(PRINCIPAL_PREFIX)
+
+
+def rejection_of(decision: Decision) -> Envelope:
+    """What tells an instance, in its own stream, that a command it sent is rejected: decided and committed with that outcome."""
+    envelope, code = decision.envelope, decision.code or ""
+    instance = envelope.principal.removeprefix(PRINCIPAL_PREFIX)
+    process, _, key = instance.partition("/")
+    data, details = msgspec.json.decode(envelope.data), dict(decision.details or {})
+    command_id = str(uuid5(REACTION_NAMESPACE, f"{envelope.command_id}\0rejected"))
+    return command_to_instance(
+        NoteRejection(instance, process, key, envelope.command_id, envelope.type, data, code, details),
+        command_id,
+        envelope.accepted_at,
+        envelope.correlation_id,
+        envelope.command_id,
+    )
+
+
+def command_to_instance(
+    command: OfInstance, command_id: str, accepted_at: datetime, correlation_id: str | None, causation_id: str | None = None
+) -> Envelope:
+    """A command of the platform to an instance's own stream."""
+    tag, data = tag_of(type(command)), msgspec.json.encode(command)
+    return Envelope(
+        command_id=command_id,
+        type=tag,
+        stream=INSTANCE.stream_of(command),
+        data=msgspec.Raw(data),
+        fingerprint=fingerprint_of(tag, data),
+        accepted_at=accepted_at,
+        principal=principal_of(command.process, command.key),
+        correlation_id=correlation_id,
+        causation_id=causation_id,
+    )
 
 
 def _is_stale(before: Any, event: InstanceEvent) -> bool:

@@ -4,9 +4,9 @@
       ^                                                            │
       └──────────────────────────── the log <──────────────────────┘
 
-Everything that a process hears comes from the log, also that a timer fired, a call was given up, or somebody at the console
-cancelled it: those are events of the instance's own stream. So a process is a fold like everything else; its instances are rows
-of a view (kernel/instances.py), built, rebuilt and audited as any rows are.
+Everything that a process hears comes from the log, also that a timer fired, that a command of its was rejected or a call given
+up, or that somebody cancelled it: those are events of the instance's own stream. So a process is a fold like everything else;
+its instances are rows of a view (kernel/instances.py), built, rebuilt and audited as any rows are.
 """
 
 from __future__ import annotations
@@ -91,6 +91,16 @@ class InstanceCancelled(InstanceEvent, frozen=True):
     reason: str
 
 
+class CommandRejected(InstanceEvent, frozen=True):
+    """A command that it sent was rejected, with this code: `data` are the command's fields. In the log with that outcome."""
+
+    command_id: str
+    type: str
+    data: dict[str, Any]
+    code: str
+    details: dict[str, Any]
+
+
 class OfInstance(Command, frozen=True):
     """`instance` is `{process}/{key}`, the key of its stream."""
 
@@ -111,6 +121,14 @@ class GiveUpCall(OfInstance, frozen=True):
     error: str
 
 
+class NoteRejection(OfInstance, frozen=True):
+    command_id: str
+    type: str
+    data: dict[str, Any]
+    code: str
+    details: dict[str, Any]
+
+
 class RetryInstance(OfInstance, frozen=True):
     reason: str
 
@@ -121,21 +139,23 @@ class CancelInstance(OfInstance, frozen=True):
 
 def _decide(state: None, command: OfInstance) -> list[InstanceEvent]:
     """Each is a fact as it comes: that it counts once is the inbox's promise, whether it matters is for the process to say."""
-    made = {FireTimer: TimerFired, GiveUpCall: CallGivenUp, RetryInstance: InstanceRetried, CancelInstance: InstanceCancelled}
+    made = dict(zip(INSTANCE_COMMANDS, INSTANCE_EVENTS, strict=True))
     told = {name: getattr(command, name) for name in command.__struct_fields__ if name != "instance"}
     return [made[type(command)](**told)]
 
 
-INSTANCE_EVENTS = (TimerFired, CallGivenUp, InstanceRetried, InstanceCancelled)
+INSTANCE_EVENTS = (TimerFired, CallGivenUp, CommandRejected, InstanceRetried, InstanceCancelled)
+INSTANCE_COMMANDS = (FireTimer, GiveUpCall, NoteRejection, RetryInstance, CancelInstance)
 INSTANCE = Decider[None, OfInstance, InstanceEvent](
     name="process",
     key="instance",
-    commands=(FireTimer, GiveUpCall, RetryInstance, CancelInstance),
+    commands=INSTANCE_COMMANDS,
     events=INSTANCE_EVENTS,
     initial=None,
     decide=_decide,
     evolve=lambda state, event: None,
     snapshot_every=0,
+    internal=INSTANCE_COMMANDS,
 )
 """The decider of every domain that has processes."""
 
@@ -146,8 +166,8 @@ EventT = TypeVar("EventT", bound=Event)
 @dataclass(frozen=True)
 class Process(Generic[StateT, EventT]):
     """Written as `Process[State, Event](…)`. `state` is the msgspec.Struct that `evolve` returns; `on` are the events it hears,
-    beside those of its own instances (TimerFired, CallGivenUp, InstanceRetried, InstanceCancelled). `key(event)` names the
-    instance an event of `on` concerns, None for none.
+    beside those of its own instances (TimerFired, CommandRejected, CallGivenUp, InstanceRetried, InstanceCancelled).
+    `key(event)` names the instance an event of `on` concerns, None for none.
 
     `evolve(state | None, event)` returns the next state, None while there is nothing to know. `react(state, event)`, with the
     state that has the event in it, returns what is to be done because of it: commands, timers (After, At, NoMore), calls

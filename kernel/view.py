@@ -41,6 +41,16 @@ EventT = TypeVar("EventT", bound=Event)
 
 
 @dataclass(frozen=True)
+class Through:
+    """Streams that the key of a live view does not name: rows of another view do, those whose `index` (a declared one, or their
+    key) is that key. `streams(row)` names them. So the other view has to have reached what a token stands for, too."""
+
+    view: View[Any, Any]
+    index: str
+    streams: Callable[[Any], Iterable[str]]
+
+
+@dataclass(frozen=True)
 class View(Generic[RowT, EventT]):
     """One read model, written as `View[Row, Event](…)`.
 
@@ -53,6 +63,10 @@ class View(Generic[RowT, EventT]):
     the key is always both. `compounds` are fields among them that are asked for together, each an index more to be kept: those
     that equal something first, then the one that orders, then those of which a range is asked in that order. Another `revision`
     (a number or a text of yours) has the rows folded anew: give one whenever `keys` or `evolve` come to mean something else.
+
+    `sync` says when rows are folded: "async", behind the log; "inline", in the transaction that appends; "live", when they are
+    asked for, and never stored: by key alone, from the streams that `streams(key)` names and those that are found `through` rows
+    of other views. Both say where every event stands that `keys` gives this key for; they are not looked at otherwise.
     """
 
     name: str
@@ -67,9 +81,11 @@ class View(Generic[RowT, EventT]):
     sync: Synchronisation = "async"
     revision: int | str = 0
     compounds: tuple[tuple[str, ...], ...] = ()
+    streams: Callable[[str], Iterable[str]] | None = None
+    through: tuple[Through, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("on", "indexes", "orders", "compounds"):
+        for name in ("on", "indexes", "orders", "compounds", "through"):
             given = getattr(self, name)
             if isinstance(given, list):
                 object.__setattr__(self, name, tuple(tuple(one) if isinstance(one, list) else one for one in given))
@@ -78,6 +94,11 @@ class View(Generic[RowT, EventT]):
     def listened(self) -> frozenset[str]:
         """The wire names of the events it listens to."""
         return frozenset(tag_of(event) for event in self.on)
+
+    @cached_property
+    def follows(self) -> tuple[str, ...]:
+        """The views whose progress along the log decides what its rows show: itself, or those that a live one looks through."""
+        return tuple(one.view.name for one in self.through) if self.sync == "live" else (self.name,)
 
     @cached_property
     def evolved(self) -> Callable[[RowT | None, EventT, About], RowT | None]:

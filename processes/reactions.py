@@ -15,21 +15,19 @@ from typing import cast
 
 import msgspec
 
-from twofold.kernel.codec import Codec, encode
+from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
-from twofold.kernel.effects import AnyEffect, AskedCall, EffectQueue
-from twofold.kernel.envelope import Envelope, fingerprint_of
+from twofold.kernel.effects import AskedCall, EffectQueue
+from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Malformed
-from twofold.kernel.instances import VIEW_PREFIX, Sent, instances_of, reaction_id
+from twofold.kernel.instances import VIEW_PREFIX, Sent, instances_of, principal_of, reaction_id
 from twofold.kernel.messages import Command, tag_of
 from twofold.kernel.ports import Clock, Projection
 from twofold.kernel.process import AnyProcess, Call
 from twofold.kernel.rows import Advance, Drain
 from twofold.kernel.view import About, AnyView, SliceId
 from twofold.monitoring.observed import replaced
-
-PRINCIPAL_PREFIX = "process:"
-"""Begins the principal of every command that a process sends."""
+from twofold.processes.enveloped import enveloped
 
 Send = Callable[[Sequence[Envelope]], None]
 """Returns when all of these commands are durable, in this order within each stream. Raises Unavailable."""
@@ -38,7 +36,7 @@ Due = tuple[list[Envelope], list[AskedCall]]
 
 class Reactions:
     """Of the processes of one domain, as one thread folds them. `views` are those to fold; `sent_through` gives, for a generation
-    (view, number), the position up to which nothing is to be sent."""
+    (view, number), the position up to which nothing is to be sent. `calls` is None in a domain without effects."""
 
     def __init__(
         self,
@@ -54,7 +52,6 @@ class Reactions:
         self._clock = clock
         self._send = send
         self._calls = calls
-        self._effects: Mapping[str, AnyEffect] = getattr(domain, "effects", {})
         self._sent_through = sent_through
         self._told: dict[tuple[str, str], dict[int, Due]] = {}
         """By view and key, then by position."""
@@ -109,28 +106,16 @@ class Reactions:
         self._told.setdefault((f"{VIEW_PREFIX}{process.name}", about.key), {})[about.position] = envelopes, calls
 
     def _envelope(self, process: str, command_id: str, command: Command, about: About) -> Envelope:
-        tag, data = tag_of(type(command)), encode(command)
-        decider = self._domain.decider_of.get(tag)
-        if decider is None:
-            raise TypeError(f"process {process} sends {tag}, which no decider of this domain knows")
+        correlation_id, causation_id = about.correlation_id or None, about.command_id or None
+        name, now = principal_of(process, about.key), self._clock.now()
         try:
-            self._codec.command(tag, data)
+            return enveloped(self._domain, self._codec, command, command_id, now, name, correlation_id, causation_id)
         except Malformed as error:
+            tag = tag_of(type(command))
             raise ValueError(f"process {process} sends a {tag} that would be refused at the door: {error}") from error
-        return Envelope(
-            command_id=command_id,
-            type=tag,
-            stream=decider.stream_of(command),
-            data=msgspec.Raw(data),
-            fingerprint=fingerprint_of(tag, data),
-            accepted_at=self._clock.now(),
-            principal=f"{PRINCIPAL_PREFIX}{process}",
-            correlation_id=about.correlation_id or None,
-            causation_id=about.command_id or None,
-        )
 
     def _call(self, process: str, call_id: str, call: Call, about: About) -> AskedCall:
-        effect = self._effects.get(call.effect)
+        effect = self._domain.effects.get(call.effect)
         if effect is None:
             raise TypeError(f"process {process} calls {call.effect!r}, which is not among the domain's EFFECTS")
         request = call.request
@@ -144,7 +129,7 @@ class Reactions:
             process=process,
             key=about.key,
             request=msgspec.Raw(msgspec.json.encode(request)),
-            asked_at=self._clock.now(),
+            asked_at=about.recorded_at,
             correlation_id=about.correlation_id or None,
             causation_id=about.command_id or None,
         )

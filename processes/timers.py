@@ -15,15 +15,13 @@ from threading import Event
 import msgspec
 import structlog
 
-from twofold.kernel.codec import encode
-from twofold.kernel.envelope import Envelope, fingerprint_of
+from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Unavailable
-from twofold.kernel.instances import VIEW_PREFIX, timer_id
-from twofold.kernel.messages import tag_of
+from twofold.kernel.instances import VIEW_PREFIX, command_to_instance, timer_id
 from twofold.kernel.ports import Clock, Rows
-from twofold.kernel.process import INSTANCE, FireTimer
+from twofold.kernel.process import FireTimer
 from twofold.kernel.rows import Query, Range
-from twofold.processes.reactions import PRINCIPAL_PREFIX, Send
+from twofold.processes.reactions import Send
 
 LOOK_SECONDS = 0.2
 PAGE_ROWS = 500
@@ -101,14 +99,4 @@ class Timers:
             command_id = timer_id(process, key, timer, due)
             if due <= now and command_id not in self._sent:
                 command = FireTimer(f"{process}/{key}", process, key, timer, due)
-                tag, data = tag_of(FireTimer), encode(command)
-                yield Envelope(
-                    command_id=command_id,
-                    type=tag,
-                    stream=INSTANCE.stream_of(command),
-                    data=msgspec.Raw(data),
-                    fingerprint=fingerprint_of(tag, data),
-                    accepted_at=now,
-                    principal=f"{PRINCIPAL_PREFIX}{process}",
-                    correlation_id=instance.correlation_id or None,  # type: ignore[attr-defined]
-                )
+                yield command_to_instance(command, command_id, now, instance.correlation_id or None)  # type: ignore[attr-defined]

@@ -22,6 +22,9 @@ UNIT_PRICE_MAX = 100_000_000
 TOTAL_MAX = 1_000_000_000_000
 """Minor units of one order or one return."""
 
+PAYMENT_TOKEN = "tok_ok"
+"""What an order is paid with unless it says otherwise. For ever: events that hold no other were written without it."""
+
 YEAR_MIN, YEAR_MAX = 1900, 2999
 """Inside these, no conversion between time zones and no store's calendar can overflow."""
 
@@ -31,8 +34,10 @@ _NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]+$(?!\n)"
 Id = Annotated[str, Meta(min_length=1, max_length=200, pattern=_NO_CONTROL)]
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 4217 code")]
 Text = Annotated[str, Meta(max_length=1_000)]
+Word = Annotated[str, Meta(max_length=200)]
 AddressPart = Annotated[str, Meta(max_length=200)]
 Quantity = Annotated[int, Meta(ge=1, le=QUANTITY_MAX)]
+Pieces = Annotated[int, Meta(ge=1, le=LINES_MAX * QUANTITY_MAX, description="of one product, as many as an order can hold")]
 UnitPrice = Annotated[int, Meta(ge=0, le=UNIT_PRICE_MAX, description="minor units")]
 Moment = Annotated[datetime, Meta(tz=True, description=f"with a time zone, in the years {YEAR_MIN} to {YEAR_MAX}")]
 

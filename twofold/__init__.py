@@ -14,13 +14,14 @@ from twofold.kernel.process import (
     At,
     Call,
     CallGivenUp,
+    CommandRejected,
     InstanceCancelled,
     InstanceRetried,
     NoMore,
     Process,
     TimerFired,
 )
-from twofold.kernel.view import About, View
+from twofold.kernel.view import About, Through, View
 
 __all__ = [
     "VERSION",
@@ -31,6 +32,7 @@ __all__ = [
     "Call",
     "CallGivenUp",
     "Command",
+    "CommandRejected",
     "Decider",
     "Downcaster",
     "Effect",
@@ -40,6 +42,7 @@ __all__ = [
     "NoMore",
     "Process",
     "Rejected",
+    "Through",
     "TimerFired",
     "Upcaster",
     "View",

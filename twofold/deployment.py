@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -34,8 +33,10 @@ from twofold.kernel.lanes import LaneState
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, Clock, InlineProjection, Leases, Log, Outcomes, ViewStore
 from twofold.kernel.view import AnyView
+from twofold.places import log_url, rows_url
 from twofold.readmodels.inline.projection import SqlInlineProjection
 from twofold.readmodels.inline.store import InlineViewStore
+from twofold.readmodels.live.store import LiveViewStore
 from twofold.readmodels.stores.answering import Answering
 from twofold.readmodels.stores.routed import Choose, RoutedViewStore
 from twofold.readmodels.stores.sql import SqlViewStore
@@ -179,6 +180,8 @@ class Deployment(ABC):
     def _store_of(self, view: AnyView) -> ViewStore:
         if view.sync == "inline":
             return self._beside_the_log
+        if view.sync == "live":
+            return self._live
         return self._redis if self.is_in_redis(view) else self._sql
 
     def is_in_redis(self, view: AnyView) -> bool:
@@ -203,24 +206,10 @@ class Deployment(ABC):
         self._closing.callback(engine.dispose)
         return InlineViewStore(engine)
 
+    @cached_property
+    def _live(self) -> ViewStore:
+        return LiveViewStore(self.events, self.codec, lambda: self.rows)
+
     @property
     def _inline_views(self) -> list[AnyView]:
         return [view for view in self.domain.views.values() if view.sync == "inline"]
-
-
-def log_url(settings: Settings) -> str:
-    return settings.database_url or f"sqlite:///{folder_of(settings) / 'log.db'}"
-
-
-def rows_url(settings: Settings) -> str:
-    return settings.read_database_url or settings.database_url or f"sqlite:///{folder_of(settings) / 'views.db'}"
-
-
-def folder_of(settings: Settings) -> Path:
-    """The folder of the embedded databases, made if need be, for nobody but its owner. Raises Misconfigured."""
-    folder = Path(settings.data)
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Misconfigured(f"TWOFOLD_DATA={folder}: cannot be made ({error.strerror}); name a writable folder") from error
-    return folder.resolve()

@@ -17,12 +17,12 @@ import twofold.readmodels.stores.redis
 import twofold.readmodels.stores.sql
 from twofold.database.postgres import LOG, connect
 from twofold.database.urls import sqlite_path
-from twofold.deployment import log_url
 from twofold.eventstore.identity import require
 from twofold.eventstore.partitions import growth_of
 from twofold.eventstore.postgres.leases import PostgresLeases
 from twofold.kernel.domain import load_domain
 from twofold.kernel.errors import Error, Misconfigured
+from twofold.places import log_url
 from twofold.resize import told
 from twofold.settings import Settings, reference, variable
 from twofold.terminal import gateway_of, said

@@ -17,7 +17,7 @@ from twofold.bus.embedded.transport import EmbeddedBroker, renumber
 from twofold.bus.outbox import Outbox
 from twofold.database.sqlite import open_reader
 from twofold.database.sqlite_file import SqliteFile
-from twofold.deployment import Deployment, folder_of
+from twofold.deployment import Deployment
 from twofold.eventstore.call_table import SqliteCallTable
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.leases import MemoryLeases
@@ -26,6 +26,7 @@ from twofold.kernel.errors import Misconfigured
 from twofold.kernel.lanes import Epoch, LaneState
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
+from twofold.places import folder_of
 from twofold.readmodels.inline.projection import SqlInlineProjection, SqliteInlineProjection
 
 

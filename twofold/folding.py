@@ -11,7 +11,7 @@ from math import inf
 from threading import Event, Thread
 from typing import NamedTuple
 
-from twofold.deployment import Deployment, log_url
+from twofold.deployment import Deployment
 from twofold.eventstore.identity import begins_of
 from twofold.foldable import FoldableSlices
 from twofold.followed import Followed, of_processes, of_readmodels
@@ -22,6 +22,8 @@ from twofold.kernel.view import AnyView
 from twofold.membership import member_of
 from twofold.monitoring.metrics import Metrics
 from twofold.monitoring.observed.readmodels import observe_projection
+from twofold.performing import performing
+from twofold.places import log_url
 from twofold.processes.reactions import Reactions
 from twofold.processes.sending import Sender
 from twofold.processes.timers import Timers
@@ -62,12 +64,14 @@ def processing(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
     with Sender(deployment.new_command_queue(inf)) as sender:
 
         def sending() -> Fold:
-            reactions = Reactions(deployment.domain, deployment.codec, deployment.clock, sender.send, None, sent.through)
+            calls = deployment.effects if deployment.domain.effects else None
+            reactions = Reactions(deployment.domain, deployment.codec, deployment.clock, sender.send, calls, sent.through)
             return Fold(reactions.sent_by, [list(reactions.views.values())])
 
         folds = [sending() for _ in slices.projections]
         timers = Timers(deployment.rows, deployment.clock, sender.send, lambda: _first_held(slices))
-        with _folding(deployment, metrics, "processes", followed, slices, folds, sent.look), _running(timers.run, "timers"):
+        folding = _folding(deployment, metrics, "processes", followed, slices, folds, sent.look)
+        with performing(deployment, metrics, sender.send), folding, _running(timers.run, "timers"):
             yield
 
 

@@ -8,9 +8,9 @@ import msgspec
 from rich.console import Console
 
 import twofold.eventstore.migrate
-from twofold.deployment import log_url
 from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 from twofold.kernel.lanes import LaneState
+from twofold.places import log_url
 from twofold.settings import Settings
 from twofold.wiring import open_deployment
 

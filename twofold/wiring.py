@@ -21,8 +21,8 @@ def open_deployment(settings: Settings) -> Iterator[Deployment]:
     """
     domain = load_domain(settings.domain_module)
     for view in domain.views.values():
-        if view.sync == "live" or view.store == "search":
-            raise Misconfigured(f"{settings.domain}: view {view.name}: {view.sync}/{view.store} views are not built yet")
+        if view.store == "search":
+            raise Misconfigured(f"{settings.domain}: view {view.name}: {view.store} views are not built yet")
     with ExitStack() as closing:
         deployment = EmbeddedDeployment if settings.is_embedded else ServedDeployment
         yield deployment(settings, domain, closing)

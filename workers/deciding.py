@@ -162,8 +162,7 @@ class UnitOfWork:
             self._keep(decider, stream, self.folded[stream])
 
     def decide(self, envelope: Envelope) -> Decision:
-        """What becomes of this command. Never raises. One that is not known here, or stands on an event that is
-        not, is NOT_KNOWN, its error the name."""
+        """What becomes of it; never raises. NOT_KNOWN, its error the name: it is not known here, or an event it stands on."""
         stream = envelope.stream
         try:
             command = self._codec.command(envelope.type, bytes(envelope.data))
@@ -179,7 +178,8 @@ class UnitOfWork:
             before = self.folded[stream]
             if envelope.expected_version not in (None, before.version):
                 raise Rejected(codes.STREAM_MOVED, expected=envelope.expected_version, version=before.version)
-            events = decider.decide(before.state, command)
+            asked = (before.state, command, envelope.accepted_at) if decider.is_timed else (before.state, command)
+            events = decider.decide(*asked)
             after, new = _extend(self._codec.facts[decider.name], command, envelope, before, events)
         except NotKnown as unknown:
             return _parked(envelope, self._version(stream), codes.NOT_KNOWN, ", ".join(unknown.names))

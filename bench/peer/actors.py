@@ -6,7 +6,7 @@ projection. An event that arrives before the one it follows is tried again by Dr
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import dramatiq
@@ -90,7 +90,7 @@ class Actors:
         status, code = "ignored", None
         facts: list[dict[str, Any]] = []
         try:
-            for version, event in enumerate(decider.decide(state, command), start=len(past) + 1):
+            for version, event in enumerate(decider.decided(state, command, datetime.now(UTC)), start=len(past) + 1):
                 data = msgspec.to_builtins(event)
                 facts.append({"stream": stream, "version": version, "type": tag_of(type(event)), "data": data})
                 status = "succeeded"

@@ -41,6 +41,7 @@ class Mint:
         self._deciders: Mapping[str, tuple[str, str]] = {
             tag: (decider.name, decider.key) for tag, decider in domain.decider_of.items()
         }
+        self._internal = domain.internal
         self._codec = codec
         self._clock = clock
 
@@ -52,10 +53,13 @@ class Mint:
         expected_version: int | None = None,
         correlation_id: str | None = None,
     ) -> Envelope:
-        """The envelope of a command. Raises Problem unknown-command, or Malformed."""
+        """The envelope of a command from outside. Raises Problem unknown-command or internal-command, or Malformed."""
         named = self._deciders.get(command_type)
         if named is None:
-            raise Problem("unknown-command", f"those there are: {', '.join(self._deciders)}")
+            there_are = [tag for tag in self._deciders if tag not in self._internal]
+            raise Problem("unknown-command", f"those there are: {', '.join(there_are)}")
+        if command_type in self._internal:
+            raise Problem("internal-command", f"{command_type} is not for clients; what they do makes a process send it")
         decider, key_field = named
         command = self._codec.command(command_type, data)
         stream = f"{decider}-{getattr(command, key_field)}"

@@ -105,7 +105,7 @@ def _sending_many(domain: Domain) -> Operation:
         "required": ["type", "data"],
         "additionalProperties": False,
         "properties": {
-            "type": {"type": "string", "enum": list(domain.commands)},
+            "type": {"type": "string", "enum": [tag for tag in domain.commands if tag not in domain.internal]},
             "data": OBJECT,
             "idempotency_key": {"anyOf": [KEY, {"type": "null"}]},
         },

@@ -45,7 +45,8 @@ class CommandEndpoints:
         self._board = board
 
     def routes(self) -> Iterable[Route]:
-        sending = tuple(_sending(tag, command) for tag, command in self._domain.commands.items())
+        open_to_all = [tag for tag in self._domain.commands if tag not in self._domain.internal]
+        sending = tuple(_sending(tag, self._domain.commands[tag]) for tag in open_to_all)
         return [
             Route("POST", "/commands/{type}", self.post, sending),
             Route("GET", "/commands/{command_id}", self.get, (STATUS_OPERATION,)),

@@ -44,5 +44,7 @@ def _of_this_domain(domain: Domain, components: Json) -> Json:
     if envelope is None:
         return {}
     commands = [{"$ref": COMPONENT.format(name=command.__name__)} for command in domain.commands.values()]
-    named = {"type": {"type": "string", "enum": list(domain.commands)}, "data": {"anyOf": commands}}
+    named: Json = {"type": {"type": "string", "enum": list(domain.commands)}, "data": {"anyOf": commands}}
+    if domain.internal:
+        named["type"]["description"] = f"Sent by processes alone: {', '.join(sorted(domain.internal))}."
     return {Envelope.__name__: {**envelope, "properties": envelope["properties"] | named}}

@@ -37,6 +37,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     problem_type.name: problem_type
     for problem_type in (
         ProblemType("malformed", 400, "The request is not understood"),
+        ProblemType("internal-command", 403, "Only processes send this command"),
         ProblemType("cross-site", 403, "A page of another site may not ask for this"),
         ProblemType("not-found", 404, "There is nothing at this address"),
         ProblemType("unknown-command", 404, "There is no such command"),

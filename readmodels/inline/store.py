@@ -12,12 +12,13 @@ from typing import TypeVar
 from sqlalchemy import Engine
 
 from twofold.database.session import EngineSession, Session, in_our_words
-from twofold.kernel.builds import Build, Rebuild
+from twofold.kernel.builds import Build
 from twofold.kernel.errors import Neighbour
-from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Promises, Query, Row, RowPage
+from twofold.kernel.rows import Found, Generation, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key
 from twofold.readmodels.schema.query import checked_query
+from twofold.readmodels.stores.nothing_to_follow import NothingToFollow
 from twofold.readmodels.stores.sql.find import find
 from twofold.readmodels.stores.sql.generations import not_made, of_shape
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
@@ -30,10 +31,8 @@ NEWEST = f"(SELECT position FROM {HEAD} ORDER BY position DESC LIMIT 1)"
 Answer = TypeVar("Answer")
 
 
-class InlineViewStore:
+class InlineViewStore(NothingToFollow):
     """The port ViewStore for inline views, read only. Thread-safe."""
-
-    promises = Promises(is_atomic=True, commits_views_together=True)
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -45,26 +44,6 @@ class InlineViewStore:
 
     def beside(self) -> InlineViewStore:
         return InlineViewStore(self._engine)
-
-    def builds(self, views: Collection[str]) -> list[Build]:
-        """None that another could take the place of: an inline view is made whole."""
-        return []
-
-    def swap(self, generation: Generation, position: int) -> bool:
-        return False
-
-    def use(self, member: str, generations: Sequence[Generation], term_seconds: float) -> None:
-        """They are needed by appends: the log knows which."""
-
-    def rebuild(self, view: AnyView, throttle: float, begun_at: float, again: int | None = None) -> Rebuild | None:
-        """None: an inline view is made whole by who migrates."""
-        return None
-
-    def rebuilt(self, views: Collection[str]) -> list[Rebuild]:
-        return []
-
-    def note_rebuild(self, rebuild: Rebuild) -> bool:
-        return False
 
     def attach(self, view: AnyView, build: Build | None = None) -> Generation:
         dialect = self._engine.dialect
@@ -79,22 +58,11 @@ class InlineViewStore:
         at = self._read(lambda session: [session.rows(table.lowest)[0][0] for table in tables])
         return {slice_id: one for table, one in zip(tables, at, strict=True) for slice_id in table.generation.slice_ids()}
 
-    def marks(self, view: str | None = None) -> dict[SliceId, str]:
-        """None: these rows are in the log's own database, and go where it goes."""
-        return {}
-
     def load(self, view: str, keys: Collection[str]) -> dict[str, Row]:
         return self._read(lambda session: self._tables[view].load(session, keys))
 
     def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
         return {view: self.load(view, keys) for view, keys in wanted.items()}
-
-    def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
-        """Refuses everything: these rows are written with the events."""
-        return set()
-
-    def drain(self, drain: Drain) -> bool:
-        return False
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
         table = self._tables[view]
@@ -105,27 +73,6 @@ class InlineViewStore:
         table = self._tables[view]
         question = checked_query(table.view, table.columns, query)
         return self._read(lambda session: find(session, table, question))
-
-    def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
-        return []
-
-    def parked_lines(self, view: str, only_requested: bool = False) -> list[ParkedLine]:
-        return []
-
-    def parked_counts(self) -> dict[str, int]:
-        return {}
-
-    def rekeyed(self, view: str) -> int | None:
-        return None
-
-    def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
-        return []
-
-    def request_retry(self, view: str, key: str) -> bool:
-        return False
-
-    def discard(self, view: str, key: str) -> bool:
-        return False
 
     def _read(self, ask: Callable[[Session], Answer]) -> Answer:
         with in_our_words(Neighbour.LOG), self._engine.connect() as connection:

@@ -46,7 +46,7 @@ WALLS: dict[str, Layers] = {
         ("app",),
     ),
     "monitoring": (("metrics", "lag"), ("observed", "facts")),
-    "readmodels": (("schema",), ("stores", "projection"), ("inline",)),
+    "readmodels": (("schema",), ("stores", "projection"), ("inline", "live")),
     "subscriptions": (("log_cache",), ("subscription",)),
     "workers": (("deciding",), ("keeping", "questions", "trial_process"), ("trial",), ("execute",)),
 }

@@ -26,6 +26,12 @@ class Count(Command, frozen=True):
     colour: str = "blue"
 
 
+class Clear(Command, frozen=True):
+    """Sent by processes alone."""
+
+    tally_id: str
+
+
 class Counted(Event, frozen=True):
     tally_id: str
     by: int
@@ -42,7 +48,9 @@ class Bug(Exception):
     """What a domain's own mistake looks like."""
 
 
-def decide(count: int, command: Count) -> list[Counted]:
+def decide(count: int, command: Count | Clear) -> list[Counted]:
+    if isinstance(command, Clear):
+        return [Counted(command.tally_id, -count, "blue")] if count else []
     if command.by == EXPLOSIVE:
         raise Bug("a decider with a bug")
     if count + command.by > LIMIT and command.by not in (POISON, KEYLESS):
@@ -64,7 +72,9 @@ def keys(event: Counted, about: About) -> tuple[str]:
     return (RENAMED.get(event.tally_id, event.tally_id),)
 
 
-TALLY = Decider("tally", "tally_id", (Count,), (Counted,), 0, decide, lambda count, event: count + event.by)
+TALLY = Decider[int, Count | Clear, Counted](
+    "tally", "tally_id", (Count, Clear), (Counted,), 0, decide, lambda count, event: count + event.by, internal=(Clear,)
+)
 TALLIES = View(
     "tallies",
     "tally_id",

@@ -179,6 +179,25 @@ async def test_a_malformed_body_is_refused_with_the_place_and_nothing_else_happe
     assert running.parts.queue.put_count == 0
 
 
+async def test_a_command_of_processes_is_not_for_clients(running: Rig) -> None:
+    """At either door; its neighbours are let in. No document says that it can be posted."""
+    for data in ({"tally_id": "t"}, {"wrong": 1}):
+        problem = is_problem(await running.call("POST", "/commands/Clear", data), 403, "internal-command")
+        assert problem["detail"].startswith("Clear is not for clients")
+    items = [{"type": "Clear", "data": {"tally_id": "t"}}, {"type": "Count", "data": {"tally_id": "t"}}]
+    bulk = (await running.call("POST", "/commands", items)).json
+    assert [(item["index"], item["problem"]["type"]) for item in bulk["refused"]] == [(0, "/problems/internal-command")]
+    assert [item["index"] for item in bulk["accepted"]] == [1] and running.parts.queue.put_count == 1
+    unknown = is_problem(await running.call("POST", "/commands/Nope", {}), 404, "unknown-command")
+    assert unknown["detail"] == "those there are: Count"
+    document = (await running.call("GET", "/openapi.json")).json
+    assert "/commands/Count" in document["paths"] and "/commands/Clear" not in document["paths"]
+    item = document["paths"]["/commands"]["post"]["requestBody"]["content"]["application/json"]["schema"]["items"]
+    assert item["properties"]["type"]["enum"] == ["Count"]
+    envelope = (await running.call("GET", "/asyncapi.json")).json["components"]["schemas"]["Envelope"]
+    assert envelope["properties"]["type"]["description"] == "Sent by processes alone: Clear."
+
+
 async def test_what_is_not_known_or_not_allowed_says_so(running: Rig) -> None:
     is_problem(await running.call("POST", "/commands/Nope", {}), 404, "unknown-command")
     is_problem(await running.call("GET", "/nope"), 404, "not-found")

@@ -19,7 +19,7 @@ from twofold.kernel.domain import domain_of, load_domain
 from twofold.kernel.errors import Misconfigured, Rejected
 from twofold.kernel.ids import command_id_for, is_possible_command_id, lane_of, new_command_id, slice_of
 from twofold.kernel.messages import Command, Event
-from twofold.kernel.view import About, View
+from twofold.kernel.view import About, Through, View
 from twofold.testing import NOON, given, rows
 
 A_RANDOM_ID = "6af5dbeb-8114-44de-bf2d-80a5ab9b4291"
@@ -102,6 +102,9 @@ DOOR = Decider("door", "door", (Open,), (Opened,), False, decide, lambda state, 
 DOORS = View("doors", "door", Door, (Opened,), lambda event, about: (event.door,), show)
 
 
+NOTHING: Any = None
+
+
 class Loose(msgspec.Struct, frozen=True):
     """Not derived from Event."""
 
@@ -167,6 +170,13 @@ def other(thing: Any, **changes: Any) -> Any:
         ),
         ({"DECIDERS": (other(DOOR, commands=Open),)}, "decider door: commands is a tuple of classes"),
         ({"DECIDERS": (other(DOOR, decide=None),)}, "decider door: decide is a function, not None"),
+        (
+            {"DECIDERS": (other(DOOR, decide=lambda state: []),)},
+            "decider door: decide takes (state, command), or (state, command,",
+        ),
+        ({"DECIDERS": (other(DOOR, decide=lambda state, command, at, why: []),)}, "decider door: decide takes"),
+        ({"DECIDERS": (other(DOOR, internal=Open),)}, "decider door: internal is a tuple of classes"),
+        ({"DECIDERS": (other(DOOR, internal=(Opened,)),)}, "decider door: internal holds <class"),
         ({"DECIDERS": (other(DOOR, events=(Opened, Numberless)),)}, "Numberless has schema_version '2'; it is a number"),
         ({"VIEWS": (other(DOORS, name=5),)}, "view name 5 must be"),
         ({"VIEWS": (other(DOORS, row=int),)}, "row is a class derived from msgspec.Struct, not <class 'int'>"),
@@ -174,7 +184,16 @@ def other(thing: Any, **changes: Any) -> Any:
         ({"VIEWS": (other(DOORS, on=(int,)),)}, "int is declared as event but is not derived from"),
         ({"VIEWS": (other(DOORS, on=()),)}, "listens to no event"),
         ({"VIEWS": (other(DOORS, keys=None),)}, "view doors: keys is a function, not None"),
-        ({"VIEWS": (other(DOORS, sync="live"),)}, "sync='live' is not there yet"),
+        ({"VIEWS": (other(DOORS, sync="live"),)}, "view doors is live and does not say which streams a row is folded from"),
+        ({"VIEWS": (other(DOORS, streams=("door-1",)),)}, "streams is a function, not ('door-1',)"),
+        ({"VIEWS": (other(DOORS, through=Through(DOORS, "door", tuple)),)}, "through is a tuple, not Through("),
+        ({"VIEWS": (other(DOORS, through=("doors",)),)}, "through holds 'doors', which is not made by Through(…)"),
+        ({"VIEWS": (other(DOORS, through=(Through(DOORS, "door", tuple),)),)}, "looks through doors, which is no stored view"),
+        ({"VIEWS": (DOORS, other(DOORS, name="b", through=(Through(DOORS, "no", tuple),)))}, "by 'no', which is no index of it"),
+        (
+            {"VIEWS": (DOORS, other(DOORS, name="b", through=(Through(DOORS, "door", NOTHING),)))},
+            "streams is a function, not None",
+        ),
         (
             {"DECIDERS": (other(DOOR, events=(Opened, Renewed)),), "UPCASTERS": (Upcaster("Renewed", 1, dict),)},
             "UPCASTERS lack Upcaster('Renewed', 2",

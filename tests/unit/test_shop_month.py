@@ -54,7 +54,7 @@ def decided(path: Path) -> list[Recorded]:
         decider = DOMAIN.decider_of[tag_of(type(command))]
         stream = decider.stream_of(command)
         state = states.get(stream, decider.initial)
-        for event in decider.decide(state, command):
+        for event in decider.decided(state, command, NOW):
             state = decider.evolve(state, event)
             tag, schema_version, data = encode_event(event)
             meta = Meta("id", "test", schema_version)

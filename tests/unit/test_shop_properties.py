@@ -18,10 +18,30 @@ from twofold.kernel.ids import slice_of
 from twofold.kernel.log import Meta, Recorded
 from twofold.kernel.messages import Command, Event, tag_of
 from twofold.kernel.view import AnyView
-from twofold.shop.order import CancelOrder, PlaceOrder, ReturnOrder, UpdateShippingAddress
+from twofold.shop.customer import RegisterCustomer, UpdateLastLogin, UpdateProfile
+from twofold.shop.order import (
+    CancelOrder,
+    ConfirmOrder,
+    DeliverOrder,
+    PlaceOrder,
+    RecordTracking,
+    ReturnOrder,
+    ShipOrder,
+    UpdateShippingAddress,
+)
+from twofold.shop.payment import (
+    AuthorisePayment,
+    CapturePayment,
+    PaymentCaptured,
+    PaymentRefunded,
+    RecordAuthorisation,
+    RefundPayment,
+    VoidPayment,
+)
 from twofold.shop.pieces import ReturnLine
+from twofold.shop.product import ChangePrice, RegisterProduct
 from twofold.shop.returns import RecordReturn
-from twofold.shop.stock import AdjustStock
+from twofold.shop.stock import AdjustStock, IssueStock, ReceiveStock, ReleaseStock, ReserveStock, Stock
 from twofold.shop.values import OrderLine, ShippingAddress
 from twofold.testing import NOON, rows
 
@@ -36,20 +56,81 @@ moments = st.none() | st.datetimes(datetime(1901, 1, 1), datetime(2999, 1, 1), t
 lines = st.lists(st.builds(OrderLine, skus, texts, st.integers(1, 4), st.integers(0, 3)), min_size=1, max_size=4).map(tuple)
 addresses = st.builds(ShippingAddress, texts, texts, texts, texts, countries)
 return_lines = st.lists(st.builds(ReturnLine, skus, st.integers(1, 2)), min_size=1, max_size=2).map(tuple)
-placings = st.builds(PlaceOrder, ids, ids, lines, addresses, placed_at=moments)
+flags = st.booleans()
+placings = st.builds(PlaceOrder, ids, ids, lines, addresses, placed_at=moments, fulfilment=st.sampled_from(["automatic", "none"]))
 changes: st.SearchStrategy[Command] = st.one_of(
+    st.builds(ConfirmOrder, ids),
     st.builds(UpdateShippingAddress, ids, addresses),
+    st.builds(ShipOrder, ids, texts.filter(len), ids, moments),
+    st.builds(RecordTracking, ids, ids, texts, moments),
+    st.builds(DeliverOrder, ids, moments),
     st.builds(ReturnOrder, ids, texts, return_lines),
     st.builds(ReturnOrder, ids, texts),
     st.builds(CancelOrder, ids, texts),
 )
-others: st.SearchStrategy[Command] = st.one_of(
-    st.builds(RecordReturn, ids, ids, lines, countries, texts, returned_at=moments),
+stocks: st.SearchStrategy[Command] = st.one_of(
     st.builds(AdjustStock, skus, st.integers(-5, 5), texts, adjusted_at=moments),
+    st.builds(ReceiveStock, skus, st.integers(1, 9), texts),
+    st.builds(ReserveStock, skus, ids, st.integers(1, 5)),
+    st.builds(ReleaseStock, skus, ids, texts),
+    st.builds(IssueStock, skus, ids),
 )
-commands = placings | changes | others
+requests = st.builds(AuthorisePayment, ids, ids, st.integers(0, 9), st.just("GBP"), texts.filter(len))
+payments: st.SearchStrategy[Command] = st.one_of(
+    requests,
+    st.builds(RecordAuthorisation, ids, flags, texts, texts),
+    st.builds(CapturePayment, ids),
+    st.builds(VoidPayment, ids, texts),
+    st.builds(RefundPayment, ids, st.integers(1, 9), texts),
+)
+people: st.SearchStrategy[Command] = st.one_of(
+    st.builds(RegisterCustomer, ids, ids, st.sampled_from(["a@b", "c@d.e"]), texts),
+    st.builds(UpdateProfile, ids, st.none() | ids, st.none() | st.just("c@d.e"), st.none() | texts),
+    st.builds(UpdateLastLogin, ids, moments),
+    st.builds(RegisterProduct, skus, texts, st.integers(0, 3), texts),
+    st.builds(ChangePrice, skus, st.integers(0, 3)),
+    st.builds(RecordReturn, ids, ids, lines, countries, texts, returned_at=moments),
+)
+commands = st.one_of(placings, changes, stocks, payments, people)
+
+
+@st.composite
+def courses(draw: st.DrawFn) -> list[Command]:
+    """What mostly follows on each other, with steps left out."""
+    order_id, sku, is_late = draw(ids), draw(skus), draw(flags)
+    begun: list[Command] = [
+        msgspec.structs.replace(draw(placings), order_id=order_id),
+        ReceiveStock(sku, draw(st.integers(5, 9))),
+        ReserveStock(sku, order_id, draw(st.integers(1, 5))),
+        msgspec.structs.replace(draw(requests), payment_id=order_id, order_id=order_id),
+    ]
+    late: list[Command] = [VoidPayment(order_id, ""), ReleaseStock(sku, order_id, ""), RecordAuthorisation(order_id, True, "p")]
+    paid: list[Command] = [
+        RecordAuthorisation(order_id, draw(flags), draw(texts)),
+        ConfirmOrder(order_id),
+        ShipOrder(order_id, "post", draw(ids), draw(moments)),
+        IssueStock(sku, order_id),
+        CapturePayment(order_id),
+        RecordTracking(order_id, "sorted", draw(texts), draw(moments)),
+        DeliverOrder(order_id, draw(moments)),
+        RefundPayment(order_id, draw(st.integers(1, 9)), ""),
+        ReturnOrder(order_id, ""),
+    ]
+    registered: list[Command] = [
+        RegisterCustomer(order_id, "Ada", "a@b"),
+        UpdateProfile(order_id, draw(st.none() | ids), None, draw(texts)),
+        UpdateLastLogin(order_id, draw(moments)),
+        RegisterProduct(sku, draw(texts), draw(st.integers(0, 3))),
+        ChangePrice(sku, draw(st.integers(0, 3))),
+    ]
+    steps = [*begun, *(late if is_late else paid), *registered]
+    left_out = draw(st.sets(st.sampled_from(range(1, len(steps))), max_size=2))
+    return [step for number, step in enumerate(steps) if number not in left_out]
+
+
 histories: st.SearchStrategy[list[Command]] = st.tuples(
-    st.lists(placings, min_size=1, max_size=3), st.lists(changes | commands, min_size=2, max_size=15)
+    st.lists(placings, min_size=1, max_size=2).map(list[Command]) | courses(),
+    st.lists(changes | stocks | payments | people | commands, min_size=2, max_size=15),
 ).map(lambda parts: [*parts[0], *parts[1]])
 
 
@@ -68,7 +149,7 @@ class House:
         stream = decider.stream_of(command)
         state = self.states.get(stream, decider.initial)
         try:
-            events = list(decider.decide(state, command))
+            events = list(decider.decided(state, command, NOON))
         except Rejected:
             return None
         self.states[stream] = decider.fold(events, state)
@@ -93,16 +174,18 @@ def integers_in(value: Any) -> list[int]:
 @pytest.mark.parametrize("fact", DOMAIN.events.values(), ids=tag_of)
 def test_the_histories_below_hold_every_fact(fact: type[Event]) -> None:
     """A property that is tried on empty histories promises nothing."""
-    unshrunk = settings(phases=[Phase.generate])
+    unshrunk = settings(phases=[Phase.generate], max_examples=1_000)
     find(histories, lambda history: any(isinstance(event, fact) for event in House(history).log), settings=unshrunk)
 
 
 @given(histories, commands)
 def test_the_same_wish_twice_is_silent(history: list[Command], command: Command) -> None:
-    """Where the command itself says which one it is: an adjustment and a partial return may be meant twice."""
+    """Where the command itself says which one it is: what moves pieces or money in part may be meant twice."""
     house = House(history)
     first = house.take(command)
-    if isinstance(command, AdjustStock) or (isinstance(command, ReturnOrder) and command.lines is not None):
+    if isinstance(command, AdjustStock | ReceiveStock | RefundPayment):
+        return
+    if isinstance(command, ReturnOrder) and command.lines is not None:
         return
     assert house.take(command) == (None if first is None else [])
 
@@ -126,6 +209,26 @@ def test_no_piece_comes_back_twice(history: list[Command]) -> None:
                 assert 0 <= left <= line.quantity
             if state.status == "returned":
                 assert not any(state.left)
+
+
+@given(histories)
+def test_no_piece_is_promised_twice(history: list[Command]) -> None:
+    """What is promised is on hand, and what is left of it is not below nothing."""
+    for stream, state in House(history).states.items():
+        if isinstance(state, Stock):
+            assert 0 <= state.available <= state.on_hand, stream
+            assert all(quantity > 0 for quantity in state.reserved.values())
+
+
+@given(histories)
+def test_no_more_is_refunded_than_was_captured(history: list[Command]) -> None:
+    log = House(history).log
+    captured = {event.payment_id: event.amount for event in log if isinstance(event, PaymentCaptured)}
+    refunds = [event for event in log if isinstance(event, PaymentRefunded)]
+    for payment_id in {event.payment_id for event in refunds}:
+        refunded = sum(event.amount for event in refunds if event.payment_id == payment_id)
+        is_complete = any(event.is_complete for event in refunds if event.payment_id == payment_id)
+        assert refunded == captured[payment_id] if is_complete else refunded < captured[payment_id]
 
 
 @given(histories)

@@ -3,6 +3,7 @@
 given(ORDER, OrderPlaced(...)).when(CancelOrder("7", "late")).then(OrderCancelled(...))
 given(ORDER, ...).when(PlaceOrder(...)).nothing_happened()
 given(ORDER).when(CancelOrder("7", "late")).rejected("no-such-order")
+given(ORDER).when(PlaceOrder(...), at=datetime(2026, 1, 1, tzinfo=UTC)).then(...)
 rows(VIEW, event, event, ...) == {"7": Row(...)}
 
 A type checker holds them to the decider's own commands and events, and to the view's row.
@@ -41,8 +42,9 @@ class Given(Generic[StateT, CommandT, EventT]):
         self._decider = decider
         self.state = decider.fold([_as_read(event) for event in events])
 
-    def when(self, command: CommandT) -> When[EventT]:
-        """Raises TypeError or ValueError for a command that is refused at the door, and for events that are parked as a bug."""
+    def when(self, command: CommandT, at: datetime = NOON) -> When[EventT]:
+        """A command that was accepted `at` that time. Raises TypeError or ValueError for one that is refused at the door, and for
+        events that are parked as a bug."""
         name, find = type(command).__name__, naive_in(type(command))
         if not isinstance(command, self._decider.commands):
             raise TypeError(f"{name} is no command of decider {self._decider.name}")
@@ -50,7 +52,7 @@ class Given(Generic[StateT, CommandT, EventT]):
             raise ValueError(f"{name} is refused at the door: {NO_ZONE} at {pointer}")
         facts = FactCheck(self._decider)
         try:
-            made = self._decider.decide(self.state, command)
+            made = self._decider.decided(self.state, command, at)
         except Rejected as rejection:
             return When((), rejection)
         return When([facts.checked(command, event) for event in made], None)

@@ -1,0 +1,1 @@
+"""Views folded when they are asked for: nothing of them is stored."""
