@@ -6,10 +6,11 @@ orders of one customer is recorded first is chance.
 """
 
 from twofold.shop.views.customers import CUSTOMER_ORDERS, RECENT_ORDERS
+from twofold.shop.views.notifications import NOTIFICATIONS
 from twofold.shop.views.orders import ORDERS
 from twofold.shop.views.products import INVENTORY, PRODUCT_SALES
 from twofold.shop.views.sales import SALES_BY_COUNTRY, SALES_BY_DAY
 
-VIEWS = (ORDERS, CUSTOMER_ORDERS, RECENT_ORDERS, PRODUCT_SALES, INVENTORY, SALES_BY_DAY, SALES_BY_COUNTRY)
+VIEWS = (ORDERS, CUSTOMER_ORDERS, RECENT_ORDERS, PRODUCT_SALES, INVENTORY, SALES_BY_DAY, SALES_BY_COUNTRY, NOTIFICATIONS)
 
 __all__ = ["VIEWS"]
