@@ -21,6 +21,11 @@ CALL_TRIES_MAX = 8
 CALL_SECONDS_LIMIT, CALL_TRIES_LIMIT = 600.0, 100
 """What an effect may ask for at most: a broker takes a call away again that is under way for longer than half an hour."""
 
+
+class CallRefused(Exception):
+    """Whoever was asked has answered that it cannot be: asking again does not change that, so the call is given up at once."""
+
+
 RequestT = TypeVar("RequestT", bound=msgspec.Struct)
 
 
@@ -38,8 +43,8 @@ class Attempt(msgspec.Struct, frozen=True):
 class Effect(Generic[RequestT]):
     """A call to the outside, which a process asks for by name. `perform(request, attempt)` may block for `deadline_seconds`. It
     returns the command that says what came of it (None: nothing is to be said), and raises where it does not know: then it is
-    tried again, `tries_max` times, ever more slowly, and given up. It may be asked again for what it has done: `attempt.key`
-    tells."""
+    tried again, `tries_max` times, ever more slowly, and given up; at once for CallRefused. It may be asked again for what it has
+    done: `attempt.key` tells; what it returns then should be the same."""
 
     name: str
     request: type[RequestT]

@@ -63,7 +63,7 @@ class _Runner:
     def __init__(self) -> None:
         self.work: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
         weakref.finalize(self, self.work.put, None)
-        Thread(target=_run, args=(self.work,), name="effect", daemon=True).start()
+        Thread(target=_run, args=(self.work,), name="bounded", daemon=True).start()
 
 
 def _run(work: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]) -> None:

@@ -20,7 +20,7 @@ import structlog
 from twofold.kernel.backoff import Backoff
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
-from twofold.kernel.effects import AnyEffect, AskedCall, Attempt
+from twofold.kernel.effects import AnyEffect, AskedCall, Attempt, CallRefused
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import BUGS, Unavailable
 from twofold.kernel.messages import Command
@@ -95,6 +95,11 @@ class Performing:
         effect = self._domain.effects[call.effect]
         try:
             answered = self._threads.run(effect.name, lambda: self._answer(effect, request, call), effect.deadline_seconds)
+        except CallRefused as error:
+            breaker.succeeded()
+            self._on_outcome(effect.name, "failed")
+            self._give_up(call, _said(error))
+            return None
         except BUGS as error:
             outcome: TryOutcome = "timed_out" if isinstance(error, NoAnswer) else "failed"
             self._on_outcome(effect.name, outcome)

@@ -72,6 +72,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "twofold"
     lease_seconds: Annotated[float, Meta(ge=0.5, le=60, description="Term of a lease on a lane or a slice.")] = 1.2
     worker_threads: Annotated[int, Meta(ge=1, le=32, description="Batches one worker process may have under way.")] = 1
+    provider_data: Annotated[
+        str, Meta(description="Folder of the shop's simulated payment provider. Unset: `provider` in TWOFOLD_DATA.")
+    ] = ""
+    notify_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(log:|file:.+|smtps?://.+)$",
+            description="Where the shop's notices go: `log:`, `file:PATH`, or `smtp://user:password@host:port?from=ADDRESS`, "
+            "`&to=` for customers without an address; `smtps://`: TLS from the start.",
+        ),
+    ] = "log:"
     effect_threads: Annotated[
         int, Meta(ge=1, le=256, description="Calls to the outside one process may have under way; one effect, half of them.")
     ] = 16

@@ -7,8 +7,9 @@ orders of one customer is recorded first is chance.
 
 from twofold.shop.views.catalogue import PRODUCTS
 from twofold.shop.views.customers import CUSTOMER_ORDERS, RECENT_ORDERS
-from twofold.shop.views.fulfilments import FULFILMENTS
 from twofold.shop.views.dashboard import CUSTOMER_DASHBOARD
+from twofold.shop.views.fulfilments import FULFILMENTS
+from twofold.shop.views.notifications import NOTIFICATIONS
 from twofold.shop.views.orders import ORDERS
 from twofold.shop.views.payments import PAYMENTS
 from twofold.shop.views.products import INVENTORY, PRODUCT_SALES
@@ -28,6 +29,7 @@ VIEWS = (
     RECENT_ORDERS,
     CUSTOMER_DASHBOARD,
     PAYMENTS,
+    NOTIFICATIONS,
     PRODUCTS,
     STOCK_LEVELS,
     PRODUCT_SALES,

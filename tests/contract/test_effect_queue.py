@@ -23,6 +23,7 @@ from tests.contract.callqueues import (
     clean_effects,
     performing,
 )
+from twofold.bus.effects.dispatch import EffectBroker
 from twofold.bus.effects.rabbitmq import RabbitEffects
 from twofold.kernel.effects import AskedCall
 from twofold.kernel.errors import Unavailable
@@ -217,7 +218,7 @@ def test_a_queue_that_was_deleted_is_declared_again(broker_url: str, unique: str
     queue.close()
 
 
-def _is_put(queue: RabbitCallQueue, broker: RabbitEffects) -> bool:
+def _is_put(queue: RabbitCallQueue, broker: EffectBroker) -> bool:
     try:
         broker.put([call("a")])
     except Unavailable:
