@@ -45,6 +45,7 @@ NEAR_SECONDS_MAX = 15.0
 SLOWER_MAX, SLACK_SECONDS = 5, 10.0
 IMPORT_FILES_MAX, IMPORT_SECONDS_MAX = 6, 120.0
 PLAIN_ENDS = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+SURVIVED = "SURVIVED"
 LEFT = "left to the slow way"
 
 
@@ -207,7 +208,7 @@ def quick(mutants: Sequence[Mutant], kept: Path, is_contract: bool, with_imports
         counts[kind] += 1
         rooms[mutant.path.partition("/")[0]][kind] += 1
         if kind == "survived":
-            print(f"SURVIVED {mutant}", flush=True)
+            print(f"{SURVIVED} {mutant}", flush=True)
 
     folders = (*UNIT, CONTRACT) if is_contract else UNIT
     Quick(kept, [path for path in files_with_tests() if path.startswith(folders)]).judged(mutants, with_imports, told)
