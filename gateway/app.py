@@ -36,10 +36,11 @@ from twofold.gateway.operations.lanes import LaneEndpoints
 from twofold.gateway.operations.members import MemberEndpoint
 from twofold.gateway.operations.parked import ParkedEndpoints
 from twofold.gateway.operations.rebuilds import RebuildEndpoints
+from twofold.gateway.queries.changes import ChangingAnswers
+from twofold.gateway.queries.composite import CompositeEndpoint
 from twofold.gateway.queries.consistency import ConsistentReads
 from twofold.gateway.queries.endpoints import ObserveQuery, ViewEndpoints
 from twofold.gateway.queries.lag import LagReports
-from twofold.gateway.queries.live import LiveAnswers
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.builds import Builds
 from twofold.kernel.codec import Codec
@@ -109,14 +110,16 @@ def application(ports: GatewayPorts) -> web.Application:
     reads = ConsistentReads(
         ports.rows, ports.parked_keys, board, progress, of_view, patient_of_view, lag.is_diverged, lag.rekeyed
     )
-    live = LiveAnswers(reads, progress, streams)
+    changes = ChangingAnswers(reads, progress, streams)
+    views = ViewEndpoints(ports.domain, reads, lag, changes, ports.observe_query)
     routes: list[Route] = []
     pages = Pages(ports.domain, lambda: routes, ports.bus_description, ports.describe)
     for part in (
         CommandEndpoints(ports.domain, mint, admission, board),
         BulkEndpoint(ports.domain, mint, admission, refusals),
         RebuildEndpoints(ports.domain, ports.builds, ports.history, ports.clock, threads),
-        ViewEndpoints(ports.domain, reads, lag, live, ports.observe_query),
+        views,
+        CompositeEndpoint(ports.domain, views, refusals),
         lag,
         LogEndpoints(
             ports.domain, ports.codec, ports.history, threads, streams, LogFollowers(ports.history, following, progress)

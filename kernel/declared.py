@@ -14,8 +14,6 @@ from twofold.kernel.process import AnyProcess
 from twofold.kernel.view import AnyView, Store, Synchronisation, Through
 
 PROCESS_NAME_CHARS_MAX = 32
-TO_COME = ("search",)
-"""Words that a view may use one day."""
 
 
 def require_classes(where: str, **named: object) -> None:
@@ -43,11 +41,12 @@ def require_kind(where: str, message: Any, parent: type[Command] | type[Event], 
 
 def check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) -> None:
     require_classes(f"{where}: view {view.name}", on=view.on, indexes=view.indexes, orders=view.orders, compounds=view.compounds)
+    require_classes(f"{where}: view {view.name}", text=view.text)
     require_functions(f"{where}: view {view.name}", keys=view.keys, evolve=view.evolve)
     if not (isinstance(view.row, type) and issubclass(view.row, msgspec.Struct)):
         raise Misconfigured(f"{where}: view {view.name}: row is a class derived from msgspec.Struct, not {view.row!r}")
-    fields = {field.name for field in msgspec.structs.fields(view.row)}
-    for name in (view.key, *view.indexes, *view.orders):
+    fields = {field.name: field.type for field in msgspec.structs.fields(view.row)}
+    for name in (view.key, *view.indexes, *view.orders, *view.text):
         if name not in fields:
             raise Misconfigured(f"{where}: view {view.name}: row {view.row.__name__} has no field {name!r}")
     for compound in view.compounds:
@@ -61,9 +60,12 @@ def check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) -> 
     for field, chosen, possible in (("sync", view.sync, get_args(Synchronisation)), ("store", view.store, get_args(Store))):
         if chosen not in possible:
             raise Misconfigured(f"{where}: view {view.name}: {field} is one of {', '.join(possible)}, not {chosen!r}")
-        if chosen in TO_COME:
-            raise Misconfigured(f"{where}: view {view.name}: {field}={chosen!r} is not there yet")
     require_revision(f"{where}: view {view.name}", view.revision)
+    for name in view.text:
+        if fields[name] not in (str, str | None):
+            raise Misconfigured(f"{where}: view {view.name}: field {name!r} cannot be searched; texts are str")
+    if bool(view.text) != (view.store == "search"):
+        raise Misconfigured(f"{where}: view {view.name}: store='search' and text=(…), the fields to be searched, go together")
     if view.sync == "inline" and view.store != "sql":
         raise Misconfigured(f"{where}: view {view.name} is inline and so must be in the store 'sql'")
 
@@ -81,7 +83,7 @@ def check_streams(where: str, view: AnyView, views: Mapping[str, AnyView]) -> No
             raise Misconfigured(f"{where}: through holds {one!r}, which is not made by Through(…)")
         require_functions(where, streams=one.streams)
         other = views.get(one.view.name)
-        if other is None or other.sync == "live" or other.name == view.name:
+        if other is None or other != one.view or not other.is_stored or other.name == view.name:
             raise Misconfigured(f"{where} looks through {one.view.name}, which is no stored view among VIEWS")
         if one.index not in (other.key, *other.indexes):
             raise Misconfigured(f"{where} looks through {one.view.name} by {one.index!r}, which is no index of it")

@@ -170,7 +170,8 @@ class Rows(Standing, Protocol):
         """One answer for each key, in order; each row and the checkpoint it comes with are from one snapshot."""
 
     def find(self, view: str, query: Query) -> RowPage:
-        """Raises Malformed for a field that is not declared, a value of the wrong type, or a cursor that is not ours."""
+        """Raises Malformed for a field that is not declared, a value of the wrong type, or a cursor that is not ours. A Search is
+        answered with a SearchPage, by the stores that views with `store="search"` are in."""
 
 
 class ParkedLines(Protocol):

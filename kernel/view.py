@@ -63,6 +63,7 @@ class View(Generic[RowT, EventT]):
     the key is always both. `compounds` are fields among them that are asked for together, each an index more to be kept: those
     that equal something first, then the one that orders, then those of which a range is asked in that order. Another `revision`
     (a number or a text of yours) has the rows folded anew: give one whenever `keys` or `evolve` come to mean something else.
+    With `store="search"` rows are found by the words in their `text` fields, too, and counted by their indexes.
 
     `sync` says when rows are folded: "async", behind the log; "inline", in the transaction that appends; "live", when they are
     asked for, and never stored: by key alone, from the streams that `streams(key)` names and those that are found `through` rows
@@ -83,9 +84,10 @@ class View(Generic[RowT, EventT]):
     compounds: tuple[tuple[str, ...], ...] = ()
     streams: Callable[[str], Iterable[str]] | None = None
     through: tuple[Through, ...] = ()
+    text: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("on", "indexes", "orders", "compounds", "through"):
+        for name in ("on", "indexes", "orders", "compounds", "through", "text"):
             given = getattr(self, name)
             if isinstance(given, list):
                 object.__setattr__(self, name, tuple(tuple(one) if isinstance(one, list) else one for one in given))
@@ -94,6 +96,10 @@ class View(Generic[RowT, EventT]):
     def listened(self) -> frozenset[str]:
         """The wire names of the events it listens to."""
         return frozenset(tag_of(event) for event in self.on)
+
+    @property
+    def is_stored(self) -> bool:
+        return self.sync != "live"
 
     @cached_property
     def follows(self) -> tuple[str, ...]:

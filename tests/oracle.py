@@ -75,6 +75,7 @@ def expected(path: Path) -> Tables:
         },
         "product_sales": _products(sales, credits, head),
         "sales_by_day": _sales(sales, credits, "day", lambda line: head[line.invoice].at[:10]),
+        "sales_by_hour": _sales(sales, credits, "hour", lambda line: head[line.invoice].at[:13]),
         "sales_by_country": _sales(sales, credits, "country", lambda line: head[line.invoice].country),
         "inventory": _inventory(moved),
     }

@@ -101,7 +101,7 @@ def show_audit(gateway: Gateway, view: str | None) -> int:
                 break
         moved_on = f", {still_open:,} moved on too fast" if still_open else ""
         waiting = f", {parked:,} parked (twofold parked list)" if parked else ""
-        console.print(f"{name}: {checked:,} keys compared{moved_on}{waiting}")
+        console.print(f"{name}: {found.get('note') or f'{checked:,} keys compared{moved_on}{waiting}'}")
         is_well = is_well and not parked
     if table.row_count:
         console.print(table)

@@ -17,7 +17,7 @@ from aiohttp.typedefs import Middleware
 
 from twofold.gateway.http.operation import Call
 from twofold.gateway.http.refusals import Refusals
-from twofold.kernel.errors import Conflict, Malformed, Neighbour, Rejected, Unavailable
+from twofold.kernel.errors import Conflict, Malformed, Neighbour, Rejected, TooMuchToFold, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 REFUSED = (429, 503)
@@ -58,6 +58,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         ProblemType("too-large", 413, "The body is too large"),
         ProblemType("unsupported-media-type", 415, "The body's media type is not accepted here"),
         ProblemType("unknown-host", 421, "The gateway does not answer under this host name"),
+        ProblemType("too-much-to-fold", 422, "The row is made of more than is folded while somebody waits"),
         ProblemType("key-reused", 422, "The idempotency key belongs to another body"),
         ProblemType("http", 400, "The request cannot be answered"),
         ProblemType("bug", 500, "The gateway has a bug"),
@@ -107,6 +108,8 @@ def problem_of(error: Exception) -> Problem | None:
     match error:
         case Problem():
             return error
+        case TooMuchToFold():
+            return Problem("too-much-to-fold", error.detail)
         case Malformed():
             return Problem("malformed", error.detail, errors=[{"pointer": error.pointer, "detail": error.detail}])
         case Rejected():

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import UTC, datetime
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -53,10 +54,17 @@ def view_of(request: web.Request, domain: Domain) -> AnyView:
     return view
 
 
+class HasQuery(Protocol):
+    """A request, or what asks as one does: `query` maps names to texts; its `getall` gives every one of a name."""
+
+    @property
+    def query(self) -> Any: ...
+
+
 class Params:
     """The query of one request. Raises Malformed for parameters other than these, and for one given twice."""
 
-    def __init__(self, request: web.Request, *known: Parameter, repeatable: Parameter | None = None) -> None:
+    def __init__(self, request: HasQuery, *known: Parameter, repeatable: Parameter | None = None) -> None:
         self._query = request.query
         if not self._query:
             return

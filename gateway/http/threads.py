@@ -33,6 +33,7 @@ class Threads:
     """A bounded pool for blocking calls."""
 
     def __init__(self, threads: int = THREADS) -> None:
+        self.count = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="gateway-read")
         self._pending = 0
 
@@ -69,10 +70,14 @@ class BatchLoader(Generic[K, V]):
         read: Callable[[list[K]], Mapping[K, V]],
         keys_max: int = BATCH_KEYS_MAX,
         pending_max: int = PENDING_MAX,
+        is_apart: bool = False,
     ) -> None:
+        """`is_apart`: each key in a call of its own, as many at a time as there are threads: for what takes long, or fails, for
+        one key and not for another."""
         self._threads = threads
         self._read = read
-        self._keys_max = keys_max
+        self._keys_max = 1 if is_apart else keys_max
+        self._in_flight_max = threads.count if is_apart else IN_FLIGHT_MAX
         self._pending_max = pending_max
         self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -85,7 +90,7 @@ class BatchLoader(Generic[K, V]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[V | None] = loop.create_future()
         self._waiting.setdefault(key, []).append(future)
-        if not self._is_scheduled and len(self._in_flight) < IN_FLIGHT_MAX:
+        if not self._is_scheduled and len(self._in_flight) < self._in_flight_max:
             self._is_scheduled = True
             loop.call_soon(self._start_batch)
         try:
@@ -101,6 +106,9 @@ class BatchLoader(Generic[K, V]):
         task = asyncio.get_running_loop().create_task(self._load_batch(batch))
         self._in_flight.add(task)
         task.add_done_callback(self._end_batch)
+        if self._waiting and len(self._in_flight) < self._in_flight_max:
+            self._is_scheduled = True
+            task.get_loop().call_soon(self._start_batch)
 
     def _end_batch(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)

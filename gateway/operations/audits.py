@@ -34,6 +34,7 @@ ANSWER: Any = {
         },
         "open": {"type": "integer", "description": "Keys that moved on too fast to say."},
         "next": {"type": ["string", "null"]},
+        "note": {"type": "string", "description": "Why there was nothing to compare."},
         "parked": {"type": "integer", "description": "Of these keys, those whose rows lack events that cannot be folded."},
     },
 }

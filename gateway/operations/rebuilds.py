@@ -102,9 +102,8 @@ class RebuildEndpoints:
     def _view(self, request: web.Request) -> AnyView:
         Params(request, VIEW)
         view = view_of(request, self._domain)
-        if view.sync == "inline":
-            why = "it is folded with the log itself: give it another `revision`, and `twofold migrate` makes its rows anew"
-            raise Problem("cannot-rebuild", why)
+        if view.sync != "async":
+            raise Problem("cannot-rebuild", WHY_NOT[view.sync])
         return view
 
     def _last(self, view: AnyView) -> Rebuild:
@@ -137,6 +136,11 @@ def _answer(status: int, value: Any) -> web.Response:
     return web.Response(body=encode(value), status=status, content_type=JSON, headers={"Cache-Control": "no-store"})
 
 
+WHY_NOT = {
+    "inline": "it is folded with the log itself: give it another `revision`, and `twofold migrate` makes its rows anew",
+    "live": "nothing of it is stored: it is folded anew whenever it is asked for",
+}
+"""By `sync`, where nothing follows the log."""
 VIEW = Parameter("path", "view", "The view's name.", TEXT)
 BEGUN: Any = {
     "type": "object",

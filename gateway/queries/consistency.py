@@ -20,12 +20,12 @@ from typing import Generic, NamedTuple, TypeVar
 from twofold.gateway.commands.outcomes import OutcomeBoard
 from twofold.gateway.http.headers import Token
 from twofold.gateway.http.threads import PENDING_MAX, BatchLoader, Threads
+from twofold.gateway.queries.lines import QueryLines
 from twofold.gateway.queries.progress import ProgressBoard
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ports import ParkedLines, Rows
 from twofold.kernel.rows import Found, Query, RowPage
 from twofold.kernel.view import AnyView
-from twofold.readmodels.schema.columns import is_stream_key, stream_key
 
 TICK_SECONDS = 0.1
 """How long a lost hint may cost."""
@@ -39,6 +39,9 @@ PAGES_TOGETHER = 20
 LAST_SECONDS = 3.0
 """How long a gateway that stops waits on for what a query asks for: "not yet" would be a refusal, and in a system that is well it
 is milliseconds away. Well below the time that a gateway is given to stop."""
+
+Watched = tuple[tuple[str, int | None], ...]
+"""Views and their slices; None for the slowest of a view."""
 
 AnswerT = TypeVar("AnswerT", Found, RowPage)
 
@@ -71,9 +74,9 @@ class ConsistentReads:
         checkpoints count for nothing. `rekeyed` says from which position on an event of a view waits that concerns others of its
         rows than the one it is parked for: any of them may lack it."""
         self._rows = rows
-        self._lines = lines
-        self._is_diverged = is_diverged
+        self._lines = QueryLines(lines, board, threads)
         self._rekeyed = rekeyed
+        self._is_diverged = is_diverged
         self._board = board
         self._progress = progress
         self._threads = threads
@@ -89,14 +92,13 @@ class ConsistentReads:
         somebody who has waited, or does not wait for the answer."""
 
         async def read(is_patient: bool) -> Found:
-            found = await self._of_keys(view.name, is_patient).load(key)
+            found = await self._of_keys(view, is_patient).load(key)
             assert found is not None, "a view store answers for every key"
             return found
 
         if token is None:
             return ViewReading(await read(is_patient), None, True)
-        number = self._progress.slice_number(view.name, key)
-        return await self._reach_unparked(view, number, token, wait_seconds, read)
+        return await self._reach_unparked(view, self._watched(view, key), token, wait_seconds, read)
 
     async def page(
         self, view: AnyView, query: Query, token: Token | None = None, wait_seconds: float = 0.0, is_patient: bool = False
@@ -112,7 +114,8 @@ class ConsistentReads:
 
         if token is None:
             return ViewReading(await read(is_patient), None, True)
-        return await self._reach_unparked(view, None, token, wait_seconds, read)
+        watched = ((view.name, None),) if view.sync == "async" else ()
+        return await self._reach_unparked(view, watched, token, wait_seconds, read)
 
     async def look_after(self) -> None:
         """Until cancelled: hints are lossy."""
@@ -123,8 +126,21 @@ class ConsistentReads:
                 with suppress(Unavailable):
                     self._progress.learn_positions(await threads.run(self._rows.positions))
 
+    def _watched(self, view: AnyView, key: str) -> Watched:
+        """Whose progress decides. An inline view moves with the log itself and tells nobody; its last hint says nothing. A live
+        one is as far as those it looks through."""
+        if view.sync == "inline":
+            return ()
+        if view.is_stored:
+            return ((view.name, self._progress.slice_number(view.name, key)),)
+        return tuple(
+            (one.view.name, self._progress.slice_number(one.view.name, key) if one.index == one.view.key else None)
+            for one in view.through
+            if one.view.sync == "async"
+        )
+
     async def _reach_unparked(
-        self, view: AnyView, number: int | None, token: Token, wait_seconds: float, read: Callable[[bool], Awaitable[AnswerT]]
+        self, view: AnyView, watched: Watched, token: Token, wait_seconds: float, read: Callable[[bool], Awaitable[AnswerT]]
     ) -> ViewReading[AnswerT]:
         """A checkpoint passes events of parked keys, rows do not: what waits in a line is not shown, until a retry or a discard
         has drained it. Whether there is one comes with the answer, from one snapshot; which one is looked up after it."""
@@ -132,49 +148,52 @@ class ConsistentReads:
             raise Unavailable(Neighbour.GATEWAY, "too many wait for rows", is_overload=True)
         self._waiter_count += 1
         try:
-            return await self._reach_out_of_line(view, number, token, asyncio.get_running_loop().time() + wait_seconds, read)
+            return await self._reach_out_of_line(view, watched, token, asyncio.get_running_loop().time() + wait_seconds, read)
         finally:
             self._waiter_count -= 1
 
     async def _reach_out_of_line(
-        self, view: AnyView, number: int | None, token: Token, deadline: float, read: Callable[[bool], Awaitable[AnswerT]]
+        self, view: AnyView, watched: Watched, token: Token, deadline: float, read: Callable[[bool], Awaitable[AnswerT]]
     ) -> ViewReading[AnswerT]:
         while True:
-            reading = await self._reach(view, number, token, deadline, read)
-            if not reading.is_reached or not (_has_parked(reading.answer) or self._rekeyed(view.name)):
+            reading = await self._reach(view, watched, token, deadline, read)
+            rekeyed = min((at for name in view.follows if (at := self._rekeyed(name))), default=None)
+            if not reading.is_reached or not (_has_parked(reading.answer) or rekeyed):
                 return reading
-            if not await self._is_in_line(view, reading.answer, token, reading.required or 0):
+            if not await self._lines.is_in_line(view, reading.answer, token, reading.required or 0, rekeyed):
                 # Not in a line now, perhaps since a moment ago: only what is read from now on is sure to show it.
-                return await self._reach(view, number, token, deadline, read)
+                return await self._reach(view, watched, token, deadline, read)
             if (left := self._left(deadline)) <= 0:
                 return reading._replace(is_reached=False, state="parked")
             await asyncio.sleep(min(TICK_SECONDS, left))
 
     async def _reach(
-        self, view: AnyView, number: int | None, token: Token, deadline: float, read: Callable[[bool], Awaitable[AnswerT]]
+        self, view: AnyView, watched: Watched, token: Token, deadline: float, read: Callable[[bool], Awaitable[AnswerT]]
     ) -> ViewReading[AnswerT]:
         required = await self._position(token, self._left(deadline))
         if required is None:
             return ViewReading(await read(True), None, False, "pending")
-        # An inline view moves with the log itself and tells nobody; its last hint says nothing.
-        hint = None if view.sync == "inline" else self._progress.position(view.name, number)
-        is_patient = hint is not None and hint < required
-        if is_patient:
-            await self._progress.reached(view.name, number, required, self._patience(deadline))
+        is_patient = False
+        for name, number in watched:
+            hint = self._progress.position(name, number)
+            if hint is not None and hint < required:
+                is_patient = True
+                await self._progress.reached(name, number, required, self._patience(deadline))
         pause_seconds = PAUSE_SECONDS_MIN
         while True:
             answer = await read(is_patient)
-            if await self._is_diverged(view.name):
-                return ViewReading(answer, required, False, "diverged")
+            for name in view.follows:
+                if await self._is_diverged(name):
+                    return ViewReading(answer, required, False, "diverged")
             if answer.position >= required:
                 return ViewReading(answer, required, True)
             if (left := self._left(deadline)) <= 0:
                 return ViewReading(answer, required, False, "behind")
             await asyncio.sleep(min(pause_seconds, left))
             pause_seconds, is_patient = min(2 * pause_seconds, TICK_SECONDS), True
-            if view.sync != "inline":
-                of_slice = answer.slice.slice if isinstance(answer, Found) else None
-                await self._progress.reached(view.name, of_slice, required, self._patience(deadline))
+            for name, number in watched:
+                of_slice = answer.slice.slice if isinstance(answer, Found) and view.is_stored else number
+                await self._progress.reached(name, of_slice, required, self._patience(deadline))
 
     def _patience(self, deadline: float) -> float:
         """Seconds until the next reading: those who came together do not come back together."""
@@ -190,35 +209,17 @@ class ConsistentReads:
         outcome = await self._board.wait(token.command_id, wait_seconds, LAST_SECONDS)
         return None if outcome is None else outcome.position
 
-    async def _is_in_line(self, view: AnyView, answer: Found | RowPage, token: Token, required: int) -> bool:
-        """Whether an event that this token stands for, or one before it, waits in a line and so is not in these rows."""
-        if isinstance(answer, RowPage) and answer.parked is not None:
-            return answer.parked <= required
-        if isinstance(answer, RowPage):
-            parked = await self._threads[view.name].run(lambda: self._lines.parked_lines(view.name))
-            return any(line.position <= required for line in parked)
-        if min(answer.parked or required + 1, self._rekeyed(view.name) or required + 1) <= required:
-            return True
-        if not answer.has_parked_streams:
-            return False
-        outcome = self._board.outcome(token.command_id) if token.command_id is not None else None
-        if outcome is not None:
-            line = stream_key(outcome.stream)
-            waiting = await self._threads[view.name].run(lambda: self._lines.waiting(answer.slice, line, 1))
-            return bool(waiting) and waiting[0] <= required
-        parked = await self._threads[view.name].run(lambda: self._lines.parked_lines(view.name))
-        return any(is_stream_key(line.key) and line.slice == answer.slice and line.position <= required for line in parked)
-
-    def _of_keys(self, view: str, is_patient: bool) -> BatchLoader[str, Found]:
-        loader = self._found.get((view, is_patient))
+    def _of_keys(self, view: AnyView, is_patient: bool) -> BatchLoader[str, Found]:
+        name = view.name
+        loader = self._found.get((name, is_patient))
         if loader is None:
-            threads = (self._patient_threads if is_patient else self._threads)[view]
             loader = BatchLoader(
-                threads,
-                lambda keys: dict(zip(keys, self._rows.get(view, keys), strict=True)),
+                (self._patient_threads if is_patient else self._threads)[name],
+                lambda keys: dict(zip(keys, self._rows.get(name, keys), strict=True)),
                 pending_max=WAITERS_MAX if is_patient else PENDING_MAX,
+                is_apart=not view.is_stored,
             )
-            self._found[view, is_patient] = loader
+            self._found[name, is_patient] = loader
         return loader
 
     def _of_pages(self, view: str) -> BatchLoader[Query, RowPage]:

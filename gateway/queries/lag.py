@@ -121,7 +121,8 @@ class LagReports:
         head = max(self._progress.head, self._last.lag.head if self._last else 0)
         if position >= head or self._last is None:
             return 0.0
-        return self._last.lag.views[view].lag_seconds
+        lag = self._last.lag.views
+        return max((lag[name].lag_seconds for name in self._domain.views[view].follows), default=0.0)
 
     async def is_diverged(self, view: str) -> bool:
         """Whether the view stood beside its log at the last reading; as `seconds`, it sees to the next one. Where nobody has
@@ -144,9 +145,9 @@ class LagReports:
             ViewState(
                 name=name,
                 key=view.key,
-                store=view.store,
+                store=view.store if view.is_stored else "none",
                 sync=view.sync,
-                slices=slices[name],
+                slices=slices[name] if view.is_stored else 0,
                 indexes=list(view.indexes),
                 orders=list(view.orders),
                 compounds=[list(compound) for compound in view.compounds],

@@ -51,7 +51,7 @@ function remember(data) {
   }
   for (const view of data.views) {
     if (!lags.has(view.name)) lags.set(view.name, []);
-    keep(lags.get(view.name), Math.max(view.lag_events, data.peaks[view.name] ?? 0));
+    keep(lags.get(view.name), Math.max(view.lag_events, view.sync === "async" ? data.peaks[view.name] ?? 0 : 0));
   }
 }
 
@@ -93,7 +93,7 @@ function viewCard(view) {
     drawing,
     make("p", {}, make("span", {}, `${whole.format(view.lag_events)} events, peak ${whole.format(values.at(-1))}`), make("span", {}, `${view.lag_seconds.toFixed(2)} s behind`)),
     make("p", {}, make("span", {}, `at ${whole.format(view.position)}`),
-      make("span", {}, view.parked_keys ? `${view.parked_keys} keys parked` : `${view.store}, ${view.slices} ${view.slices === 1 ? "slice" : "slices"}`)));
+      make("span", {}, view.parked_keys ? `${view.parked_keys} keys parked` : view.sync === "live" ? "live, nothing stored" : `${view.store}, ${view.slices} ${view.slices === 1 ? "slice" : "slices"}`)));
 }
 
 function laneRows(lanes) {

@@ -50,13 +50,14 @@ class Audit(msgspec.Struct, frozen=True):
     """How many keys were compared, what differs, by key, how many moved on too fast to say, and behind which key to go on.
 
     `parked`: so many keys of those wait for events that cannot be folded: their rows, if there are any, lack them. A parked
-    stream, whose events may be of any key, is told with the first keys."""
+    stream, whose events may be of any key, is told with the first keys. `note` says why there was nothing to compare."""
 
     checked: int
     differences: list[Difference]
     open: int = 0
     next: str | None = None
     parked: int = 0
+    note: str = ""
 
 
 class FreshFold:
@@ -116,6 +117,8 @@ def audit(
     events: LogPages, rows: Rows, lines: ParkedLines, view: AnyView, codec: Codec, after: str = "", limit: int = KEYS_MAX
 ) -> Audit:
     """Compare the rows of at most `limit` keys behind `after` with a fresh fold of theirs. Rows may move on meanwhile."""
+    if not view.is_stored:
+        return Audit(0, [], note="nothing of it is stored: every answer is a fresh fold")
     stored = list(islice(keys_of(rows, view, after), limit + 2))
     limit += stored[:1] == [""]  # which no answer can end with: behind it is where the first one begins
     last = stored[limit - 1] if len(stored) > limit else None

@@ -5,12 +5,36 @@ business times with the id as the tie-breaker, never that of the log: orders tra
 orders of one customer is recorded first is chance.
 """
 
+from twofold.shop.views.catalogue import PRODUCTS
 from twofold.shop.views.customers import CUSTOMER_ORDERS, RECENT_ORDERS
+from twofold.shop.views.fulfilments import FULFILMENTS
 from twofold.shop.views.notifications import NOTIFICATIONS
 from twofold.shop.views.orders import ORDERS
+from twofold.shop.views.payments import PAYMENTS
 from twofold.shop.views.products import INVENTORY, PRODUCT_SALES
-from twofold.shop.views.sales import SALES_BY_COUNTRY, SALES_BY_DAY
+from twofold.shop.views.profiles import CUSTOMERS
+from twofold.shop.views.sales import SALES_BY_COUNTRY, SALES_BY_DAY, SALES_BY_HOUR
+from twofold.shop.views.search import ORDER_SEARCH
+from twofold.shop.views.shipping import SHIPPING
+from twofold.shop.views.stock import STOCK_LEVELS
 
-VIEWS = (ORDERS, CUSTOMER_ORDERS, RECENT_ORDERS, PRODUCT_SALES, INVENTORY, SALES_BY_DAY, SALES_BY_COUNTRY, NOTIFICATIONS)
+VIEWS = (
+    ORDERS,
+    ORDER_SEARCH,
+    FULFILMENTS,
+    SHIPPING,
+    CUSTOMERS,
+    CUSTOMER_ORDERS,
+    RECENT_ORDERS,
+    PAYMENTS,
+    NOTIFICATIONS,
+    PRODUCTS,
+    STOCK_LEVELS,
+    PRODUCT_SALES,
+    INVENTORY,
+    SALES_BY_HOUR,
+    SALES_BY_DAY,
+    SALES_BY_COUNTRY,
+)
 
 __all__ = ["VIEWS"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import get_args
 
 import msgspec
 
@@ -10,7 +11,7 @@ from twofold.kernel.view import About, View
 from twofold.shop.order import OrderCancelled, OrderPlaced, OrderReturned, Status
 from twofold.shop.returns import ReturnRecorded
 from twofold.shop.views.moments import Refund, Sale, happened_at
-from twofold.shop.views.orders import status_after
+from twofold.shop.views.orders import Moved, status_after
 
 RECENT_COUNT = 10
 
@@ -72,7 +73,11 @@ def evolve_customer(row: CustomerRow | None, event: Sale | Refund, about: About)
     )
 
 
-def evolve_recent(row: RecentRow | None, event: OrderPlaced | OrderCancelled | OrderReturned, about: About) -> RecentRow:
+def recent_keys(event: OrderPlaced | Moved, about: About) -> tuple[str]:
+    return (event.customer_id,)
+
+
+def evolve_recent(row: RecentRow | None, event: OrderPlaced | Moved, about: About) -> RecentRow:
     orders = row.orders if row else ()
     if isinstance(event, OrderPlaced):
         order = RecentOrder(event.order_id, happened_at(event, about), event.total, event.currency, "placed")
@@ -92,12 +97,12 @@ CUSTOMER_ORDERS = View[CustomerRow, OrderPlaced | OrderCancelled | OrderReturned
     evolve=evolve_customer,
 )
 
-RECENT_ORDERS = View[RecentRow, OrderPlaced | OrderCancelled | OrderReturned](
+RECENT_ORDERS = View[RecentRow, OrderPlaced | Moved](
     name="recent_orders",
     key="customer_id",
     row=RecentRow,
-    on=(OrderPlaced, OrderCancelled, OrderReturned),
-    keys=keys,
+    on=(OrderPlaced, *get_args(Moved)),
+    keys=recent_keys,
     evolve=evolve_recent,
     store="redis",
 )

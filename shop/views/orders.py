@@ -1,19 +1,38 @@
-"""`orders`: one row for each order, as it stands now."""
+"""`orders`: one row for each order, as it stands now, with what its payment says of it."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal, get_args
 
 import msgspec
 
 from twofold.kernel.view import About, View
-from twofold.shop.order import OrderCancelled, OrderPlaced, OrderReturned, ShippingAddressUpdated, Status
+from twofold.shop.order import (
+    OrderCancelled,
+    OrderConfirmed,
+    OrderDelivered,
+    OrderPlaced,
+    OrderReturned,
+    OrderShipped,
+    ShippingAddressUpdated,
+    Status,
+)
+from twofold.shop.payment import PaymentStatus
 from twofold.shop.values import Address
 from twofold.shop.views.moments import happened_at
+from twofold.shop.views.payments import Paid, payment_status_after
+
+Moved = OrderConfirmed | OrderCancelled | OrderShipped | OrderDelivered | OrderReturned
+"""What gives an order another status."""
 
 
 class OrderRow(msgspec.Struct, frozen=True):
-    """`lines` and `units` are counts of what was ordered; `total` and `refunded` are minor units of `currency`."""
+    """`lines` and `units` are counts of what was ordered; `total` and `refunded` are minor units of `currency`.
+
+    `reason` says why it was cancelled, or returned last. `refunded` is what cancelled and returned lines were worth, whether or
+    not the money was taken yet: that is what `payment_status` says; `none` for an order that no payment here is known of.
+    """
 
     order_id: str
     customer_id: str
@@ -26,16 +45,15 @@ class OrderRow(msgspec.Struct, frozen=True):
     total: int
     refunded: int
     shipping_address: Address
+    payment_status: PaymentStatus | Literal["none"] = "none"
+    reason: str = ""
 
 
-Known = OrderPlaced | OrderCancelled | OrderReturned | ShippingAddressUpdated
-
-
-def keys(event: Known, about: About) -> tuple[str]:
+def keys(event: OrderPlaced | Moved | ShippingAddressUpdated | Paid, about: About) -> tuple[str]:
     return (event.order_id,)
 
 
-def evolve(row: OrderRow | None, event: Known, about: About) -> OrderRow | None:
+def evolve(row: OrderRow | None, event: OrderPlaced | Moved | ShippingAddressUpdated | Paid, about: About) -> OrderRow | None:
     if isinstance(event, OrderPlaced):
         return OrderRow(
             order_id=event.order_id,
@@ -55,21 +73,33 @@ def evolve(row: OrderRow | None, event: Known, about: About) -> OrderRow | None:
     if isinstance(event, ShippingAddressUpdated):
         address = event.shipping_address
         return msgspec.structs.replace(row, shipping_address=address, country=address.country)
-    return msgspec.structs.replace(row, status=status_after(event), refunded=row.refunded + event.total)
+    if isinstance(event, OrderCancelled | OrderReturned):
+        refunded = row.refunded + event.total
+        return msgspec.structs.replace(row, status=status_after(event), refunded=refunded, reason=event.reason)
+    if isinstance(event, OrderConfirmed | OrderShipped | OrderDelivered):
+        return msgspec.structs.replace(row, status=status_after(event))
+    return msgspec.structs.replace(row, payment_status=payment_status_after(event))
 
 
-def status_after(event: OrderCancelled | OrderReturned) -> Status:
-    """What an order is after it was cancelled or returned."""
-    if isinstance(event, OrderCancelled):
-        return "cancelled"
+def status_after(event: Moved) -> Status:
+    """What an order is after this happened to it."""
+    match event:
+        case OrderConfirmed():
+            return "confirmed"
+        case OrderCancelled():
+            return "cancelled"
+        case OrderShipped():
+            return "shipped"
+        case OrderDelivered():
+            return "delivered"
     return "returned" if event.is_complete else "partly-returned"
 
 
-ORDERS = View[OrderRow, OrderPlaced | OrderCancelled | OrderReturned | ShippingAddressUpdated](
+ORDERS = View[OrderRow, OrderPlaced | Moved | ShippingAddressUpdated | Paid](
     name="orders",
     key="order_id",
     row=OrderRow,
-    on=(OrderPlaced, OrderCancelled, OrderReturned, ShippingAddressUpdated),
+    on=(OrderPlaced, *get_args(Moved), ShippingAddressUpdated, *get_args(Paid)),
     keys=keys,
     evolve=evolve,
     indexes=("customer_id", "status", "country"),

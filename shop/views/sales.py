@@ -1,4 +1,4 @@
-"""`sales_by_day` and `sales_by_country`: orders and refunds, each on the day it happened; the same sums, two keys."""
+"""`sales_by_hour`, `sales_by_day` and `sales_by_country`: orders and refunds when they happened; the same sums, three keys."""
 
 from __future__ import annotations
 
@@ -11,11 +11,24 @@ from twofold.shop.order import OrderCancelled, OrderPlaced, OrderReturned
 from twofold.shop.returns import ReturnRecorded
 from twofold.shop.views.moments import Refund, Sale, happened_at
 
+HOUR_CHARS = len("YYYY-MM-DDTHH")
+
 
 class DayRow(msgspec.Struct, frozen=True):
     """`orders` and `units` count what was sold that day; minor units; `net` = `gross` - `refunded`, may be negative."""
 
     day: str
+    orders: int = 0
+    units: int = 0
+    gross: int = 0
+    refunded: int = 0
+    net: int = 0
+
+
+class HourRow(msgspec.Struct, frozen=True):
+    """As DayRow, for one hour."""
+
+    hour: str
     orders: int = 0
     units: int = 0
     gross: int = 0
@@ -34,12 +47,17 @@ class CountryRow(msgspec.Struct, frozen=True):
     net: int = 0
 
 
-SalesRow = TypeVar("SalesRow", DayRow, CountryRow)
+SalesRow = TypeVar("SalesRow", DayRow, HourRow, CountryRow)
 
 
 def day_of(event: Sale | Refund, about: About) -> tuple[str]:
     """YYYY-MM-DD, UTC."""
     return (happened_at(event, about).date().isoformat(),)
+
+
+def hour_of(event: Sale | Refund, about: About) -> tuple[str]:
+    """YYYY-MM-DDTHH, UTC."""
+    return (happened_at(event, about).isoformat()[:HOUR_CHARS],)
 
 
 def country_of(event: Sale | Refund, about: About) -> tuple[str]:
@@ -48,6 +66,10 @@ def country_of(event: Sale | Refund, about: About) -> tuple[str]:
 
 def evolve_day(row: DayRow | None, event: Sale | Refund, about: About) -> DayRow:
     return _added(row or DayRow(about.key), event)
+
+
+def evolve_hour(row: HourRow | None, event: Sale | Refund, about: About) -> HourRow:
+    return _added(row or HourRow(about.key), event)
 
 
 def evolve_country(row: CountryRow | None, event: Sale | Refund, about: About) -> CountryRow:
@@ -73,6 +95,15 @@ SALES_BY_DAY = View[DayRow, OrderPlaced | OrderCancelled | OrderReturned | Retur
     on=(OrderPlaced, OrderCancelled, OrderReturned, ReturnRecorded),
     keys=day_of,
     evolve=evolve_day,
+)
+
+SALES_BY_HOUR = View[HourRow, OrderPlaced | OrderCancelled | OrderReturned | ReturnRecorded](
+    name="sales_by_hour",
+    key="hour",
+    row=HourRow,
+    on=(OrderPlaced, OrderCancelled, OrderReturned, ReturnRecorded),
+    keys=hour_of,
+    evolve=evolve_hour,
 )
 
 SALES_BY_COUNTRY = View[CountryRow, OrderPlaced | OrderCancelled | OrderReturned | ReturnRecorded](

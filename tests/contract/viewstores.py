@@ -253,6 +253,8 @@ class MemoryPlace(Place):
 
 
 KINDS = ("sqlite", "postgres", "redis", "memory")
+SEARCHED_KINDS = ("sqlite", "postgres", "memory")
+"""Where views are kept that are searched."""
 
 
 @contextmanager

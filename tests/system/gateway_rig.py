@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import aiohttp
@@ -34,7 +35,9 @@ from twofold.kernel.lanes import Epoch, LaneState
 from twofold.kernel.members import Member, names_of
 from twofold.kernel.ports import CommandQueue, Log, ViewStore
 from twofold.kernel.rows import Progress
+from twofold.readmodels.live.store import LiveViewStore
 from twofold.readmodels.projection.projector import Projector
+from twofold.readmodels.stores.routed import RoutedViewStore
 from twofold.workers.execute import Executor
 
 LANES = 2
@@ -178,22 +181,25 @@ class GatedQueue:
 
 
 @contextmanager
-def embedded(folder: Path) -> Iterator[Parts]:
+def embedded(folder: Path, domain: Domain) -> Iterator[Parts]:
     migrate(f"sqlite:///{folder / 'log.db'}")
     file = SqliteFile(folder / "log.db")
-    domain = domain_of(gateway_domain)
     codec = Codec(domain)
     events, lanes = SqliteLog(file), SqliteLaneTable(file)
     bell, outcomes = LocalBell(), LocalOutcomes()
     rows = twofold.readmodels.stores.sql.connect(f"sqlite:///{folder / 'views.db'}", 4)
-    views = twofold.readmodels.stores.sql.SqlViewStore(rows)
+    stored: ViewStore = twofold.readmodels.stores.sql.SqlViewStore(rows)
+    live: ViewStore = LiveViewStore(events, codec, lambda: views)
+    has_live = any(not view.is_stored for view in domain.views.values())
+    of = {name: stored if view.is_stored else live for name, view in domain.views.items()}
+    views: ViewStore = RoutedViewStore(of) if has_live else stored
     for view in domain.views.values():
         views.make(view, SLICES)
     broker = twofold.bus.embedded.transport.EmbeddedBroker(lanes)
     executor = Executor(domain, codec, events, bell, outcomes)
     twofold.bus.dispatch.broker.declare_execute(broker, executor.execute)
     worker = twofold.bus.dispatch.broker.start_worker(broker, 2)
-    projector = Projector(events, views, [domain.views.values()], codec, bell)
+    projector = Projector(events, stored, [domain.views.values()], codec, bell)
     stop = threading.Event()
     thread = threading.Thread(target=projector.run, args=(stop,))
     thread.start()
@@ -210,10 +216,16 @@ def embedded(folder: Path) -> Iterator[Parts]:
 
 
 @asynccontextmanager
-async def rig(folder: Path, working: bool = True, projecting: bool = True, allowed_hosts: str = "") -> AsyncIterator[Rig]:
+async def rig(
+    folder: Path,
+    working: bool = True,
+    projecting: bool = True,
+    allowed_hosts: str = "",
+    module: ModuleType = gateway_domain,
+) -> AsyncIterator[Rig]:
     folder.mkdir(exist_ok=True)
-    domain = domain_of(gateway_domain)
-    with embedded(folder) as parts:
+    domain = domain_of(module)
+    with embedded(folder, domain) as parts:
         inner = parts.queue._queue
         await inner.start()
         queries: list[tuple[str, int]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -24,7 +25,8 @@ class Reports(LagReports):
     """The view stands at 4 of 9, as old as the reading's number; `reads` counts them."""
 
     def __init__(self, state: str = "behind") -> None:
-        super().__init__(Mock(), Mock(), Mock(), Mock(), Mock(), Threads(), ProgressBoard())  # type: ignore[arg-type]
+        domain = SimpleNamespace(views={"orders": SimpleNamespace(follows=("orders",))})
+        super().__init__(domain, Mock(), Mock(), Mock(), Mock(), Threads(), ProgressBoard())  # type: ignore[arg-type]
         self.reads = 0
         self.state = state
 

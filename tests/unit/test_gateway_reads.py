@@ -34,9 +34,11 @@ class Rows:
 
 class View:
     sync = "async"
+    is_stored = True
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.follows = (name,)
 
 
 async def never(view: str) -> bool:

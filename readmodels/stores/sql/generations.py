@@ -171,14 +171,19 @@ def _drop_unneeded(session: Session, known: Sequence[tuple[Generation, str]], di
     sql = f"SELECT max(until) < {_now(dialect)} - {mark} FROM {users} WHERE view = {mark} AND generation = {mark}"
     for generation in [one for one, _ in known if one.state == "dropped"]:
         _forget(session, generation, dialect)
-        session.run(drop_rows(generation, dialect))
+        _drop(session, generation, dialect)
     for generation in [one for one, _ in known if one.state == "retired"]:
         [(is_over,)] = session.rows(sql, (RETIRED_SECONDS_MIN, generation.view, generation.number))
         if is_over is None:  # retired by a version that did not say when
             use(session, RETIRED, [generation], 0.0, dialect)
         elif is_over:
             clear(session, generation, dialect)
-            session.run(drop_rows(generation, dialect))
+            _drop(session, generation, dialect)
+
+
+def _drop(session: Session, generation: Generation, dialect: Dialect) -> None:
+    for statement in drop_rows(generation, dialect):
+        session.run(statement)
 
 
 def make_rows(session: Session, view: AnyView, generation: Generation, dialect: Dialect) -> None:

@@ -22,10 +22,9 @@ from twofold.kernel.errors import Neighbour
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key
-from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.schema.shape import Reading, reading_of
+from twofold.readmodels.stores.search.sql import answer, checked
 from twofold.readmodels.stores.sql.checkpoints import checkpoints_of
-from twofold.readmodels.stores.sql.find import find
 from twofold.readmodels.stores.sql.generations import make, not_made, of_shape
 from twofold.readmodels.stores.sql.lines import ParkedLineTable
 from twofold.readmodels.stores.sql.rebuilds import Answer, SqlBuilds
@@ -124,8 +123,8 @@ class SqlViewStore(SqlBuilds):
 
     def find(self, view: str, query: Query) -> RowPage:
         table, reading = self._attached(view)
-        question = reading.checked(table.columns, query) if reading else checked_query(table.view, table.columns, query)
-        page = self._read(lambda session: find(session, table, question))
+        question = checked(table, reading, query)
+        page = self._read(lambda session: answer(session, table, question))
         return reading.page(page) if reading else page
 
     def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:

@@ -1,4 +1,4 @@
-"""Live answers over server-sent events: what a query answers now, then again whenever that changes.
+"""Answers over server-sent events: what a query answers now, then again whenever that changes.
 
     progress board (hint, or a tick) ──> read again ──> differs from what was sent last? ──> one event
 
@@ -19,6 +19,7 @@ from twofold.gateway.http.answers import encode
 from twofold.gateway.http.event_streams import EventStream, OpenEventStreams
 from twofold.gateway.queries.consistency import ConsistentReads
 from twofold.gateway.queries.progress import ProgressBoard
+from twofold.gateway.queries.questions import body_of
 from twofold.kernel.rows import Query
 from twofold.kernel.view import AnyView
 
@@ -26,6 +27,8 @@ TICK_SECONDS = 1.0
 """How late a change is shown when its hint is lost."""
 PAUSE_SECONDS = 0.1
 """What is busy is read at most ten times a second for each stream that shows it."""
+RESTS_PER_READING = 10
+"""What is folded each time it is read is read less often: so many times as long as it took lies before the next reading."""
 
 
 class Shown(NamedTuple):
@@ -37,7 +40,7 @@ class Shown(NamedTuple):
     wake: Callable[[], Awaitable[None]]
 
 
-class LiveAnswers:
+class ChangingAnswers:
     """Lives on the event loop."""
 
     def __init__(self, reads: ConsistentReads, progress: ProgressBoard, streams: OpenEventStreams) -> None:
@@ -48,13 +51,19 @@ class LiveAnswers:
     async def row(self, request: web.Request, view: AnyView, key: str) -> web.StreamResponse:
         """Events `row` with the row, and `gone` when there is none."""
 
+        seconds = asyncio.get_running_loop().time
+
         async def show() -> Shown:
+            began = seconds()
             found = (await self._reads.row(view, key, is_patient=True)).answer
-            after = found.position + 1
+            rest = max(PAUSE_SECONDS, RESTS_PER_READING * (seconds() - began)) if not view.is_stored else PAUSE_SECONDS
 
             async def wake() -> None:
-                await asyncio.sleep(PAUSE_SECONDS)
-                await self._progress.reached(view.name, found.slice.slice, after, TICK_SECONDS)
+                await asyncio.sleep(rest)
+                if view.sync == "async":
+                    await self._progress.reached(view.name, found.slice.slice, found.position + 1, TICK_SECONDS)
+                else:
+                    await self._progress.grown(found.position, TICK_SECONDS)
 
             if found.row is None:
                 return Shown("gone", "gone", encode({view.key: key}), wake)
@@ -68,7 +77,7 @@ class LiveAnswers:
         async def show() -> Shown:
             moves = self._progress.moves(view.name)
             page = (await self._reads.page(view, query, is_patient=True)).answer
-            data = encode({"items": [row.value for row in page.rows], "next": page.next})
+            data = encode(body_of(page))
 
             async def wake() -> None:
                 await asyncio.sleep(PAUSE_SECONDS)
