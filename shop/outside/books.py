@@ -47,6 +47,8 @@ class Book:
         """By key, how often it failed on purpose."""
         self.held: dict[str, Holding] = {}
         """By reference."""
+        self.closed: set[str] = set()
+        """Payments that were voided."""
 
     def fold(self, noted: Noted) -> None:
         if noted.act == "failed":
@@ -56,17 +58,23 @@ class Book:
         if noted.act == "authorised":
             self.held[noted.reference] = Holding(noted.payment_id, noted.reference, noted.token, noted.amount)
             return
-        holding = self.held.get(noted.reference)
-        if holding is None:
-            return
-        match noted.act:
-            case "captured":
-                holding.captured += noted.amount
-                holding.times_captured += 1
-            case "voided":
-                holding.is_voided = True
-            case "refunded":
-                holding.refunded += noted.amount
+        if noted.act == "voided":
+            self.closed.add(noted.payment_id)
+        for holding in self.held_for(noted.payment_id, noted.reference):
+            match noted.act:
+                case "captured":
+                    holding.captured += noted.amount
+                    holding.times_captured += 1
+                case "voided":
+                    holding.is_voided = True
+                case "refunded":
+                    holding.refunded += noted.amount
+
+    def held_for(self, payment_id: str, reference: str) -> list[Holding]:
+        """The one of this reference; without one, all of the payment."""
+        if reference:
+            return [self.held[reference]] if reference in self.held else []
+        return [holding for holding in self.held.values() if holding.payment_id == payment_id]
 
 
 class Books:

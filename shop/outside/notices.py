@@ -16,7 +16,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiosmtplib
@@ -25,17 +25,16 @@ import structlog
 
 from twofold.shop.outside.journal import Journal
 
-Kind = Literal["confirmed", "cancelled", "shipped", "refunded"]
 SENDER = "shop@localhost"
 LINE_CHARS_MAX = 400
 SMTP_PERMANENT = range(500, 600)
 
 
-class Notice(msgspec.Struct, frozen=True):
-    """What is to be told, and to whom: `to` is an address. `message_id` is the same in every try."""
+class Message(msgspec.Struct, frozen=True):
+    """What is to be told, and to whom: `to` is an address, or something else. `message_id` is the same in every try."""
 
     message_id: str
-    kind: Kind
+    kind: str
     order_id: str
     to: str
     subject: str
@@ -43,7 +42,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class Channel(Protocol):
-    def deliver(self, notice: Notice, timeout_seconds: float) -> bool:
+    def deliver(self, message: Message, timeout_seconds: float) -> bool:
         """Hand it over. False when there is nobody to hand it to. Raises when it may not have been handed over: deliver it again,
         it is the same message."""
 
@@ -51,8 +50,8 @@ class Channel(Protocol):
 class LogChannel:
     """For trying things out. Who it is for, and what he is told, stays out of the log."""
 
-    def deliver(self, notice: Notice, timeout_seconds: float) -> bool:
-        structlog.get_logger().info("notice", kind=notice.kind, order=notice.order_id, message_id=notice.message_id)
+    def deliver(self, message: Message, timeout_seconds: float) -> bool:
+        structlog.get_logger().info("notice", kind=message.kind, order=message.order_id, message_id=message.message_id)
         return True
 
 
@@ -63,10 +62,10 @@ class FileChannel:
         self._written: set[str] = set()
         self._journal = Journal(path, lambda line: self._written.add(msgspec.json.decode(line, type=_Written).message_id))
 
-    def deliver(self, notice: Notice, timeout_seconds: float) -> bool:
+    def deliver(self, message: Message, timeout_seconds: float) -> bool:
         with self._journal.turn():
-            if notice.message_id not in self._written:
-                self._journal.append(msgspec.json.encode(notice))
+            if message.message_id not in self._written:
+                self._journal.append(msgspec.json.encode(message))
         return True
 
 
@@ -90,31 +89,31 @@ class MailChannel:
         self._sender = one_address(asked.get("from", [SENDER])[0])
         self._otherwise = one_address(asked.get("to", [""])[0])
 
-    def deliver(self, notice: Notice, timeout_seconds: float) -> bool:
-        to = one_address(notice.to) or self._otherwise
+    def deliver(self, message: Message, timeout_seconds: float) -> bool:
+        to = one_address(message.to) or self._otherwise
         if to is None:
-            return self._nobody(notice, "no address")
+            return self._nobody(message, "no address")
         try:
-            asyncio.run(aiosmtplib.send(self._message(notice, to), timeout=timeout_seconds, **self._server))  # type: ignore[arg-type]
+            asyncio.run(aiosmtplib.send(self._mail(message, to), timeout=timeout_seconds, **self._server))  # type: ignore[arg-type]
         except aiosmtplib.SMTPRecipientsRefused as error:
             if all(refused.code in SMTP_PERMANENT for refused in error.recipients):
-                return self._nobody(notice, "refused by the mail server")
+                return self._nobody(message, "refused by the mail server")
             raise
         return True
 
-    def _message(self, notice: Notice, to: Address) -> EmailMessage:
-        message = EmailMessage(policy=SMTP)
-        message["From"] = self._sender
-        message["To"] = to
-        message["Subject"] = one_line(notice.subject)
-        message["Date"] = format_datetime(datetime.now(UTC))
-        message["Message-ID"] = f"<{notice.message_id}@twofold>"
-        message["Auto-Submitted"] = "auto-generated"
-        message.set_content("\n".join(one_line(line) for line in notice.text.splitlines()) + "\n")
-        return message
+    def _mail(self, message: Message, to: Address) -> EmailMessage:
+        mail = EmailMessage(policy=SMTP)
+        mail["From"] = self._sender
+        mail["To"] = to
+        mail["Subject"] = one_line(message.subject)
+        mail["Date"] = format_datetime(datetime.now(UTC))
+        mail["Message-ID"] = f"<{message.message_id}@twofold>"
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content("\n".join(one_line(line) for line in message.text.splitlines()) + "\n")
+        return mail
 
-    def _nobody(self, notice: Notice, reason: str) -> bool:
-        structlog.get_logger().warning("notice not sent", kind=notice.kind, order=notice.order_id, reason=reason)
+    def _nobody(self, message: Message, reason: str) -> bool:
+        structlog.get_logger().warning("notice not sent", kind=message.kind, order=message.order_id, reason=reason)
         return False
 
 

@@ -36,8 +36,9 @@ class PaymentProvider(Protocol):
     def capture(self, key: str, reference: str, amount: int, timeout_seconds: float) -> None:
         """Take this much of what is held, once; the rest is let go. Raises ProviderAway, ProviderRefused."""
 
-    def void(self, key: str, reference: str, timeout_seconds: float) -> None:
-        """Let go what is held. Raises ProviderAway; ProviderRefused for what was captured."""
+    def void(self, key: str, payment_id: str, reference: str, timeout_seconds: float) -> None:
+        """Let go what is held for the payment, all of it when `reference` is "", and decline what is asked for it later. Raises
+        ProviderAway; ProviderRefused for what was captured."""
 
     def refund(self, key: str, reference: str, amount: int, timeout_seconds: float) -> None:
         """Give back this much of what was captured; more than once, under another key each time, while there is enough. Raises

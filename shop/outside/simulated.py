@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from copy import copy
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -21,7 +22,9 @@ from twofold.shop.outside.provider import Authorisation, PaymentProvider, Provid
 
 SLOW_SECONDS = 1.0
 FLAKY_FAILURES = 2
-APPROVED = ("tok_ok", "tok_slow", "tok_flaky")
+REASONS = dict.fromkeys(("tok_ok", "tok_slow", "tok_flaky", "tok_hang"), "") | {"tok_declined": "card declined"}
+NO_CARD = "no such card"
+"""Why it says no, by token: "" is a yes."""
 AWAY = "away"
 
 
@@ -36,15 +39,18 @@ class SimulatedProvider:
         self, key: str, payment_id: str, amount: int, currency: str, token: str, timeout_seconds: float
     ) -> Authorisation:
         self._answers(token, timeout_seconds)
-        if token == "tok_hang":
+        with self._books.open() as book:
+            is_new = key not in book.done and payment_id not in book.closed
+        if is_new and token == "tok_hang":
             time.sleep(timeout_seconds)
             raise ProviderAway(f"no answer within {timeout_seconds:g} s")
         with self._books.open() as book:
             done = book.done.get(key)
             if done is None:
-                self._fail_first(book, key, token)
-                done = Noted(key, "declined", payment_id, "", amount, currency, token, _reason(token))
-                if token in APPROVED:
+                why_not = "voided" if payment_id in book.closed else REASONS.get(token, NO_CARD)
+                done = Noted(key, "declined", payment_id, "", amount, currency, token, why_not)
+                if not why_not:
+                    self._fail_first(book, key, token)
                     done = Noted(key, "authorised", payment_id, _reference(key), amount, currency, token)
                 self._books.note(done)
             elif (done.amount, done.currency, done.token) != (amount, currency, token):
@@ -52,36 +58,35 @@ class SimulatedProvider:
         return Authorisation(done.act == "authorised", done.reference, done.reason)
 
     def capture(self, key: str, reference: str, amount: int, timeout_seconds: float) -> None:
-        self._act(key, "captured", reference, amount, timeout_seconds)
+        self._act(Noted(key, "captured", reference=reference, amount=amount), timeout_seconds)
 
-    def void(self, key: str, reference: str, timeout_seconds: float) -> None:
-        self._act(key, "voided", reference, 0, timeout_seconds)
+    def void(self, key: str, payment_id: str, reference: str, timeout_seconds: float) -> None:
+        self._act(Noted(key, "voided", payment_id, reference), timeout_seconds)
 
     def refund(self, key: str, reference: str, amount: int, timeout_seconds: float) -> None:
-        self._act(key, "refunded", reference, amount, timeout_seconds)
+        self._act(Noted(key, "refunded", reference=reference, amount=amount), timeout_seconds)
 
     def holdings(self) -> list[Holding]:
         """What it has of every payment it said yes to, in the order in which it did."""
         with self._books.open() as book:
-            return [_copy(holding) for holding in book.held.values()]
+            return [copy(holding) for holding in book.held.values()]
 
     def close(self) -> None:
         self._books.close()
 
-    def _act(self, key: str, act: str, reference: str, amount: int, timeout_seconds: float) -> None:
+    def _act(self, wish: Noted, timeout_seconds: float) -> None:
         with self._books.open() as book:
-            holding = book.held.get(reference)
-            token = holding.token if holding else ""
+            token = next((one.token for one in book.held_for(wish.payment_id, wish.reference)), "")
         self._answers(token, timeout_seconds)
         with self._books.open() as book:
-            if (done := book.done.get(key)) is not None:
-                if (done.act, done.reference, done.amount) != (act, reference, amount):
+            if (done := book.done.get(wish.key)) is not None:
+                if done != wish:
                     raise ProviderRefused("this key stands for something else")
                 return
-            self._fail_first(book, key, token)
-            if why_not := _why_not(book.held.get(reference), act, amount):
+            self._fail_first(book, wish.key, token)
+            if why_not := _why_not(book, wish):
                 raise ProviderRefused(why_not)
-            self._books.note(Noted(key, act, reference=reference, amount=amount))
+            self._books.note(wish)
 
     def _answers(self, token: str, timeout_seconds: float) -> None:
         if self._away.exists():
@@ -98,42 +103,27 @@ class SimulatedProvider:
             raise ProviderAway("internal error")
 
 
-def _reason(token: str) -> str:
-    return "card declined" if token == "tok_declined" else "no such card"
-
-
 def _reference(key: str) -> str:
     return "auth-" + blake2b(key.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
-def _why_not(holding: Holding | None, act: str, amount: int) -> str:
-    if holding is None:
+def _why_not(book: Book, wish: Noted) -> str:
+    """Why it cannot be; "" when it can."""
+    held = book.held_for(wish.payment_id, wish.reference)
+    if wish.act == "voided":
+        return "it was captured" if any(one.times_captured for one in held) else ""
+    if not held:
         return "no such authorisation"
-    match act:
-        case "captured" if holding.is_voided:
+    match wish.act:
+        case "captured" if held[0].is_voided:
             return "it was voided"
-        case "captured" if holding.times_captured:
+        case "captured" if held[0].times_captured:
             return "it was captured"
-        case "captured" if amount > holding.authorised:
+        case "captured" if wish.amount > held[0].authorised:
             return "more than was authorised"
-        case "voided" if holding.times_captured:
-            return "it was captured"
-        case "refunded" if amount > holding.captured - holding.refunded:
+        case "refunded" if wish.amount > held[0].captured - held[0].refunded:
             return "more than was captured"
     return ""
-
-
-def _copy(holding: Holding) -> Holding:
-    return Holding(
-        holding.payment_id,
-        holding.reference,
-        holding.token,
-        holding.authorised,
-        holding.captured,
-        holding.refunded,
-        holding.is_voided,
-        holding.times_captured,
-    )
 
 
 def provider_of(settings: Mapping[str, str]) -> PaymentProvider:

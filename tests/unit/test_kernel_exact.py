@@ -42,7 +42,9 @@ def test_what_stands_on_disk_is_these_very_values() -> None:
     assert fingerprint_of("PlaceOrder", b"{}") == "9aaacef13e204082c1c59cb0384a601e"
     assert letter_id(b"body") == "ec2edbeabbed4a40"
     assert set_number([Generation("b", 2, 1), Generation("a", 1, 1)]) == 24462832554216420
-    assert set_number([Generation("a", 1, 4), Generation("b", 2, 4)]) == set_number([Generation("b", 2, 1), Generation("a", 1, 1)])
+    assert set_number([Generation("a", 1, 4), Generation("b", 2, 4)]) == set_number(
+        [Generation("b", 2, 1), Generation("a", 1, 1)]
+    )
     assert set_number([]) == 0
     assert set_number([Generation("a", 1, 1)]) < 2**63
     assert (marked_position("12-0f"), marked_position("")) == (12, 0)
@@ -91,7 +93,13 @@ def test_workers_finish_the_old_lanes_before_they_begin_the_new(state: LaneState
 
 @pytest.mark.parametrize(
     ("name", "host", "pid"),
-    [("web-1-4711-a0b1", "web-1", 4711), ("web-4711-a0", "web", 4711), ("web-x-a0", "web", 0), ("web", "web", 0), ("w-7", "w", 7)],
+    [
+        ("web-1-4711-a0b1", "web-1", 4711),
+        ("web-4711-a0", "web", 4711),
+        ("web-x-a0", "web", 0),
+        ("web", "web", 0),
+        ("w-7", "w", 7),
+    ],
 )
 def test_a_member_is_found_by_its_name(name: str, host: str, pid: int) -> None:
     """An operator looks for the process on its host."""
@@ -181,7 +189,11 @@ def test_a_portion_is_halved_when_it_fails_and_grows_again_up_to_the_last_that_f
 def test_what_a_rebuild_builds_may_have_answered_before() -> None:
     """Then it is kept when the rebuild is cancelled."""
     rebuild = Rebuild("orders", 3, 2)
-    assert [rebuild.is_going_back, Rebuild("orders", 1, 2).is_going_back, Rebuild("orders", 3, 2, begun_from=1).is_going_back] == [
+    assert [
+        rebuild.is_going_back,
+        Rebuild("orders", 1, 2).is_going_back,
+        Rebuild("orders", 3, 2, begun_from=1).is_going_back,
+    ] == [
         False,
         True,
         True,
@@ -194,7 +206,9 @@ def test_what_a_rebuild_builds_may_have_answered_before() -> None:
         True,
         True,
     ]
-    assert rebuild_as_it_stands(rebuild, [Build(Generation("orders", 3, 1, "live"), "s", 1)]) == Rebuild("orders", 3, 2, "swapped")
+    assert rebuild_as_it_stands(rebuild, [Build(Generation("orders", 3, 1, "live"), "s", 1)]) == Rebuild(
+        "orders", 3, 2, "swapped"
+    )
 
 
 BRACKETS = b"[" * DEPTH_MAX + b"]" * DEPTH_MAX

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -79,9 +79,10 @@ def test_the_slow_one_answers_late_or_too_late(provider: SimulatedProvider, monk
 def test_nobody_answers_while_it_is_away(provider: SimulatedProvider, tmp_path: Path) -> None:
     reference = authorised(provider)
     (tmp_path / "away").touch()
-    for ask in (lambda: authorised(provider, "x"), lambda: provider.capture("c", reference, 100, SECONDS)):
-        with pytest.raises(ProviderAway):
-            ask()
+    with pytest.raises(ProviderAway):
+        authorised(provider, "x")
+    with pytest.raises(ProviderAway):
+        provider.capture("c", reference, 100, SECONDS)
     (tmp_path / "away").unlink()
     provider.capture("c", reference, 100, SECONDS)
 
@@ -92,10 +93,10 @@ def test_money_moves_once_by_key_and_never_more_than_there_is(provider: Simulate
         provider.capture("c", reference, 80, SECONDS)
         provider.refund("r1", reference, 30, SECONDS)
     provider.refund("r2", reference, 50, SECONDS)
-    refused = [
+    refused: list[Callable[[], object]] = [
         lambda: provider.refund("r3", reference, 1, SECONDS),
         lambda: provider.capture("c2", reference, 1, SECONDS),
-        lambda: provider.void("v", reference, SECONDS),
+        lambda: provider.void("v", "pay-k", reference, SECONDS),
         lambda: provider.capture("c3", "auth-unknown", 1, SECONDS),
         lambda: provider.capture("c4", authorised(provider, "k2"), 101, SECONDS),
     ]
@@ -107,11 +108,19 @@ def test_money_moves_once_by_key_and_never_more_than_there_is(provider: Simulate
 
 def test_what_is_voided_is_let_go_for_good(provider: SimulatedProvider) -> None:
     reference = authorised(provider)
-    provider.void("v", reference, SECONDS)
-    provider.void("v2", reference, SECONDS)
+    provider.void("v", "pay-k", reference, SECONDS)
+    provider.void("v2", "pay-k", "", SECONDS)
     with pytest.raises(ProviderRefused, match="voided"):
         provider.capture("c", reference, 1, SECONDS)
     assert provider.holdings()[0].is_voided
+
+
+def test_a_payment_that_was_voided_before_anybody_answered_is_declined(provider: SimulatedProvider) -> None:
+    """Nothing is held yet, and nothing will be: not even the hanging one is waited for any more."""
+    provider.void("v", "p", "", SECONDS)
+    for token in ("tok_ok", "tok_hang"):
+        assert provider.authorise(token, "p", 100, "GBP", token, SECONDS) == Authorisation(False, "", "voided")
+    assert provider.holdings() == []
 
 
 def test_it_remembers_over_a_restart_also_one_that_cut_its_last_line(tmp_path: Path) -> None:
