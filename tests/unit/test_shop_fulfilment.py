@@ -182,11 +182,16 @@ class World:
             case AskVoid():
                 account.held, account.is_voided = 0, True
             case AskCapture(amount=amount):
-                assert account.held == amount, "captured without being held"
-                account.held, account.captured = 0, amount
-            case AskRefund(amount=amount):
+                self._capture(account, amount)
+            case AskRefund(captured=captured, amount=amount):
+                self._capture(account, captured)
                 account.refunded += amount
         return None
+
+    def _capture(self, account: Account, amount: int) -> None:
+        """Once, whoever asks first."""
+        assert account.captured == amount or account.held == amount, "captured without being held"
+        account.held, account.captured = 0, amount
 
     def rows(self, process: str) -> dict[str, Any]:
         keys = {event.stream.partition("-")[2] for event in self.events if event.type == "OrderPlaced"}
