@@ -15,7 +15,7 @@ import pytest
 from twofold.kernel.codec import Codec
 from twofold.kernel.decider import Decider
 from twofold.kernel.domain import Domain, domain_of
-from twofold.kernel.effects import AskedCall, Attempt, Effect
+from twofold.kernel.effects import AskedCall, Attempt, CallRefused, Effect
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 from twofold.kernel.messages import Command
@@ -235,6 +235,19 @@ def test_a_request_that_is_not_of_its_effects_kind_is_given_up_at_once() -> None
     assert rig.performing.perform(call(1, b'{"amount":"much"}')) is None
     assert [envelope.type for envelope in rig.sent] == ["GiveUpCall"]
     assert rig.performing.admits("pay")
+
+
+def test_a_no_is_an_answer_which_is_given_up_at_once_and_opens_no_breaker() -> None:
+    """Whoever refuses is there; asking him again changes nothing."""
+
+    def refuse(request: Pay, attempt: Attempt) -> None:
+        raise CallRefused("it was voided")
+
+    rig = Rig(refuse)
+    for _ in range(FAILURES_MAX + 1):
+        assert rig.performing.perform(call()) is None
+    assert {envelope.type for envelope in rig.sent} == {"GiveUpCall"} and rig.performing.admits("pay")
+    assert msgspec.json.decode(rig.sent[0].data)["error"] == "CallRefused: it was voided"
 
 
 def test_a_call_that_seems_to_end_whoever_performs_it_is_given_up_unperformed() -> None:
