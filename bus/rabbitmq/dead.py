@@ -105,18 +105,16 @@ def _letter(headers: dict[str, Any], body: bytes) -> DeadLetter:
     return DeadLetter(
         letter_id(body),
         queue,
-        _undecodable(body, decode_call if EFFECTS in queue else decode_batch)
-        if reason == REJECTED
-        else REASONS.get(reason, reason),
+        _undecodable(queue, body) if reason == REJECTED else REASONS.get(reason, reason),
         died_at.replace(tzinfo=UTC) if died_at else None,
         body,
     )
 
 
-def _undecodable(body: bytes, decode: Callable[[bytes], object]) -> str:
+def _undecodable(queue: str, body: bytes) -> str:
     """Workers reject nothing else; the broker keeps no word of theirs, but what they saw can be seen again."""
     try:
-        decode(body)
+        (decode_call if EFFECTS in queue else decode_batch)(body)
     except Malformed as error:
         return f"cannot be decoded: {error.detail}"
     return "could not be decoded by whoever rejected it"
