@@ -1,9 +1,10 @@
 """Whether it is worth asking somebody outside who has not answered lately.
 
-    closed ── so many failures in a row ──> resting ── its time is over ──> one try ── succeeds ──> closed
-                                               ^                               └── fails ──> resting, for longer
+    closed ── so many calls in a row fail ──> resting ── its time is over ──> one try ── succeeds ──> closed
+                                                 ^                               └── fails ──> resting, for longer
 
-What rests is not asked: calls wait in their queue, and use up none of their tries.
+What rests is not asked: calls wait in their queue, and use up none of their tries. It takes several calls to say that somebody is
+not there: one that fails again and again may have itself to blame, and must not keep the others waiting.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from threading import Lock
 
 from twofold.kernel.backoff import Backoff
 
-FAILURES_MAX = 5
-REST_SECONDS, REST_SECONDS_MAX = 5.0, 40.0
+FAILED_CALLS_MAX = 5
+REST_SECONDS, REST_SECONDS_MAX = 1.0, 8.0
+"""Short, since a try that fails may be a call of that kind, too: with nothing but those left in the queue, each has to wait for
+its turn."""
 
 
 class Breaker:
@@ -23,7 +26,8 @@ class Breaker:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = Lock()
-        self._failures = 0
+        self._failed: set[str] = set()
+        """Calls that failed since one succeeded; of those that rest, enough."""
         self._backoff = Backoff(REST_SECONDS, REST_SECONDS_MAX)
         self._rests_until: float | None = None
         self._is_trying = False
@@ -45,17 +49,18 @@ class Breaker:
 
     def succeeded(self) -> None:
         with self._lock:
-            self._failures = 0
+            self._failed.clear()
             self._rests_until = None
             self._is_trying = False
             self._backoff.succeeded()
 
-    def failed(self) -> bool:
+    def failed(self, call_id: str) -> bool:
         """True when it rests from now on, and did not before. What was asked before the rest and fails in it says nothing."""
         with self._lock:
-            self._failures += 1
             was_open = self.is_open
-            if self._is_trying or (not was_open and self._failures >= FAILURES_MAX):
+            if not was_open:
+                self._failed.add(call_id)
+            if self._is_trying or (not was_open and len(self._failed) >= FAILED_CALLS_MAX):
                 self._is_trying = False
                 self._rests_until = self._clock() + self._backoff.failed()
             return self.is_open and not was_open

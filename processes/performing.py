@@ -103,7 +103,7 @@ class Performing:
         except BUGS as error:
             outcome: TryOutcome = "timed_out" if isinstance(error, NoAnswer) else "failed"
             self._on_outcome(effect.name, outcome)
-            if breaker.failed():
+            if breaker.failed(call.call_id):
                 structlog.get_logger().warning("effect rests", effect=effect.name, outcome=outcome, error=type(error).__name__)
             if call.number >= effect.tries_max:
                 self._give_up(call, _said(error))

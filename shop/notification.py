@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from twofold.kernel.decider import Decider
 from twofold.kernel.messages import Command, Event
-from twofold.shop.values import Id, Word
+from twofold.shop.values import Id
 
 Told = tuple[str, ...]
 """The ids of the messages that were sent."""
@@ -21,7 +25,7 @@ class NotificationSent(Event, frozen=True):
 class RecordNotification(Command, frozen=True):
     """`notification` is `{order_id}/{kind}`, the key of its stream."""
 
-    notification: Word
+    notification: Annotated[str, Meta(max_length=300)]
     order_id: Id
     kind: Id
     message_id: Id

@@ -125,7 +125,7 @@ def one_address(text: str) -> Address | None:
         address = Address(addr_spec=text)
     except (ValueError, IndexError, MessageError):
         return None
-    return address if address.username and address.domain else None
+    return address if address.username and address.domain and address.addr_spec == text else None
 
 
 def one_line(text: str) -> str:

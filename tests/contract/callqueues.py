@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,13 +74,14 @@ def performing(
 class RabbitCallQueue:
     kind = "rabbit"
 
-    def __init__(self, url: str, prefix: str) -> None:
+    def __init__(self, url: str, prefix: str, effects: Collection[str] = EFFECTS) -> None:
         self.url = url
         self.prefix = prefix
+        self.effects = effects
         self._brokers: list[EffectBroker] = []
 
     def broker(self) -> EffectBroker:
-        self._brokers.append(RabbitEffects(self.url, self.prefix, EFFECTS))
+        self._brokers.append(RabbitEffects(self.url, self.prefix, self.effects))
         return self._brokers[-1]
 
     def put_raw(self, effect: str, body: bytes) -> None:
@@ -96,25 +97,26 @@ class RabbitCallQueue:
         """Calls that wait, also those that wait for their time."""
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
             channel = connection.channel()
-            names = [queue for queue in effect_queues(self.prefix, EFFECTS) if not queue.endswith(".dead")]
+            names = [queue for queue in effect_queues(self.prefix, self.effects) if not queue.endswith(".dead")]
             return sum(channel.queue_declare(name, passive=True).method.message_count for name in names)
 
     def close(self) -> None:
         for broker in self._brokers:
             broker.close()
-        clean_effects(self.url, self.prefix, EFFECTS)
+        clean_effects(self.url, self.prefix, self.effects)
 
 
 class EmbeddedCallQueue:
     kind = "embedded"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, effects: Collection[str] = EFFECTS) -> None:
         migrate(f"sqlite:///{path}")
+        self.effects = effects
         self._file = SqliteFile(path)
         self.table = SqliteCallTable(self._file)
 
     def broker(self) -> EffectBroker:
-        return TableEffects(self.table, EFFECTS)
+        return TableEffects(self.table, self.effects)
 
     def put_raw(self, effect: str, body: bytes) -> None:
         self.table.put([(effect, 0.0, body)])
@@ -140,7 +142,3 @@ def clean_effects(url: str, prefix: str, effects: Collection[str]) -> None:
             channel.queue_delete(queue)
         for seconds in LATER_SECONDS:
             channel.exchange_delete(later(prefix, seconds))
-
-
-def names_of(calls: Sequence[AskedCall]) -> list[str]:
-    return [call.call_id for call in calls]

@@ -15,14 +15,14 @@ import pytest
 from twofold.kernel.codec import Codec
 from twofold.kernel.decider import Decider
 from twofold.kernel.domain import Domain, domain_of
-from twofold.kernel.effects import AskedCall, Attempt, Effect
+from twofold.kernel.effects import AskedCall, Attempt, CallRefused, Effect
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 from twofold.kernel.messages import Command
 from twofold.kernel.messages import Event as Fact
 from twofold.kernel.process import Process
 from twofold.processes import performing
-from twofold.processes.breaker import FAILURES_MAX, REST_SECONDS
+from twofold.processes.breaker import FAILED_CALLS_MAX, REST_SECONDS
 from twofold.processes.performing import TAKES_MAX, Performing
 from twofold.testing.clock import ManualClock
 
@@ -78,6 +78,10 @@ def domain_with(*effects: object) -> Domain:
 def call(number: int = 1, request: bytes = b'{"amount":5}') -> AskedCall:
     asked_at = ManualClock().now()
     return AskedCall(CALL_ID, "pay", "shopping", "k1", msgspec.Raw(request), asked_at, "correlated", "caused", number)
+
+
+def other(number: int) -> AskedCall:
+    return msgspec.structs.replace(call(), call_id=f"another {number}")
 
 
 class Rig:
@@ -187,9 +191,9 @@ def test_a_deadline_holds_for_what_never_returns_and_so_many_of_these_end_the_as
 
 def test_a_provider_that_fails_in_a_row_rests_and_then_is_tried_once() -> None:
     rig = Rig(fails, tries_max=50)
-    for _ in range(FAILURES_MAX):
+    for number in range(FAILED_CALLS_MAX):
         assert rig.performing.admits("pay")
-        rig.performing.perform(call())
+        rig.performing.perform(other(number))
     assert not rig.performing.admits("pay") and rig.performing.is_resting("pay")
     rig.clock.advance(REST_SECONDS)
     assert [rig.performing.admits("pay") for _ in range(2)] == [True, False]
@@ -228,13 +232,26 @@ def test_who_waits_to_send_is_let_go_when_the_process_ends(monkeypatch: pytest.M
 def test_a_request_that_is_not_of_its_effects_kind_is_given_up_at_once() -> None:
     """Trying again does not change it. A half-open breaker's one try is not lost with it."""
     rig = Rig(fails, tries_max=50)
-    for _ in range(FAILURES_MAX):
-        rig.performing.perform(call())
+    for number in range(FAILED_CALLS_MAX):
+        rig.performing.perform(other(number))
     rig.clock.advance(REST_SECONDS)
     assert rig.performing.admits("pay")
     assert rig.performing.perform(call(1, b'{"amount":"much"}')) is None
     assert [envelope.type for envelope in rig.sent] == ["GiveUpCall"]
     assert rig.performing.admits("pay")
+
+
+def test_a_no_is_an_answer_which_is_given_up_at_once_and_opens_no_breaker() -> None:
+    """Whoever refuses is there; asking him again changes nothing."""
+
+    def refuse(request: Pay, attempt: Attempt) -> None:
+        raise CallRefused("it was voided")
+
+    rig = Rig(refuse)
+    for number in range(FAILED_CALLS_MAX + 1):
+        assert rig.performing.perform(other(number)) is None
+    assert {envelope.type for envelope in rig.sent} == {"GiveUpCall"} and rig.performing.admits("pay")
+    assert msgspec.json.decode(rig.sent[0].data)["error"] == "CallRefused: it was voided"
 
 
 def test_a_call_that_seems_to_end_whoever_performs_it_is_given_up_unperformed() -> None:
