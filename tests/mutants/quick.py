@@ -40,7 +40,7 @@ FOREIGN = (
 )
 FOREIGN_TOO = ("schemathesis", "sqlalchemy.ext.asyncio", "structlog", "typer", "uvloop")
 RECORD_SECONDS_MAX = 600.0
-NEAR_SECONDS_MAX = 15.0
+NEAR_SECONDS_MAX = 8.0
 """The fastest of the near tests, as many as take so long together."""
 SLOWER_MAX, SLACK_SECONDS = 5, 10.0
 IMPORT_FILES_MAX, IMPORT_SECONDS_MAX = 6, 120.0

@@ -8,12 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.unit import test_kernel_codec as pages
 from twofold.kernel import errors
 from twofold.kernel.builds import Build, Rebuild, rebuild_as_it_stands
 from twofold.kernel.codec import DEPTH_MAX, TOO_DEEP, Codec, refuse_unstorable
+from twofold.kernel.decider import AnyDecider, Decider
 from twofold.kernel.envelope import Envelope, decode_batch, encode_batch, fingerprint_of
 from twofold.kernel.errors import Detached, Malformed, Neighbour, NotKnown, Tracebacks, other_inline_views
 from twofold.kernel.ids import (
@@ -116,7 +118,7 @@ def test_errors_say_what_their_catcher_needs() -> None:
     again = Detached(7).again()
     assert (again.through, again.detail) == (7, Detached(7).detail) and "positions 1 to 7;" in str(again.detail)
     unknown = other_inline_views(5)
-    assert (unknown.names, unknown.neighbour) == ({inline_views_name(5)}, Neighbour.WORKERS)
+    assert (unknown.names, unknown.neighbour) == (frozenset([inline_views_name(5)]), Neighbour.WORKERS)
     with pytest.raises(NotKnown) as known_elsewhere:
         pages.CODEC.event(pages.recorded(b"{}", 9))
     assert not hasattr(known_elsewhere.value, "__notes__"), "it is no bug of this event"
@@ -236,7 +238,7 @@ def test_a_body_that_no_decoder_gets_through_is_too_deep() -> None:
 def test_the_id_that_is_wrong_is_told_and_not_the_one_that_is_right() -> None:
     right = new_command_id()
     wrong = "x" * 50
-    batch = [Envelope(one, "Write", "page-1", pages.msgspec.Raw(b"{}"), "f", NOON) for one in (right, wrong)]
+    batch = [Envelope(one, "Write", "page-1", msgspec.Raw(b"{}"), "f", NOON) for one in (right, wrong)]
     with pytest.raises(Malformed, match=f"command id '{'x' * 40}' is no UUID"):
         decode_batch(encode_batch(batch))
 
@@ -245,6 +247,11 @@ class Nowhere(tzinfo):
     """A zone that says nothing: its moments are none."""
 
     def utcoffset(self, at: datetime | None) -> timedelta | None:
+        return None
+
+    dst = utcoffset
+
+    def tzname(self, at: datetime | None) -> str | None:
         return None
 
 
@@ -272,7 +279,7 @@ def evolve_strange(state: dict[str, Strange], event: Any) -> dict[str, Strange]:
 
 
 def test_states_that_hold_what_is_no_json_are_not_kept() -> None:
-    decider = pages.Decider("page", "page", (), (), {}, lambda state, command: [], evolve_strange)
+    decider: AnyDecider = Decider("page", "page", (), (), dict[str, Strange](), lambda state, command: [], evolve_strange)
     states = StateCodec(decider)
     assert (states.shape, states.why_not != "") == ("", True)
     assert StateCodec(replace(decider, initial=None, evolve=None)).why_not  # type: ignore[arg-type]
