@@ -168,7 +168,7 @@ def test_a_token_that_is_not_reached_in_time_is_told_and_lenient_is_answered(gat
 
 
 def test_anything_else_is_asked_by_its_path(gateway: Gateway) -> None:
-    assert gateway.call("GET", "/lag")["views"].keys() == {"tallies"}
+    assert gateway.call("GET", "/lag")["views"].keys() == {"tallies", "tallies_now", "colours"}
     assert gateway.call("POST", "/views/tallies/audit")["differences"] == []
     assert isinstance(gateway.call("GET", "/members"), list)
     with pytest.raises(Refused) as missing:
