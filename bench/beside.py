@@ -1,4 +1,4 @@
-"""Reading beside each other: four projectors against one, the shop's views against one; how soon a row is seen at half of the load.
+"""Reading beside each other: four projectors against one, the shop's views against one; how soon a row is seen at half load.
 
 What is compared is measured in turns, on stacks that stand at the same time: a machine that is slow for a while is slow for both.
 """
