@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -22,7 +21,6 @@ import msgspec
 
 import twofold.eventstore.migrate
 import twofold.readmodels.stores.redis
-import twofold.readmodels.stores.sql
 from twofold.bus.dispatch.broker import LaneBroker
 from twofold.bus.outbox import Outbox
 from twofold.eventstore.identity import adopt
@@ -31,18 +29,15 @@ from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Misconfigured, Unavailable
 from twofold.kernel.lanes import LaneState
 from twofold.kernel.letters import DeadLetters
-from twofold.kernel.ports import Bell, Clock, InlineProjection, Leases, Log, Outcomes, ViewStore
+from twofold.kernel.ports import Bell, Clock, InlineProjection, Leases, Log, Outcomes
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
 from twofold.readmodels.inline.projection import SqlInlineProjection
-from twofold.readmodels.inline.store import InlineViewStore
 from twofold.readmodels.stores.answering import Answering
 from twofold.readmodels.stores.routed import Choose, RoutedViewStore
-from twofold.readmodels.stores.sql import SqlViewStore
 from twofold.settings import Settings
+from twofold.stores import Stores, log_url
 from twofold.workers.trial import Trial
-
-DATABASE_CONNECTIONS = 8
 
 
 class SystemClock:
@@ -61,6 +56,7 @@ class Deployment(ABC):
         self.codec = Codec(domain)
         self.clock: Clock = SystemClock()
         self._closing = closing
+        self._stores = Stores(settings, closing, lambda: self.events)
 
     def make_tables(self, first_lanes: int | None = None) -> None:
         """Bring the log's tables up to date, and make what the views need. Whoever else opens a store finds it, or refuses.
@@ -72,7 +68,7 @@ class Deployment(ABC):
         away: dict[int, Unavailable] = {}
         unmade = []
         for view in self.domain.views.values():
-            store = self._store_of(view)
+            store = self._stores.of(view)
             try:
                 if id(store) not in away:
                     store.make(view, self.settings.slices)
@@ -109,14 +105,16 @@ class Deployment(ABC):
     @property
     def followed_by_store(self) -> list[list[AnyView]]:
         """The same, in a list of their own those that one store holds and commits together."""
-        apart = [[view for view in self.followed if self._is_in_redis(view) is there] for there in (False, True)]
-        return [mine for mine in apart if mine]
+        apart: dict[str, list[AnyView]] = {}
+        for view in self.followed:
+            apart.setdefault(self._stores.where(view), []).append(view)
+        return list(apart.values())
 
     def foldable(self) -> list[Generation]:
         """The followed views' generations, as far as their stores answer now. Raises Misconfigured where rows have not been made,
         or would not be kept."""
         found = self.projection.attach_all()
-        in_redis = [one for one in found if self._is_in_redis(self.domain.views[one.view])]
+        in_redis = [one for one in found if self._stores.where(self.domain.views[one.view]) == "redis"]
         if in_redis:
             try:
                 twofold.readmodels.stores.redis.refuse_eviction(self.settings.redis_url)
@@ -194,57 +192,12 @@ class Deployment(ABC):
     def _stores_of(self, views: Collection[AnyView], choose: Choose | None = None) -> RoutedViewStore:
         """Stores of its own: what answers need not be what is folded. The log is opened first: it says whose rows these are."""
         _ = self.events
-        of = {view.name: self._store_of(view) for view in views}
+        of = {view.name: self._stores.of(view) for view in views}
         besides = {id(store): store.beside() for store in of.values()}
         stores = RoutedViewStore({view: besides[id(store)] for view, store in of.items()}, views, choose)
         self._closing.callback(stores.close)
         return stores
 
-    def _store_of(self, view: AnyView) -> ViewStore:
-        if view.sync == "inline":
-            return self._beside_the_log
-        return self._redis if self._is_in_redis(view) else self._sql
-
-    def _is_in_redis(self, view: AnyView) -> bool:
-        return view.store == "redis" and bool(self.settings.redis_url)
-
-    @cached_property
-    def _sql(self) -> SqlViewStore:
-        store = SqlViewStore(twofold.readmodels.stores.sql.connect(rows_url(self.settings), DATABASE_CONNECTIONS))
-        self._closing.callback(store.close)
-        return store
-
-    @cached_property
-    def _redis(self) -> ViewStore:
-        store = twofold.readmodels.stores.redis.connect(self.settings.redis_url, self.settings.namespace, self.settings.slices)
-        self._closing.callback(store.close)
-        return store
-
-    @cached_property
-    def _beside_the_log(self) -> ViewStore:
-        _ = self.events  # opened first, so closed last: an SQLite file is left by its writer after its readers
-        engine = twofold.readmodels.stores.sql.connect(log_url(self.settings), DATABASE_CONNECTIONS)
-        self._closing.callback(engine.dispose)
-        return InlineViewStore(engine)
-
     @property
     def _inline_views(self) -> list[AnyView]:
         return [view for view in self.domain.views.values() if view.sync == "inline"]
-
-
-def log_url(settings: Settings) -> str:
-    return settings.database_url or f"sqlite:///{folder_of(settings) / 'log.db'}"
-
-
-def rows_url(settings: Settings) -> str:
-    return settings.read_database_url or settings.database_url or f"sqlite:///{folder_of(settings) / 'views.db'}"
-
-
-def folder_of(settings: Settings) -> Path:
-    """The folder of the embedded databases, made if need be, for nobody but its owner. Raises Misconfigured."""
-    folder = Path(settings.data)
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Misconfigured(f"TWOFOLD_DATA={folder}: cannot be made ({error.strerror}); name a writable folder") from error
-    return folder.resolve()

@@ -14,10 +14,10 @@ import twofold.bus.rabbitmq.topology
 import twofold.bus.rabbitmq.transport
 import twofold.eventstore.migrate
 import twofold.readmodels.stores.redis
+import twofold.readmodels.stores.search.connect
 import twofold.readmodels.stores.sql
 from twofold.database.postgres import LOG, connect
 from twofold.database.urls import sqlite_path
-from twofold.deployment import log_url
 from twofold.eventstore.identity import require
 from twofold.eventstore.partitions import growth_of
 from twofold.eventstore.postgres.leases import PostgresLeases
@@ -25,6 +25,7 @@ from twofold.kernel.domain import load_domain
 from twofold.kernel.errors import Error, Misconfigured
 from twofold.resize import told
 from twofold.settings import Settings, reference, variable
+from twofold.stores import log_url
 from twofold.terminal import gateway_of, said
 from twofold.wiring import open_deployment
 
@@ -67,6 +68,8 @@ def _checks(settings: Settings) -> Iterator[Check]:
             yield "rows database", lambda: _rows(settings)
     if settings.redis_url:
         yield "redis", lambda: _redis(settings)
+    if settings.search_url:
+        yield "search", lambda: twofold.readmodels.stores.search.connect.ask(settings.search_url)
     yield "gateway", lambda: _gateway(settings)
     yield "dead letters, parked", lambda: _left_behind(settings)
 

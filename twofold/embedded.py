@@ -15,7 +15,7 @@ from twofold.bus.embedded.transport import EmbeddedBroker, renumber
 from twofold.bus.outbox import Outbox
 from twofold.database.sqlite import open_reader
 from twofold.database.sqlite_file import SqliteFile
-from twofold.deployment import Deployment, folder_of
+from twofold.deployment import Deployment
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.leases import MemoryLeases
 from twofold.eventstore.sqlite import SqliteLog
@@ -24,6 +24,7 @@ from twofold.kernel.lanes import Epoch, LaneState
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
 from twofold.readmodels.inline.projection import SqlInlineProjection, SqliteInlineProjection
+from twofold.stores import folder_of
 
 
 class EmbeddedDeployment(Deployment):

@@ -8,10 +8,10 @@ import msgspec
 from rich.console import Console
 
 import twofold.eventstore.migrate
-from twofold.deployment import log_url
 from twofold.kernel.errors import Misconfigured, Neighbour, Unavailable
 from twofold.kernel.lanes import LaneState
 from twofold.settings import Settings
+from twofold.stores import log_url
 from twofold.wiring import open_deployment
 
 SECONDS_MAX = 120.0

@@ -71,7 +71,7 @@ def test_views_are_folded_together_where_they_live_together(settings: Settings) 
     with open_deployment(settings) as deployment:
         assert [[view.store for view in mine] for mine in deployment.followed_by_store] == [["sql"] * 6 + ["search"], ["redis"]]
     with open_deployment(msgspec.structs.replace(settings, redis_url="")) as deployment:
-        assert [len(mine) for mine in deployment.followed_by_store] == [7]
+        assert [len(mine) for mine in deployment.followed_by_store] == [8]
 
 
 def test_rooms_run_under_a_role_that_may_not_make_tables(settings: Settings, unique: str, tmp_path: Path) -> None:
