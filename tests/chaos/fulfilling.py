@@ -80,7 +80,7 @@ def fulfilling_rounds(servers: Servers, backends: Backends, folder: Path, count:
 
 
 def main() -> int:
-    """`python -m tests.chaos.fulfilling --orders 10000 [--away 60]`: one long round, in which the provider is once away for so long."""
+    """`python -m tests.chaos.fulfilling --orders 10000`: one long round, in which the provider is once away for a minute."""
     parser = argparse.ArgumentParser("python -m tests.chaos.fulfilling", description=main.__doc__)
     parser.add_argument("--orders", type=int, default=10_000)
     parser.add_argument("--away", type=float, default=60.0)
