@@ -33,6 +33,7 @@ SECTIONS = {
     "embedded": "bench.endtoend:embedded_rows",
     "shop": "bench.endtoend:whole_shop_rows",
     "beside": "bench.beside:rows",
+    "ways": "bench.ways.measure:rows",
     "inprocess": "bench.inprocess:rows",
     "replay": "bench.replay:rows",
     "growth": "bench.growth:rows",

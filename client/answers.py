@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from twofold.client.refusals import Refused, refusal_of
+from twofold.client.refusals import Refused, refusal, refusal_of
 from twofold.client.steps import Ask, Headers, Heard
 from twofold.kernel.errors import Unavailable
 
@@ -110,6 +110,29 @@ class ItemRefused(msgspec.Struct):
 class BulkBody(msgspec.Struct):
     accepted: list[ItemTaken]
     refused: list[ItemRefused]
+
+
+class Answered(msgspec.Struct):
+    """One of several answers: a row, a page, or a problem."""
+
+    status: int
+    position: int = 0
+    lag: float = 0.0
+    row: dict[str, Any] | None = None
+    etag: str | None = None
+    items: list[dict[str, Any]] | None = None
+    next: str | None = None
+    problem: dict[str, Any] | None = None
+
+
+def answer_to(answered: Answered) -> RowAnswer | PageAnswer | Refused:
+    """As `get` or `page` would give or raise it."""
+    problem = answered.problem
+    if problem is not None and not str(problem.get("type", "")).endswith("/no-such-row"):
+        return refusal(problem)
+    if answered.items is not None:
+        return PageAnswer(answered.items, answered.next, answered.position, answered.lag)
+    return RowAnswer(answered.row, answered.position, answered.lag, answered.etag)
 
 
 class PageBody(msgspec.Struct):

@@ -10,7 +10,8 @@ from twofold.client import bulks, calls, listening
 from twofold.client.answers import BulkResult, CommandAnswer, LoggedEvent, PageAnswer, RowAnswer
 from twofold.client.bulks import Item
 from twofold.client.endpoint import endpoint_of
-from twofold.client.said import Manner, Token, Where
+from twofold.client.refusals import Refused
+from twofold.client.said import Manner, Question, Token, Where
 from twofold.kernel.messages import Command
 
 if TYPE_CHECKING:
@@ -90,6 +91,17 @@ class AsyncGateway:
     ) -> PageAnswer:
         """One page of rows. As Gateway.page."""
         return await self._session.run(calls.page(self._manner, view, where, order, limit, cursor, after, wait_seconds, lenient))
+
+    async def queries(
+        self,
+        questions: Iterable[Question],
+        *,
+        after: Token | None = None,
+        wait_seconds: float | None = None,
+        lenient: bool = False,
+    ) -> list[RowAnswer | PageAnswer | Refused]:
+        """Up to 20 questions at once: one answer each, in order. As Gateway.queries."""
+        return await self._session.run(calls.queries(self._manner, questions, after, wait_seconds, lenient))
 
     def pages(
         self,

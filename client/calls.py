@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from random import random
 from typing import Any
 
 import msgspec
 
-from twofold.client.answers import CommandAnswer, PageAnswer, PageBody, RowAnswer, standing, understood
-from twofold.client.refusals import Declined, ViewBehind, later_of, refusal_of
-from twofold.client.said import Manner, Token, Where, named, new_key, path_of, prefer_of, query_of, token_of
+from twofold.client.answers import Answered, CommandAnswer, PageAnswer, PageBody, RowAnswer, answer_to, standing, understood
+from twofold.client.refusals import Declined, Refused, ViewBehind, later_of, refusal_of
+from twofold.client.said import Manner, Question, Token, Where, named, new_key, pairs_of, path_of, prefer_of, query_of, token_of
 from twofold.client.steps import Ask, Give, Headers, Heard, Pause, Steps, T
 from twofold.kernel.backoff import Backoff
 from twofold.kernel.errors import Unavailable
@@ -126,6 +126,21 @@ def page(
     body, headers = yield from _read(manner, path, after, wait_seconds, lenient, PageBody)
     assert body is not None, "nothing is there in place of a page"
     return PageAnswer(body.items, body.next, *standing(headers))
+
+
+def queries(
+    manner: Manner, questions: Iterable[Question], after: Token | None, wait_seconds: float | None, lenient: bool
+) -> Steps[list[RowAnswer | PageAnswer | Refused]]:
+    asked = [{**one, "where": dict(pairs_of(one["where"]))} if one.get("where") else one for one in questions]
+    body, until, left = msgspec.json.encode(asked), _until(wait_seconds), wait_seconds
+    while True:
+        ask = manner.ask("POST", path_of("queries"), token_of(after) | prefer_of(left, lenient), body, left or 0.0)
+        heard = yield from answered(ask, manner.patience_seconds)
+        answers = [answer_to(one) for one in understood(ask, heard, list[Answered])]
+        left = until - time.monotonic()
+        if left <= 0 or not any(isinstance(one, ViewBehind) for one in answers):
+            return answers
+        yield Pause(min(left, PAUSE_SECONDS_MIN))
 
 
 def pages(

@@ -11,7 +11,8 @@ from twofold.client.answers import BulkResult, CommandAnswer, LoggedEvent, PageA
 from twofold.client.bulks import Item
 from twofold.client.connections import Connections
 from twofold.client.endpoint import endpoint_of
-from twofold.client.said import Manner, Token, Where
+from twofold.client.refusals import Refused
+from twofold.client.said import Manner, Question, Token, Where
 from twofold.kernel.messages import Command
 
 
@@ -109,6 +110,19 @@ class Gateway:
         None for no bound. `order` is a field, with `-` before it descending; `limit` at most 1,000; `cursor` is `next` of the
         page before, asked for in the same way. The rest as `get`."""
         return self._connections.run(calls.page(self._manner, view, where, order, limit, cursor, after, wait_seconds, lenient))
+
+    def queries(
+        self,
+        questions: Iterable[Question],
+        *,
+        after: Token | None = None,
+        wait_seconds: float | None = None,
+        lenient: bool = False,
+    ) -> list[RowAnswer | PageAnswer | Refused]:
+        """Up to 20 questions at once: `{"view": …, "key": …}`, or `{"view": …, "where": …, "order": …, "limit": …, "cursor": …}`
+        as for `page`. One answer each, in order, all of them at or after `after`; one that is refused, or not there in time, is a
+        Refused in its place (ViewBehind among them) and is not raised. The rest as `get`."""
+        return self._connections.run(calls.queries(self._manner, questions, after, wait_seconds, lenient))
 
     def pages(
         self,

@@ -27,6 +27,10 @@ Where = Mapping[str, Any]
 """Field to value, or to a pair (from, to) of which either may be None: half-open, `from <= field < to`."""
 
 
+Question = Mapping[str, Any]
+"""A view and a key, or a view and what a page is asked by."""
+
+
 class Manner(msgspec.Struct, frozen=True):
     """How a client asks: what it adds to every request, and how long it waits for an answer."""
 
@@ -52,8 +56,8 @@ def path_of(*parts: str) -> str:
     return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
-def query_of(where: Where | None, **parameters: object) -> str:
-    """`?…` with what is not None; "" when nothing is left."""
+def pairs_of(where: Where | None) -> list[tuple[str, str]]:
+    """The parameters of a page's conditions."""
     pairs: list[tuple[str, str]] = []
     for name, value in (where or {}).items():
         if isinstance(value, tuple):
@@ -61,6 +65,12 @@ def query_of(where: Where | None, **parameters: object) -> str:
             pairs += [(f"{name}.{end}", text_of(bound)) for end, bound in (("from", low), ("to", high)) if bound is not None]
         else:
             pairs.append((name, text_of(value)))
+    return pairs
+
+
+def query_of(where: Where | None, **parameters: object) -> str:
+    """`?…` with what is not None; "" when nothing is left."""
+    pairs = pairs_of(where)
     pairs += [(name, text_of(value)) for name, value in parameters.items() if value is not None]
     return f"?{urlencode(pairs, quote_via=quote, safe='')}" if pairs else ""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from twofold import After, Command, Decider, Event, NoMore, Process, TimerFired, View
+from twofold.testing import given, process
 
 DAY = 86_400.0
 
@@ -139,6 +140,7 @@ UNPAID_BILL = Process[Unpaid, BillSent | BillPaid](
     evolve=evolve,
     react=react,
     is_done=lambda unpaid: unpaid.is_paid,
+    limit_seconds=90 * DAY,
 )
 
 
@@ -159,3 +161,23 @@ CUSTOMERS = View[CustomerRow, HeldBack | Released](
 )
 
 DECIDERS, VIEWS, PROCESSES = (BILL, CUSTOMER), (CUSTOMERS,), (UNPAID_BILL,)
+
+
+def test_a_bill_that_is_paid_in_time_has_no_consequences() -> None:
+    bill = process(UNPAID_BILL).given(BillSent("b1", "ann", 500, days=14)).after(days=13).nothing_happened()
+    paid = bill.when(BillPaid("b1")).nothing_happened()
+    assert paid.is_done and paid.state == Unpaid("b1", "ann", is_paid=True)
+    paid.after(days=100).nothing_happened()
+
+
+def test_who_does_not_pay_is_put_on_hold_once_until_he_does() -> None:
+    late = process(UNPAID_BILL).given(BillSent("b1", "ann", 500, days=14)).after(days=14).sends(PutOnHold("ann", "b1"))
+    late.after(days=100).nothing_happened()
+    assert late.when(BillPaid("b1")).sends(Release("ann", "b1")).is_done
+
+
+def test_a_customer_is_held_back_once_for_each_bill() -> None:
+    given(CUSTOMER).when(PutOnHold("ann", "b1")).then(HeldBack("ann", "b1"))
+    given(CUSTOMER, HeldBack("ann", "b1")).when(PutOnHold("ann", "b1")).nothing_happened()
+    given(CUSTOMER, HeldBack("ann", "b1")).when(Release("ann", "b1")).then(Released("ann", "b1"))
+    given(CUSTOMER).when(Release("ann", "b1")).nothing_happened()

@@ -83,8 +83,10 @@ def check_streams(where: str, view: AnyView, views: Mapping[str, AnyView]) -> No
             raise Misconfigured(f"{where}: through holds {one!r}, which is not made by Through(…)")
         require_functions(where, streams=one.streams)
         other = views.get(one.view.name)
-        if other is None or other != one.view or not other.is_stored or other.name == view.name:
+        if other is None or not other.is_stored or other.name == view.name:
             raise Misconfigured(f"{where} looks through {one.view.name}, which is no stored view among VIEWS")
+        if (other.key, other.sync) != (one.view.key, one.view.sync):
+            raise Misconfigured(f"{where} looks through another {other.name} than the one among VIEWS, whose key or sync differs")
         if one.index not in (other.key, *other.indexes):
             raise Misconfigured(f"{where} looks through {one.view.name} by {one.index!r}, which is no index of it")
 

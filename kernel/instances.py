@@ -77,7 +77,8 @@ class Instance(msgspec.Struct, frozen=True):
 
 def instances_of(process: AnyProcess, tell: Tell | None = None) -> AnyView:
     """The view of a process' instances, by key. Its fold tells what is to be sent, each time it folds an event."""
-    row = msgspec.defstruct("Instance", [("state", process.state)], bases=(Instance,), frozen=True, kw_only=True)
+    named = "".join(part.capitalize() for part in process.name.split("_")) + "Instance"  # documents have one shape under a name
+    row = msgspec.defstruct(named, [("state", process.state)], bases=(Instance,), frozen=True, kw_only=True)
 
     def keys(event: Any, about: About) -> Sequence[str]:
         if isinstance(event, InstanceEvent):

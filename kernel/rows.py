@@ -102,6 +102,10 @@ CURSOR_CHARS_MAX = 8_192
 """Room for the longest key and the longest order value, in base64."""
 
 
+PAGE_ROWS_MAX = 1_000
+"""Rows in one page."""
+
+
 class Range(msgspec.Struct, frozen=True):
     """Half open: what is at `start` is in it, what is at `end` is not; None is no bound. An absent value is in no range."""
 
@@ -163,6 +167,8 @@ class SearchPage(RowPage, frozen=True):
     highlights: list[dict[str, list[str]]] = []
 
 
+STREAM_PREFIX = "!stream/"
+"""Begins the key under which a stream's events wait when `View.keys` raised on one of them. No row key may begin so. On disk."""
 REKEYED = "keys no longer gives this key"
 """What the error of a parked key begins with whose next event concerns other rows by now, as a retry has found."""
 

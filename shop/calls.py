@@ -34,10 +34,12 @@ class AskVoid(msgspec.Struct, frozen=True):
 
 
 class AskRefund(msgspec.Struct, frozen=True):
-    """Give so much back of what was taken."""
+    """Give so much back of what was taken, which is `captured`. Calls overtake each other: one to give back may come before the
+    one to take."""
 
     payment_id: str
     reference: str
+    captured: int
     amount: int
 
 

@@ -37,6 +37,8 @@ def void(call: AskVoid, attempt: Attempt) -> None:
 
 
 def refund(call: AskRefund, attempt: Attempt) -> None:
+    """What is given back was taken before: here, where nobody has come to it yet."""
+    capture(AskCapture(call.payment_id, call.reference, call.captured), attempt)
     provider_of(attempt.settings).refund(attempt.key, call.reference, call.amount, _within(attempt))
 
 

@@ -148,7 +148,7 @@ def react(order: Fulfilment, event: Event) -> list[Reaction]:
             restocked = [ReceiveStock(line.sku, line.quantity, f"returned {order_id}"[:200]) for line in lines]
             return [*restocked, *([RefundPayment(order_id, total, reason)] if total else [])]
         case PaymentRefunded(reference=reference, amount=amount):
-            return [Call("refund", AskRefund(order_id, reference, amount))]
+            return [Call("refund", AskRefund(order_id, reference, order.total, amount))]
         case InstanceCancelled():
             return [CancelOrder(order_id, BY_HAND)]
     return []

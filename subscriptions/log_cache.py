@@ -11,7 +11,7 @@ read together with that event, and whoever goes on from it asks by its `mark` wh
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from threading import Lock
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from twofold.kernel.ids import mark_of
 from twofold.kernel.log import Recorded
 from twofold.kernel.messages import Event
 from twofold.kernel.ports import LogPages
-from twofold.kernel.view import About
+from twofold.kernel.view import About, AnyView
 
 RECENT_EVENTS_MAX = 4_000
 RECENT_BYTES_MAX = 32 << 20
@@ -176,6 +176,11 @@ class LogCache:
 
     def _end(self) -> int:
         return self._begin + len(self._recent)
+
+
+def log_of(pages: LogPages, codec: Codec, views: Iterable[AnyView]) -> LogCache:
+    """The log for whoever folds these views."""
+    return LogCache(pages, codec, {tag for view in views for tag in view.listened})
 
 
 def _mark(event: Recorded) -> str:

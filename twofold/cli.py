@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import msgspec
 import typer
 
-from twofold import VERSION, dead, logs, parked, partitions
+from twofold import VERSION, dead, instances, logs, parked, partitions
 from twofold.interpreter import take_all_files
 from twofold.kernel.errors import Error, Misconfigured
 from twofold.kernel.lanes import LANES_MAX
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(parked.app, name="parked")
 app.add_typer(dead.app, name="dead")
+app.add_typer(instances.app, name="process")
 app.add_typer(partitions.app, name="partitions")
 
 STATUS_OF = {"succeeded": 0, "ignored": 0, "rejected": 1, "parked": 1}

@@ -29,6 +29,7 @@ from twofold.processes.sending import Sender
 from twofold.processes.timers import Timers
 from twofold.readmodels.projection.projector import Projectors
 from twofold.rebuilding import Look, looking_after_builds
+from twofold.subscriptions.log_cache import LogCache, log_of
 
 END_SECONDS_MAX = 10.0
 
@@ -41,17 +42,18 @@ class Fold(NamedTuple):
 
 
 @contextmanager
-def projecting(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
-    """Threads fold the slices of read models that this process holds."""
+def projecting(deployment: Deployment, metrics: Metrics, log: LogCache | None = None) -> Iterator[None]:
+    """Threads fold the slices of read models that this process holds; `log` is what they follow, where others follow it, too."""
     followed = of_readmodels(deployment)
     slices = FoldableSlices(followed)
     plain = Fold(lambda projection: projection, followed.by_store)
-    with _folding(deployment, metrics, "readmodels", followed, slices, [plain] * len(slices.projections)):
+    log = log or log_of(deployment.events, deployment.codec, followed.views)
+    with _folding(deployment, metrics, "readmodels", log, followed, slices, [plain] * len(slices.projections)):
         yield
 
 
 @contextmanager
-def processing(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
+def processing(deployment: Deployment, metrics: Metrics, log: LogCache | None = None) -> Iterator[None]:
     """Threads fold the instances that this process holds, send what they ask for, and fire their timers. Nothing happens in a
     domain without processes."""
     if not deployment.domain.processes:
@@ -70,7 +72,8 @@ def processing(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
 
         folds = [sending() for _ in slices.projections]
         timers = Timers(deployment.rows, deployment.clock, sender.send, lambda: _first_held(slices))
-        folding = _folding(deployment, metrics, "processes", followed, slices, folds, sent.look)
+        log = log or log_of(deployment.events, deployment.codec, followed.views)
+        folding = _folding(deployment, metrics, "processes", log, followed, slices, folds, sent.look)
         with performing(deployment, metrics, sender.send), folding, _running(timers.run, "timers"):
             yield
 
@@ -97,6 +100,7 @@ def _folding(
     deployment: Deployment,
     metrics: Metrics,
     room: str,
+    log: LogCache,
     followed: Followed,
     slices: FoldableSlices,
     folds: Sequence[Fold],
@@ -107,7 +111,7 @@ def _folding(
     names = [view.name for view in followed.views]
     pairs = zip(folds, slices.projections, strict=True)
     stores = [(observe_projection(fold.through(one), metrics, names), fold.views) for fold, one in pairs]
-    both = Projectors(deployment.events, stores, deployment.codec, deployment.bell)
+    both = Projectors(log, stores, deployment.bell)
     builds = looking_after_builds(deployment, followed, slices, both.throttle, look)
     with member_of(deployment, room, slices.names, lambda held: both.hold(slices.hold(held))), closing(slices), builds:
         slices.start()

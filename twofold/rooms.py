@@ -31,6 +31,7 @@ from twofold.monitoring.observed.gateway import observe_queue, query_observer, q
 from twofold.monitoring.observed.workers import observe_event_store, observe_execute
 from twofold.settings import Settings
 from twofold.stepping_aside import SteppingAside
+from twofold.subscriptions.log_cache import log_of
 from twofold.wiring import open_deployment
 from twofold.workers.execute import Executor
 
@@ -98,13 +99,15 @@ def run_up(settings: Settings, on_ready: OnReady) -> None:
         deployment.make_tables()
         metrics.registry.register(_facts(deployment))
         ports = _gateway_ports(deployment, metrics)
+        following = [view for view in deployment.domain.views.values() if view.sync == "async"]
+        log = log_of(deployment.events, deployment.codec, following)
         with (
             member_of(deployment, "gateway"),
             answering(deployment),
             _working(deployment, metrics) as executor,
             replacing_endless(executor.deciding_seconds),
-            projecting(deployment, metrics),
-            processing(deployment, metrics),
+            projecting(deployment, metrics, log),
+            processing(deployment, metrics, log),
         ):
             _serve(deployment, ports, reuse_port=False, on_ready=on_ready)
 

@@ -59,7 +59,7 @@ class Executor:
         self._bell = bell
         self._outcomes = outcomes
         self._inline = inline
-        self._states = states or States()
+        self._states = States() if states is None else states
         self._given_up = given_up
         self._trial = new_trial() if new_trial else Trial(domain.module)
         self._deciding_since: dict[int, float] = {}

@@ -8,7 +8,7 @@ It changes nothing. A question that is refused, or not answered in time, has a p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -66,8 +66,8 @@ class CompositeEndpoint:
         except Exception as error:
             return self._refused(error)
         body, headers = answered.body, answered.headers
-        told = {"status": answered.status, "position": int(headers["View-Position"]), "lag": float(headers["View-Lag"])}
-        return told | ({"etag": headers["ETag"], "row": body} if "ETag" in headers else body)
+        told = {"etag": headers["ETag"], "row": body} if "ETag" in headers else body
+        return {"status": answered.status} | _standing(headers) | told
 
     async def _asked(self, question: Any, fresh: Freshness) -> Answered:
         if not isinstance(question, dict):
@@ -89,7 +89,14 @@ class CompositeEndpoint:
             structlog.get_logger("gateway").error("bug", method="POST", route="/queries", exc_info=error)
             problem = Problem("bug", "this is our fault, and it is in our log")
         note_refusal(self._refusals, problem)
-        return {"status": problem.status, "problem": problem.document()}
+        return {"status": problem.status, "problem": problem.document()} | _standing(problem.headers)
+
+
+def _standing(headers: Mapping[str, str]) -> dict[str, Any]:
+    """Where the view stands that was asked, as far as it was."""
+    if "View-Position" not in headers:
+        return {}
+    return {"position": int(headers["View-Position"]), "lag": float(headers["View-Lag"])}
 
 
 def _questions(body: bytes) -> list[Any]:

@@ -15,12 +15,11 @@ from typing import Any
 import msgspec
 
 from twofold.kernel.errors import Malformed
-from twofold.kernel.rows import CURSOR_CHARS_MAX, Query, Range, Row
+from twofold.kernel.rows import CURSOR_CHARS_MAX, PAGE_ROWS_MAX, Query, Range, Row
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import INDEXED_BYTES_MAX, Column, Columns, ColumnType, refuse_key, text_encoder
 
-LIMIT_MAX = 1_000
-"""Rows in one page."""
+LIMIT_MAX = PAGE_ROWS_MAX
 
 _BOUND_TYPES: dict[ColumnType, Any] = {"integer": int, "truth": bool, "number": float, "time": datetime}
 

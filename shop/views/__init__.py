@@ -7,6 +7,7 @@ orders of one customer is recorded first is chance.
 
 from twofold.shop.views.catalogue import PRODUCTS
 from twofold.shop.views.customers import CUSTOMER_ORDERS, RECENT_ORDERS
+from twofold.shop.views.dashboard import CUSTOMER_DASHBOARD
 from twofold.shop.views.fulfilments import FULFILMENTS
 from twofold.shop.views.notifications import NOTIFICATIONS
 from twofold.shop.views.orders import ORDERS
@@ -26,6 +27,7 @@ VIEWS = (
     CUSTOMERS,
     CUSTOMER_ORDERS,
     RECENT_ORDERS,
+    CUSTOMER_DASHBOARD,
     PAYMENTS,
     NOTIFICATIONS,
     PRODUCTS,

@@ -45,6 +45,11 @@ def evolve(row: StockRow | None, event: Changed, about: About) -> StockRow | Non
     return StockRow(event.sku, on_hand, reserved, on_hand - reserved) if row or on_hand else None
 
 
+def own_stream(sku: str) -> tuple[str]:
+    """Where all of its events stand: so one word makes this view live."""
+    return (f"stock-{sku}",)
+
+
 STOCK_LEVELS = View[StockRow, Changed](
     name="stock",
     key="sku",
@@ -53,4 +58,5 @@ STOCK_LEVELS = View[StockRow, Changed](
     keys=keys,
     evolve=evolve,
     sync="inline",
+    streams=own_stream,
 )

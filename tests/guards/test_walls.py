@@ -45,7 +45,7 @@ WALLS: dict[str, Layers] = {
         ("documents",),
         ("app",),
     ),
-    "monitoring": (("metrics", "lag"), ("observed", "facts")),
+    "monitoring": (("metrics", "lag", "instances"), ("observed", "facts")),
     "readmodels": (("schema",), ("stores", "projection"), ("inline", "live")),
     "subscriptions": (("log_cache",), ("subscription",)),
     "workers": (("deciding",), ("keeping", "questions", "trial_process"), ("trial",), ("execute",)),

@@ -18,9 +18,9 @@ from tests.guards.instance import Instance, running
 from tests.system.clients import CLIENTS, SECONDS_MAX, client
 from tests.system.gateway_domain import LIMIT, Count
 from twofold import Rejected
-from twofold.client import Gateway, Refused, StreamMoved, Unavailable, ViewBehind, connections
+from twofold.client import Gateway, PageAnswer, Refused, RowAnswer, StreamMoved, Unavailable, ViewBehind, connections
 
-DOMAIN = "tests.system.gateway_domain"
+DOMAIN = "tests.system.gateway_live_domain"
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,31 @@ def test_a_command_is_sent_and_its_row_is_read_by_its_token(gateway: Gateway, un
         "colour": "blue",
     }
     assert gateway.get("tallies", f"{unique} / ?").row is None
+
+
+def test_several_questions_are_answered_at_once_each_by_itself(gateway: Gateway, unique: str) -> None:
+    """Asynchronous and live, by key and by index, all of them at or after one token; none fails its neighbours."""
+    sent = gateway.send("Count", {"tally_id": unique, "by": 2, "colour": unique})
+    questions: list[dict[str, Any]] = [
+        {"view": "tallies", "key": unique},
+        {"view": "tallies_now", "key": unique},
+        {"view": "colours", "key": unique},
+        {"view": "tallies", "where": {"colour": unique, "count": (1, None)}, "order": "count", "limit": 1},
+        {"view": "tallies", "key": f"{unique} / ?"},
+        {"view": "nonsense", "key": unique},
+    ]
+    row, now, colour, page, none, refused = gateway.queries(questions, after=sent.command_id, wait_seconds=10)
+    tally = {"tally_id": unique, "count": 2, "colour": unique}
+    assert isinstance(row, RowAnswer) and isinstance(now, RowAnswer) and (row.row, now.row) == (tally, tally)
+    assert isinstance(colour, RowAnswer) and colour.row == {"colour": unique, "count": 2}
+    assert isinstance(page, PageAnswer) and (page.items, page.next) == ([tally], None)
+    assert row == gateway.get("tallies", unique) or row.position < head_of(gateway)
+    assert isinstance(none, RowAnswer) and none.row is None and none.position >= row.position
+    assert isinstance(refused, Refused) and (refused.kind, refused.status) == ("unknown-view", 404)
+    late = gateway.queries(questions[:1], after=head_of(gateway) + 1_000, wait_seconds=0.2)
+    assert isinstance(late[0], ViewBehind) and late[0].state == "behind"
+    with pytest.raises(Refused, match="at most 20"):
+        gateway.queries([questions[0]] * 21)
 
 
 def test_the_same_key_is_the_same_command_and_the_domains_no_is_an_exception(gateway: Gateway, unique: str) -> None:
@@ -143,7 +168,7 @@ def test_a_token_that_is_not_reached_in_time_is_told_and_lenient_is_answered(gat
 
 
 def test_anything_else_is_asked_by_its_path(gateway: Gateway) -> None:
-    assert gateway.call("GET", "/lag")["views"].keys() == {"tallies"}
+    assert gateway.call("GET", "/lag")["views"].keys() == {"tallies", "tallies_now", "colours"}
     assert gateway.call("POST", "/views/tallies/audit")["differences"] == []
     assert isinstance(gateway.call("GET", "/members"), list)
     with pytest.raises(Refused) as missing:

@@ -26,6 +26,7 @@ from twofold.kernel.rows import Generation
 from twofold.processes.reactions import Reactions
 from twofold.processes.timers import AGAIN_SECONDS, Timers
 from twofold.readmodels.projection.projector import Projector
+from twofold.subscriptions.log_cache import log_of
 from twofold.testing.clock import ManualClock
 from twofold.testing.memory_bus import MemoryBell, MemoryOutcomes
 from twofold.testing.memory_log import MemoryLog
@@ -92,7 +93,8 @@ class Rig:
     def _projector(self) -> Any:
         reactions = Reactions(self.domain, self.codec, self.clock, self._send, self, self.sent_through.through)
         store = cast(ViewStore, reactions.sent_by(self.store))
-        projector = Projector(cast(LogPages, self.log), store, [list(reactions.views.values())], self.codec, QuietBell(), 10)
+        views = list(reactions.views.values())
+        projector = Projector(log_of(cast(LogPages, self.log), self.codec, views), store, [views], QuietBell(), 10)
         projector.hold(self.generation.slice_ids())
         return projector
 

@@ -35,6 +35,7 @@ from twofold.shop.order.commands import CancelOrder, PlaceOrder, ReturnOrder, Sh
 from twofold.shop.payment import RecordAuthorisation
 from twofold.shop.stock import ReceiveStock
 from twofold.shop.values import OrderLine, ShippingAddress
+from twofold.subscriptions.log_cache import log_of
 from twofold.testing.clock import ManualClock
 from twofold.testing.memory_bus import MemoryBell, MemoryOutcomes
 from twofold.testing.memory_log import MemoryLog
@@ -93,7 +94,8 @@ class World:
     def _projector(self) -> Any:
         reactions = Reactions(DOMAIN, CODEC, self.clock, self._send, cast(Any, self), lambda view, number: 0)
         store = cast(ViewStore, reactions.sent_by(self.store))
-        projector = Projector(cast(LogPages, self.log), store, [list(reactions.views.values())], CODEC, QuietBell(), 7)
+        views = list(reactions.views.values())
+        projector = Projector(log_of(cast(LogPages, self.log), CODEC, views), store, [views], QuietBell(), 7)
         projector.hold(self.slices)
         return projector
 
@@ -180,11 +182,16 @@ class World:
             case AskVoid():
                 account.held, account.is_voided = 0, True
             case AskCapture(amount=amount):
-                assert account.held == amount, "captured without being held"
-                account.held, account.captured = 0, amount
-            case AskRefund(amount=amount):
+                self._capture(account, amount)
+            case AskRefund(captured=captured, amount=amount):
+                self._capture(account, captured)
                 account.refunded += amount
         return None
+
+    def _capture(self, account: Account, amount: int) -> None:
+        """Once, whoever asks first."""
+        assert account.captured == amount or account.held == amount, "captured without being held"
+        account.held, account.captured = 0, amount
 
     def rows(self, process: str) -> dict[str, Any]:
         keys = {event.stream.partition("-")[2] for event in self.events if event.type == "OrderPlaced"}

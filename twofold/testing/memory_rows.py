@@ -11,6 +11,7 @@ import msgspec
 
 from twofold.kernel import rows as words
 from twofold.kernel.builds import Build
+from twofold.kernel.counting import counted_by_pages
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.ids import slice_of
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage, Search
@@ -165,6 +166,9 @@ class MemoryViewStore(MemoryRebuilds):
             following = asked.cursor(page[-1]) if len(rows) > len(page) else None
             found = RowPage(page, following, min(build.positions.values()), bool(self.parked(view)))
             return reading.page(found) if reading else found
+
+    def count(self, view: str, query: Query, most: int) -> int:
+        return counted_by_pages(self.find, view, query, most)
 
     def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
         with self._lock:

@@ -62,6 +62,22 @@ def find_statement(table: RowTable, query: CheckedQuery, walk: Walk | None = Non
     return f"SELECT c.position, {table.parked}, r.* FROM ({table.lowest}) c LEFT JOIN ({page}) r ON true ORDER BY {order}", values
 
 
+def count(session: Session, table: RowTable, query: CheckedQuery, most: int) -> int:
+    """How many rows answer it, `most` at most."""
+    sql, values = count_statement(table, query, most, None if table.on_postgres else _shortest(session, table, query))
+    return int(session.rows(sql, values)[0][0])
+
+
+def count_statement(table: RowTable, query: CheckedQuery, most: int, walk: Walk | None = None) -> tuple[str, list[Any]]:
+    """In the order of its page, so that it goes the way of one: through an index, from where it begins to where it is enough."""
+    conditions = [equals(table, column, value) for column, value in query.equal]
+    spans = [*query.beside, *([query.span] if query.span else [])]
+    conditions += [one for span in spans for one in within(table, span)]
+    where = f"WHERE {' AND '.join(one.sql for one in conditions)}" if conditions else ""
+    found = f"SELECT 1 FROM {_source(table, walk)} {where} ORDER BY {_order(table, query)} LIMIT {most}"
+    return f"SELECT count(*) FROM ({found}) s", [value for one in conditions for value in one.values]
+
+
 def equals(table: RowTable, column: Column, value: Any) -> Condition:
     if value is None:
         return Condition(f"{quoted(column.name)} IS NULL", [])

@@ -22,9 +22,11 @@ from twofold.kernel.errors import Neighbour
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key
+from twofold.readmodels.schema.query import CheckedQuery
 from twofold.readmodels.schema.shape import Reading, reading_of
 from twofold.readmodels.stores.search.sql import answer, checked
 from twofold.readmodels.stores.sql.checkpoints import checkpoints_of
+from twofold.readmodels.stores.sql.find import count
 from twofold.readmodels.stores.sql.generations import make, not_made, of_shape
 from twofold.readmodels.stores.sql.lines import ParkedLineTable
 from twofold.readmodels.stores.sql.rebuilds import Answer, SqlBuilds
@@ -127,6 +129,12 @@ class SqlViewStore(SqlBuilds):
         page = self._read(lambda session: answer(session, table, question))
         return reading.page(page) if reading else page
 
+    def count(self, view: str, query: Query, most: int) -> int:
+        table, reading = self._attached(view)
+        question = checked(table, reading, query)
+        assert isinstance(question, CheckedQuery), "a search counts what it finds by itself"
+        return self._read(lambda session: count(session, table, question, most))
+
     def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
         return self._read(lambda session: self._lines.parked(session, self._generations(view), key, limit))
 
@@ -178,13 +186,9 @@ class SqlViewStore(SqlBuilds):
 
     def _tables_of(self, acts: Sequence[Advance | Drain]) -> _Tables:
         """By view and generation, the tables of those that are attached now; they may be others before a commit is done."""
-        tables = list(self._tables.values())
+        named = {(one.generation.view, one.generation.number): one for one in list(self._tables.values())}
         asked = {act.slice[:2] for act in acts}
-        return {
-            (one.generation.view, one.generation.number): one
-            for one in tables
-            if (one.generation.view, one.generation.number) in asked
-        }
+        return {name: table for name, table in named.items() if name in asked}
 
     @contextmanager
     def _pipeline(self) -> Iterator[Session]:
