@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from heapq import merge
+from math import inf
 
 import structlog
 
@@ -166,7 +167,8 @@ class Outbox:
             batch = lane.take()
             if not batch:
                 continue
-            lane.queue.leaves(batch, left_at)
+            if self._queue_seconds_max < inf:
+                lane.queue.leaves(batch, left_at)
             try:
                 await self._publish(number, batch)
             except Unavailable as error:

@@ -20,6 +20,7 @@ FIRST_LANES = 2
 """Of a log whose deployment did not say how many to begin with (docs/decisions/0008)."""
 PARTITIONED = "(a log in partitions)"
 """Stands among the event types of a log that is: a version that knows nothing of that cannot read it, and says so."""
+PROCESS_BEGINS = "INSERT INTO process_begins (process, position) SELECT :process, position FROM log_head"
 TOLD_MAX = 5
 """More event types than this that cannot be read are a count."""
 
@@ -35,7 +36,15 @@ def adopt(url: str, domain: Domain, lanes: int | None, first_lanes: int | None =
         if wanted != found:
             given = {"domain": domain.name, "lanes": wanted.lanes}
             connection.execute(text("UPDATE log SET domain = :domain, lanes = :lanes"), given)
+        for process in sorted(domain.processes.keys() - _begins(connection).keys()):
+            connection.execute(text(PROCESS_BEGINS), {"process": process})
     return wanted
+
+
+def begins_of(url: str) -> dict[str, int]:
+    """By process, behind which position it reacts to what happens: where the log stood when it was first deployed."""
+    with looking(url) as connection:
+        return _begins(connection)
 
 
 def identity_of(url: str) -> LogIdentity:
@@ -77,6 +86,10 @@ def refuse_another(log: LogIdentity, domain: Domain, lanes: int | None) -> None:
 def _has_events(connection: Connection) -> bool:
     """A log of release 0.1.0 does not say how many lanes it has; one that has been used had what was the default."""
     return bool(connection.execute(text("SELECT position FROM log_head")).scalar_one())
+
+
+def _begins(connection: Connection) -> dict[str, int]:
+    return {name: position for name, position in connection.execute(text("SELECT process, position FROM process_begins"))}
 
 
 def _read(connection: Connection) -> LogIdentity:

@@ -32,9 +32,12 @@ from twofold.gateway.operations.audits import AuditEndpoint
 from twofold.gateway.operations.console import ConsoleData
 from twofold.gateway.operations.dead import DeadEndpoints
 from twofold.gateway.operations.health import Exposition, HealthEndpoints
+from twofold.gateway.operations.instances import Instances
+from twofold.gateway.operations.interventions import InterventionEndpoints
 from twofold.gateway.operations.lanes import LaneEndpoints
 from twofold.gateway.operations.members import MemberEndpoint
 from twofold.gateway.operations.parked import ParkedEndpoints
+from twofold.gateway.operations.processes import ProcessEndpoints
 from twofold.gateway.operations.rebuilds import RebuildEndpoints
 from twofold.gateway.queries.changes import ChangingAnswers
 from twofold.gateway.queries.composite import CompositeEndpoint
@@ -112,6 +115,7 @@ def application(ports: GatewayPorts) -> web.Application:
     )
     changes = ChangingAnswers(reads, progress, streams)
     views = ViewEndpoints(ports.domain, reads, lag, changes, ports.observe_query)
+    instances = Instances(ports.rows, ports.parked_keys, ports.clock)
     routes: list[Route] = []
     pages = Pages(ports.domain, lambda: routes, ports.bus_description, ports.describe)
     for part in (
@@ -126,6 +130,8 @@ def application(ports: GatewayPorts) -> web.Application:
         ),
         DeadEndpoints(ports.queue, ports.dead, threads),
         ParkedEndpoints(ports.domain, admission, ports.parked_commands, ports.parked_keys, threads),
+        ProcessEndpoints(ports.domain, ports.rows, ports.parked_keys, instances, lag, ports.clock, threads),
+        InterventionEndpoints(ports.domain, instances, ports.parked_keys, admission, board, ports.clock, threads),
         AuditEndpoint(ports.domain, ports.codec, ports.history, ports.rows, ports.parked_keys, auditing),
         HealthEndpoints(
             ports.queue,

@@ -7,12 +7,13 @@ from typing import Any, get_args
 
 import msgspec
 
+from twofold.kernel.decider import AnyDecider
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.messages import Command, Event, tag_of
+from twofold.kernel.process import AnyProcess
 from twofold.kernel.view import AnyView, Store, Synchronisation, Through
 
-TO_COME = ("search",)
-"""Words that a view may use one day."""
+PROCESS_NAME_CHARS_MAX = 32
 
 
 def require_classes(where: str, **named: object) -> None:
@@ -40,11 +41,12 @@ def require_kind(where: str, message: Any, parent: type[Command] | type[Event], 
 
 def check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) -> None:
     require_classes(f"{where}: view {view.name}", on=view.on, indexes=view.indexes, orders=view.orders, compounds=view.compounds)
+    require_classes(f"{where}: view {view.name}", text=view.text)
     require_functions(f"{where}: view {view.name}", keys=view.keys, evolve=view.evolve)
     if not (isinstance(view.row, type) and issubclass(view.row, msgspec.Struct)):
         raise Misconfigured(f"{where}: view {view.name}: row is a class derived from msgspec.Struct, not {view.row!r}")
-    fields = {field.name for field in msgspec.structs.fields(view.row)}
-    for name in (view.key, *view.indexes, *view.orders):
+    fields = {field.name: field.type for field in msgspec.structs.fields(view.row)}
+    for name in (view.key, *view.indexes, *view.orders, *view.text):
         if name not in fields:
             raise Misconfigured(f"{where}: view {view.name}: row {view.row.__name__} has no field {name!r}")
     for compound in view.compounds:
@@ -58,9 +60,12 @@ def check_view(where: str, view: AnyView, events: Mapping[str, type[Event]]) -> 
     for field, chosen, possible in (("sync", view.sync, get_args(Synchronisation)), ("store", view.store, get_args(Store))):
         if chosen not in possible:
             raise Misconfigured(f"{where}: view {view.name}: {field} is one of {', '.join(possible)}, not {chosen!r}")
-        if chosen in TO_COME:
-            raise Misconfigured(f"{where}: view {view.name}: {field}={chosen!r} is not there yet")
     require_revision(f"{where}: view {view.name}", view.revision)
+    for name in view.text:
+        if fields[name] not in (str, str | None):
+            raise Misconfigured(f"{where}: view {view.name}: field {name!r} cannot be searched; texts are str")
+    if bool(view.text) != (view.store == "search"):
+        raise Misconfigured(f"{where}: view {view.name}: store='search' and text=(…), the fields to be searched, go together")
     if view.sync == "inline" and view.store != "sql":
         raise Misconfigured(f"{where}: view {view.name} is inline and so must be in the store 'sql'")
 
@@ -92,3 +97,25 @@ def _check_compound(where: str, view: AnyView, compound: object) -> None:
     for name in compound:
         if name == view.key or name not in (*view.indexes, *view.orders):
             raise Misconfigured(f"{where}: {name!r} of compound {compound!r} is no index and no order; the key ends each anyway")
+
+
+def check_decider(where: str, decider: AnyDecider) -> None:
+    if decider.is_timed is None:
+        raise Misconfigured(f"{where}: decide takes (state, command), or (state, command, accepted_at), and nothing else")
+    require_classes(where, internal=decider.internal)
+    for command in decider.internal:
+        if command not in decider.commands:
+            raise Misconfigured(f"{where}: internal holds {command!r}, which is not among its commands")
+
+
+def check_process(where: str, process: AnyProcess) -> None:
+    """What the view of its instances does not say: that is checked as any view is."""
+    if len(process.name) > PROCESS_NAME_CHARS_MAX:
+        raise Misconfigured(f"{where}: a name of at most {PROCESS_NAME_CHARS_MAX} characters")
+    require_classes(where, on=process.on)
+    require_functions(where, key=process.key, evolve=process.evolve, react=process.react, is_done=process.is_done)
+    if not (isinstance(process.state, type) and issubclass(process.state, msgspec.Struct)):
+        raise Misconfigured(f"{where}: state is a class derived from msgspec.Struct, not {process.state!r}")
+    seconds: object = process.limit_seconds
+    if not isinstance(seconds, int | float) or not seconds > 0:
+        raise Misconfigured(f"{where}: limit_seconds is a number of seconds above 0, not {seconds!r}")

@@ -1,4 +1,5 @@
-"""A domain is a module that exports tuples: DECIDERS, VIEWS, perhaps UP- and DOWNCASTERS. No registry, no import-time effects."""
+"""A domain is a module that exports tuples: DECIDERS, VIEWS, perhaps PROCESSES, EFFECTS, UP- and DOWNCASTERS. No registry, no
+import-time effects."""
 
 from __future__ import annotations
 
@@ -10,15 +11,27 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from twofold.kernel.decider import AnyDecider, Decider, Downcaster, Upcaster
-from twofold.kernel.declared import check_streams, check_view, require_classes, require_functions, require_kind, require_revision
+from twofold.kernel.declared import (
+    check_decider,
+    check_process,
+    check_streams,
+    check_view,
+    require_classes,
+    require_functions,
+    require_kind,
+    require_revision,
+)
+from twofold.kernel.effects import AnyEffect, Effect
 from twofold.kernel.errors import Misconfigured
+from twofold.kernel.instances import VIEW_PREFIX, instances_of
 from twofold.kernel.messages import Command, Event, tag_of
+from twofold.kernel.process import INSTANCE, AnyProcess, Process
 from twofold.kernel.snapshots import StateCodec
 from twofold.kernel.view import AnyView, View
 
 NAME_CHARS_MAX = 200
 
-Named = TypeVar("Named", AnyDecider, AnyView)
+Named = TypeVar("Named", AnyDecider, AnyView, AnyProcess, AnyEffect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +39,13 @@ class Domain:
     """The checked content of a domain module, indexed by wire name. `name` is what the log knows it by: the module's name, unless
     the module exports a NAME (because it was called otherwise when its log began). `module` is where it is imported from.
     `internal` are the commands that processes alone send. `readable` is the last version of each event that can be read: its
-    own, or one that a later version of the domain writes."""
+    own, or one that a later version of the domain writes. The instances of its processes are views, too, and have a decider."""
 
     name: str
     module: str
     deciders: tuple[AnyDecider, ...]
     views: Mapping[str, AnyView]
+    processes: Mapping[str, AnyProcess]
     commands: Mapping[str, type[Command]]
     events: Mapping[str, type[Event]]
     decider_of: Mapping[str, AnyDecider]
@@ -39,6 +53,7 @@ class Domain:
     upcasters: Mapping[tuple[str, int], Upcaster]
     downcasters: Mapping[tuple[str, int], Downcaster]
     readable: Mapping[str, int]
+    effects: Mapping[str, AnyEffect]
 
     def decider_of_stream(self, stream: str) -> AnyDecider | None:
         """The decider whose streams are called like this one; None when no decider is."""
@@ -73,9 +88,16 @@ def domain_of(module: ModuleType) -> Domain:
     """The domain that a module exports. Raises Misconfigured."""
     deciders: tuple[AnyDecider, ...] = _exported(module, "DECIDERS", Decider)
     views: tuple[AnyView, ...] = _exported(module, "VIEWS", View)
+    processes: tuple[AnyProcess, ...] = _exported(module, "PROCESSES", Process, ())
     upcasters: tuple[Upcaster, ...] = _exported(module, "UPCASTERS", Upcaster, ())
     downcasters: tuple[Downcaster, ...] = _exported(module, "DOWNCASTERS", Downcaster, ())
+    effects: tuple[AnyEffect, ...] = _exported(module, "EFFECTS", Effect, ())
     where = module.__name__
+    _refuse_taken(where, deciders, views)
+    for process in _unique(where, "process", processes):
+        check_process(f"{where}: process {process.name}", process)
+    if processes:
+        deciders, views = (*deciders, INSTANCE), (*views, *map(instances_of, processes))
     name: object = getattr(module, "NAME", where)
     if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= NAME_CHARS_MAX):
         raise Misconfigured(
@@ -88,7 +110,7 @@ def domain_of(module: ModuleType) -> Domain:
         require_classes(f"{where}: decider {decider.name}", commands=decider.commands, events=decider.events)
         require_functions(f"{where}: decider {decider.name}", decide=decider.decide, evolve=decider.evolve)
         require_revision(f"{where}: decider {decider.name}", decider.revision)
-        _check_decider(f"{where}: decider {decider.name}", decider)
+        check_decider(f"{where}: decider {decider.name}", decider)
         for command in decider.commands:
             require_kind(where, command, Command, "command")
             if tag_of(command) in commands:
@@ -108,6 +130,9 @@ def domain_of(module: ModuleType) -> Domain:
     for view in _unique(where, "view", views):
         check_view(where, view, events)
         check_streams(f"{where}: view {view.name}", view, {one.name: one for one in views})
+    for effect in _unique(where, "effect", effects):
+        if effect.why_not:
+            raise Misconfigured(f"{where}: effect {effect.name}: {effect.why_not}")
     known = {(upcaster.tag, upcaster.schema_version) for upcaster in upcasters}
     for tag, event in events.items():
         for version in range(1, event.schema_version):
@@ -120,6 +145,7 @@ def domain_of(module: ModuleType) -> Domain:
         module=where,
         deciders=deciders,
         views={view.name: view for view in views},
+        processes={process.name: process for process in processes},
         commands=commands,
         events=events,
         decider_of=decider_of,
@@ -127,6 +153,7 @@ def domain_of(module: ModuleType) -> Domain:
         upcasters={(upcaster.tag, upcaster.schema_version): upcaster for upcaster in upcasters},
         downcasters={(downcaster.tag, downcaster.schema_version): downcaster for downcaster in downcasters},
         readable=_readable(where, events, downcasters),
+        effects={effect.name: effect for effect in effects},
     )
 
 
@@ -153,15 +180,6 @@ def _exported(module: ModuleType, name: str, kind: type, default: object = None)
     return value
 
 
-def _check_decider(where: str, decider: AnyDecider) -> None:
-    if decider.is_timed is None:
-        raise Misconfigured(f"{where}: decide takes (state, command), or (state, command, accepted_at), and nothing else")
-    require_classes(where, internal=decider.internal)
-    for command in decider.internal:
-        if command not in decider.commands:
-            raise Misconfigured(f"{where}: internal holds {command!r}, which is not among its commands")
-
-
 def _check_snapshots(where: str, decider: AnyDecider) -> None:
     every: object = decider.snapshot_every
     if every is not None and (not isinstance(every, int) or every < 0):
@@ -176,7 +194,14 @@ def _unique(where: str, what: str, things: tuple[Named, ...]) -> tuple[Named, ..
     names = [thing.name for thing in things]
     for name in names:
         if names.count(name) > 1:
-            raise Misconfigured(f"{where}: two {what}s are called {name!r}")
+            raise Misconfigured(f"{where}: two {what}{'es' if what.endswith('s') else 's'} are called {name!r}")
         if not isinstance(name, str) or not name.replace("_", "").isalnum() or not name.isascii() or len(name) > 40:
             raise Misconfigured(f"{where}: {what} name {name!r} must be at most 40 ASCII letters, digits and underscores")
     return things
+
+
+def _refuse_taken(where: str, deciders: tuple[AnyDecider, ...], views: tuple[AnyView, ...]) -> None:
+    taken = [f"decider {INSTANCE.name}" for decider in deciders if decider.name == INSTANCE.name]
+    taken += [f"view {view.name}" for view in views if str(view.name).startswith(VIEW_PREFIX)]
+    if taken:
+        raise Misconfigured(f"{where}: {taken[0]} has a name that belongs to processes; give it another")

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from twofold.kernel.builds import Builds
+from twofold.kernel.counting import Counting
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.log import Appended, Decision, LastEvent, Loaded, NewEvent, Page, ParkedCommand, Recorded, Snapshot
@@ -163,14 +164,15 @@ class Standing(Protocol):
         """By slice, the mark of the event its checkpoint stands on; "" where none was kept. No entry for what is never behind."""
 
 
-class Rows(Standing, Protocol):
-    """What a gateway asks of the rows: where they stand, one by its key, a page by a declared index."""
+class Rows(Standing, Counting, Protocol):
+    """What a gateway asks of the rows: where they stand, one by its key, a page by a declared index, how many there are."""
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
         """One answer for each key, in order; each row and the checkpoint it comes with are from one snapshot."""
 
     def find(self, view: str, query: Query) -> RowPage:
-        """Raises Malformed for a field that is not declared, a value of the wrong type, or a cursor that is not ours."""
+        """Raises Malformed for a field that is not declared, a value of the wrong type, or a cursor that is not ours. A Search is
+        answered with a SearchPage, by the stores that views with `store="search"` are in."""
 
 
 class ParkedLines(Protocol):

@@ -102,6 +102,10 @@ CURSOR_CHARS_MAX = 8_192
 """Room for the longest key and the longest order value, in base64."""
 
 
+PAGE_ROWS_MAX = 1_000
+"""Rows in one page."""
+
+
 class Range(msgspec.Struct, frozen=True):
     """Half open: what is at `start` is in it, what is at `end` is not; None is no bound. An absent value is in no range."""
 
@@ -139,6 +143,32 @@ class RowPage(msgspec.Struct, frozen=True):
     parked: int | None = None
 
 
+class Search(Query, frozen=True):
+    """A question to a view in the store `search`: rows in which every word of `q` occurs as well; `lamp*`: one that begins so.
+
+    Without an `order` the best come first; without a word in it `q` finds nothing, and an empty one everything. How many of all
+    rows found have which value is told of the indexes in `facets`. `highlight`: show where.
+    """
+
+    q: str = ""
+    facets: tuple[str, ...] = ()
+    highlight: bool = False
+
+
+class SearchPage(RowPage, frozen=True):
+    """`total` rows were found, however many are in `rows`. `facets`: by field, the most frequent values with their counts, the
+    most frequent first; rows without a value are not counted. `scores` are of `rows`, in order: higher is better, only within
+    this answer, and None where nothing was searched for. `highlights` are of `rows`, too: by field, pieces of its text as HTML,
+    with the words that were found in <em>."""
+
+    total: int = 0
+    facets: dict[str, dict[str, int]] = {}
+    scores: list[float | None] = []
+    highlights: list[dict[str, list[str]]] = []
+
+
+STREAM_PREFIX = "!stream/"
+"""Begins the key under which a stream's events wait when `View.keys` raised on one of them. No row key may begin so. On disk."""
 REKEYED = "keys no longer gives this key"
 """What the error of a parked key begins with whose next event concerns other rows by now, as a retry has found."""
 
@@ -173,7 +203,7 @@ class Promises(msgspec.Struct, frozen=True):
     checkpoints elsewhere and writes rows by their version instead: docs/decisions/0010 says how that stays exact.
     `commits_views_together`: so do advances of several views in one commit. `needs_making`: rows must have been made before
     anybody attaches; a store that may lose everything and needs no tables makes them anew instead, empty, to be folded again.
-    What nobody reads is not promised here: every store orders absent values first, none searches texts.
+    What nobody reads is not promised here: every store orders absent values first.
     """
 
     is_atomic: bool

@@ -18,7 +18,8 @@ Synchronisation = Literal["inline", "async", "live"]
 
 
 class About(msgspec.Struct, frozen=True, gc=False):
-    """What is known about an event beside its facts. `key` and `part` say which row is being folded (see `View.keys`)."""
+    """What is known about an event beside its facts. `key` and `part` say which row is being folded (see `View.keys`),
+    `command_id` which command it is a fact of, `correlation_id` what that one belongs to."""
 
     position: int
     stream: str
@@ -26,6 +27,13 @@ class About(msgspec.Struct, frozen=True, gc=False):
     recorded_at: datetime
     key: str = ""
     part: Any = None
+    command_id: str = ""
+    correlation_id: str = ""
+
+    def of(self, key: str, part: Any) -> About:
+        """The same, as it concerns one row."""
+        command_id, correlation_id = self.command_id, self.correlation_id
+        return About(self.position, self.stream, self.version, self.recorded_at, key, part, command_id, correlation_id)
 
 
 RowT = TypeVar("RowT", bound=msgspec.Struct)
@@ -55,6 +63,7 @@ class View(Generic[RowT, EventT]):
     the key is always both. `compounds` are fields among them that are asked for together, each an index more to be kept: those
     that equal something first, then the one that orders, then those of which a range is asked in that order. Another `revision`
     (a number or a text of yours) has the rows folded anew: give one whenever `keys` or `evolve` come to mean something else.
+    With `store="search"` rows are found by the words in their `text` fields, too, and counted by their indexes.
 
     `sync` says when rows are folded: "async", behind the log; "inline", in the transaction that appends; "live", when they are
     asked for, and never stored: by key alone, from the streams that `streams(key)` names and those that are found `through` rows
@@ -75,9 +84,10 @@ class View(Generic[RowT, EventT]):
     compounds: tuple[tuple[str, ...], ...] = ()
     streams: Callable[[str], Iterable[str]] | None = None
     through: tuple[Through, ...] = ()
+    text: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("on", "indexes", "orders", "compounds", "through"):
+        for name in ("on", "indexes", "orders", "compounds", "through", "text"):
             given = getattr(self, name)
             if isinstance(given, list):
                 object.__setattr__(self, name, tuple(tuple(one) if isinstance(one, list) else one for one in given))

@@ -72,6 +72,18 @@ class Metrics:
             ["lane"],
             registry=registry,
         )
+        self.effect_calls = Counter(
+            "twofold_effect_calls",
+            "Calls to the outside, by what came of a try: succeeded, failed, timed_out; given_up after the last.",
+            ["effect", "outcome"],
+            registry=registry,
+        )
+        self.effect_breaker_open = Gauge(
+            "twofold_effect_breaker_open",
+            "1 while an effect rests here, since it failed so often in a row.",
+            ["effect"],
+            registry=registry,
+        )
         for neighbour in Neighbour:
             self.refusals.labels(neighbour.value, NO_ANSWER)
 

@@ -5,6 +5,10 @@ minor units as they are: the shop sells in one currency, and a second one would 
 """
 
 from twofold.shop.customer import CUSTOMER
+from twofold.shop.effects import EFFECTS
+from twofold.shop.fulfilment import FULFILMENT
+from twofold.shop.notification import NOTIFICATION
+from twofold.shop.notifying import NOTIFYING
 from twofold.shop.order import ORDER
 from twofold.shop.payment import PAYMENT
 from twofold.shop.product import PRODUCT
@@ -12,6 +16,8 @@ from twofold.shop.returns import RETURN
 from twofold.shop.stock import STOCK
 from twofold.shop.views import VIEWS
 
-DECIDERS = (ORDER, RETURN, STOCK, PRODUCT, PAYMENT, CUSTOMER)
+DECIDERS = (ORDER, RETURN, STOCK, PRODUCT, PAYMENT, CUSTOMER, NOTIFICATION)
 
-__all__ = ["DECIDERS", "VIEWS"]
+PROCESSES = (FULFILMENT, NOTIFYING)
+
+__all__ = ["DECIDERS", "EFFECTS", "PROCESSES", "VIEWS"]

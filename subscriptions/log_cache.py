@@ -11,7 +11,7 @@ read together with that event, and whoever goes on from it asks by its `mark` wh
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from threading import Lock
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from twofold.kernel.ids import mark_of
 from twofold.kernel.log import Recorded
 from twofold.kernel.messages import Event
 from twofold.kernel.ports import LogPages
-from twofold.kernel.view import About
+from twofold.kernel.view import About, AnyView
 
 RECENT_EVENTS_MAX = 4_000
 RECENT_BYTES_MAX = 32 << 20
@@ -39,13 +39,12 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     event: Event | None
     error: Exception | None
     size: int
-    command_id: str = ""
 
     @property
     def mark(self) -> str:
         """What a checkpoint that stands on this event remembers of it."""
         about = self.about
-        return mark_of(self.position, about.stream, about.version, self.command_id, about.recorded_at)
+        return mark_of(self.position, about.stream, about.version, about.command_id, about.recorded_at)
 
     @property
     def stream(self) -> str:
@@ -173,11 +172,15 @@ class LogCache:
                 event = self._codec.event(recorded)
             except Exception as error:
                 failed = error
-        about = About(recorded.position, recorded.stream, recorded.version, recorded.recorded_at)
-        return Seen(recorded.position, recorded.type, about, event, failed, len(recorded.data), recorded.meta.command_id)
+        return Seen(recorded.position, recorded.type, recorded.about, event, failed, len(recorded.data))
 
     def _end(self) -> int:
         return self._begin + len(self._recent)
+
+
+def log_of(pages: LogPages, codec: Codec, views: Iterable[AnyView]) -> LogCache:
+    """The log for whoever folds these views."""
+    return LogCache(pages, codec, {tag for view in views for tag in view.listened})
 
 
 def _mark(event: Recorded) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import msgspec
 import typer
 
-from twofold import VERSION, dead, logs, parked, partitions
+from twofold import VERSION, dead, instances, logs, parked, partitions
 from twofold.interpreter import take_all_files
 from twofold.kernel.errors import Error, Misconfigured
 from twofold.kernel.lanes import LANES_MAX
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(parked.app, name="parked")
 app.add_typer(dead.app, name="dead")
+app.add_typer(instances.app, name="process")
 app.add_typer(partitions.app, name="partitions")
 
 STATUS_OF = {"succeeded": 0, "ignored": 0, "rejected": 1, "parked": 1}
@@ -89,6 +90,12 @@ def workers(processes: Processes = 1) -> None:
 def readmodels(processes: Processes = 1) -> None:
     """Run projectors: they fold events into rows."""
     _room("readmodels", processes)
+
+
+@app.command("processes")
+def processes_room(processes: Processes = 1) -> None:
+    """Run processes: they react to events with commands, timers and calls to the outside."""
+    _room("processes", processes)
 
 
 @app.command()
@@ -223,7 +230,7 @@ def _room(name: str, processes: int) -> None:
     if name == "gateway":
         rooms.run_gateway(settings, reuse_port=child is not None)
     else:
-        {"workers": rooms.run_workers, "readmodels": rooms.run_readmodels, "monitoring": rooms.run_monitoring}[name](settings)
+        getattr(rooms, f"run_{name}")(settings)
 
 
 def _fail(line: str) -> NoReturn:

@@ -20,9 +20,8 @@ from typing import Any
 import msgspec
 
 import twofold.eventstore.migrate
-import twofold.readmodels.stores.redis
-import twofold.readmodels.stores.sql
 from twofold.bus.dispatch.broker import LaneBroker
+from twofold.bus.effects.dispatch import EffectBroker
 from twofold.bus.outbox import Outbox
 from twofold.eventstore.identity import adopt
 from twofold.kernel.codec import Codec
@@ -31,19 +30,15 @@ from twofold.kernel.errors import Misconfigured, Unavailable
 from twofold.kernel.lanes import LaneState
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, Clock, InlineProjection, Leases, Log, Outcomes, ViewStore
-from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
-from twofold.places import log_url, rows_url
+from twofold.places import log_url
 from twofold.readmodels.inline.projection import SqlInlineProjection
-from twofold.readmodels.inline.store import InlineViewStore
 from twofold.readmodels.live.store import LiveViewStore
 from twofold.readmodels.stores.answering import Answering
 from twofold.readmodels.stores.routed import Choose, RoutedViewStore
-from twofold.readmodels.stores.sql import SqlViewStore
 from twofold.settings import Settings
+from twofold.stores import Stores, Where
 from twofold.workers.trial import Trial
-
-DATABASE_CONNECTIONS = 8
 
 
 class SystemClock:
@@ -62,6 +57,7 @@ class Deployment(ABC):
         self.codec = Codec(domain)
         self.clock: Clock = SystemClock()
         self._closing = closing
+        self._stores = Stores(settings, closing, lambda: self.events, self._live)
 
     def make_tables(self, first_lanes: int | None = None) -> None:
         """Bring the log's tables up to date, and make what the views need. Whoever else opens a store finds it, or refuses.
@@ -73,7 +69,7 @@ class Deployment(ABC):
         away: dict[int, Unavailable] = {}
         unmade = []
         for view in self.domain.views.values():
-            store = self._store_of(view)
+            store = self._stores.of(view)
             try:
                 if id(store) not in away:
                     store.make(view, self.settings.slices)
@@ -88,42 +84,9 @@ class Deployment(ABC):
     @cached_property
     def rows(self) -> RoutedViewStore:
         """Every view's rows, to be looked at. A store that is away now is asked again when its views are asked for."""
-        rows = self._stores_of(self.domain.views.values(), Answering().choose)
+        rows = self.stores_of(self.domain.views.values(), Answering().choose)
         rows.attach_all()
         return rows
-
-    @cached_property
-    def projection(self) -> RoutedViewStore:
-        """The rows that a projector folds."""
-        return self._stores_of(self.followed)
-
-    @cached_property
-    def projection_beside(self) -> RoutedViewStore:
-        """The same, attached to nothing yet: for generations that are folded beside those."""
-        return self._stores_of(self.followed)
-
-    @property
-    def followed(self) -> list[AnyView]:
-        """The views that follow the log."""
-        return [view for view in self.domain.views.values() if view.sync == "async"]
-
-    @property
-    def followed_by_store(self) -> list[list[AnyView]]:
-        """The same, in a list of their own those that one store holds and commits together."""
-        apart = [[view for view in self.followed if self._is_in_redis(view) is there] for there in (False, True)]
-        return [mine for mine in apart if mine]
-
-    def foldable(self) -> list[Generation]:
-        """The followed views' generations, as far as their stores answer now. Raises Misconfigured where rows have not been made,
-        or would not be kept."""
-        found = self.projection.attach_all()
-        in_redis = [one for one in found if self._is_in_redis(self.domain.views[one.view])]
-        if in_redis:
-            try:
-                twofold.readmodels.stores.redis.refuse_eviction(self.settings.redis_url)
-            except Unavailable:
-                return [one for one in found if one not in in_redis]
-        return found
 
     @property
     @abstractmethod
@@ -174,15 +137,24 @@ class Deployment(ABC):
     @abstractmethod
     def outcomes(self) -> Outcomes: ...
 
-    @property
-    @abstractmethod
+    @cached_property
     def command_queue(self) -> Outbox:
-        """The gateway's end of the lanes. `await start()` and `await close()` it on the loop that uses it."""
+        """The gateway's end of the lanes."""
+        return self.new_command_queue(self.settings.queue_seconds)
+
+    @abstractmethod
+    def new_command_queue(self, queue_seconds_max: float) -> Outbox:
+        """An end of the lanes. `await start()` and `await close()` it on the loop that uses it."""
 
     @property
     @abstractmethod
     def lane_broker(self) -> LaneBroker:
         """The workers' end. To be closed by them."""
+
+    @property
+    @abstractmethod
+    def effects(self) -> EffectBroker:
+        """Port EffectQueue, and its performers' end."""
 
     @property
     @abstractmethod
@@ -192,45 +164,19 @@ class Deployment(ABC):
     def depths(self) -> Mapping[str, int]:
         """Messages that wait, by lane; "dead" for the dead letters."""
 
-    def _stores_of(self, views: Collection[AnyView], choose: Choose | None = None) -> RoutedViewStore:
+    def stores_of(self, views: Collection[AnyView], choose: Choose | None = None) -> RoutedViewStore:
         """Stores of its own: what answers need not be what is folded. The log is opened first: it says whose rows these are."""
         _ = self.events
-        of = {view.name: self._store_of(view) for view in views}
+        of = {view.name: self._stores.of(view) for view in views}
         besides = {id(store): store.beside() for store in of.values()}
         stores = RoutedViewStore({view: besides[id(store)] for view, store in of.items()}, views, choose)
         self._closing.callback(stores.close)
         return stores
 
-    def _store_of(self, view: AnyView) -> ViewStore:
-        if view.sync == "inline":
-            return self._beside_the_log
-        if view.sync == "live":
-            return self._live
-        return self._redis if self._is_in_redis(view) else self._sql
+    def where(self, view: AnyView) -> Where:
+        """Where its rows are."""
+        return self._stores.where(view)
 
-    def _is_in_redis(self, view: AnyView) -> bool:
-        return view.store == "redis" and bool(self.settings.redis_url)
-
-    @cached_property
-    def _sql(self) -> SqlViewStore:
-        store = SqlViewStore(twofold.readmodels.stores.sql.connect(rows_url(self.settings), DATABASE_CONNECTIONS))
-        self._closing.callback(store.close)
-        return store
-
-    @cached_property
-    def _redis(self) -> ViewStore:
-        store = twofold.readmodels.stores.redis.connect(self.settings.redis_url, self.settings.namespace, self.settings.slices)
-        self._closing.callback(store.close)
-        return store
-
-    @cached_property
-    def _beside_the_log(self) -> ViewStore:
-        _ = self.events  # opened first, so closed last: an SQLite file is left by its writer after its readers
-        engine = twofold.readmodels.stores.sql.connect(log_url(self.settings), DATABASE_CONNECTIONS)
-        self._closing.callback(engine.dispose)
-        return InlineViewStore(engine)
-
-    @cached_property
     def _live(self) -> ViewStore:
         return LiveViewStore(self.events, self.codec, lambda: self.rows)
 

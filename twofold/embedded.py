@@ -9,6 +9,8 @@ from threading import Event
 from typing import Any
 
 from twofold.bus.dispatch.broker import LaneBroker
+from twofold.bus.effects.dispatch import EffectBroker
+from twofold.bus.effects.embedded import TableEffects
 from twofold.bus.embedded.bell import LocalBell, LocalOutcomes
 from twofold.bus.embedded.publisher import command_queue
 from twofold.bus.embedded.transport import EmbeddedBroker, renumber
@@ -16,6 +18,7 @@ from twofold.bus.outbox import Outbox
 from twofold.database.sqlite import open_reader
 from twofold.database.sqlite_file import SqliteFile
 from twofold.deployment import Deployment
+from twofold.eventstore.call_table import SqliteCallTable
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.leases import MemoryLeases
 from twofold.eventstore.sqlite import SqliteLog
@@ -67,14 +70,17 @@ class EmbeddedDeployment(Deployment):
     def outcomes(self) -> Outcomes:
         return LocalOutcomes()
 
-    @cached_property
-    def command_queue(self) -> Outbox:
-        table, settings = self._lane_table, self.settings
-        return command_queue(table, table.count(), self.lane_broker.wake, settings.queue_seconds)
+    def new_command_queue(self, queue_seconds_max: float) -> Outbox:
+        table = self._lane_table
+        return command_queue(table, table.count(), self.lane_broker.wake, queue_seconds_max)
 
     @cached_property
     def lane_broker(self) -> LaneBroker:
         return EmbeddedBroker(self._lane_table)
+
+    @cached_property
+    def effects(self) -> EffectBroker:
+        return TableEffects(SqliteCallTable(self._file), self.domain.effects)
 
     @cached_property
     def dead(self) -> DeadLetters:

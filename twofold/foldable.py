@@ -17,7 +17,7 @@ from threading import Event, Lock, Thread
 
 import structlog
 
-from twofold.deployment import Deployment
+from twofold.followed import Followed
 from twofold.kernel.backoff import Backoff
 from twofold.kernel.builds import Build
 from twofold.kernel.errors import Misconfigured
@@ -37,9 +37,9 @@ AWAY_SECONDS_MAX = 15.0
 class FoldableSlices:
     """By name. `look` is called once before the room starts, `start` looks on until every store has answered."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self._deployment = deployment
-        self.projections = (deployment.projection, deployment.projection_beside)
+    def __init__(self, followed: Followed) -> None:
+        self._followed = followed
+        self.projections = (followed.projection, followed.beside)
         self._folded: tuple[dict[str, Generation], dict[str, Generation]] = ({}, {})
         self._retired_at: dict[tuple[str, int], float] = {}
         self._answered_at: dict[str, float] = {}
@@ -53,19 +53,19 @@ class FoldableSlices:
 
     def look(self) -> bool:
         """Whether all followed views are found. Raises Misconfigured."""
-        found = self._deployment.foldable()
+        found = self._followed.foldable()
         with self._lock:
             self._answered_at |= dict.fromkeys((generation.view for generation in found), time.monotonic())
             for generation in found:
                 if all(generation.view not in folded for folded in self._folded):
                     self._folded[0][generation.view] = generation
-        return len(found) == len(self._deployment.followed)
+        return len(found) == len(self._followed.views)
 
     def follow(self, builds: Sequence[Build]) -> None:
         """Fold what is to be folded of the views found so far, according to the builds there are now."""
         with self._lock:
             self._answered_at |= dict.fromkeys((build.generation.view for build in builds), time.monotonic())
-        for view in self._deployment.followed:
+        for view in self._followed.views:
             own = [one for one in builds if one.generation.view == view.name and one.shape == shape_of(view)]
             if not own or all(view.name not in folded for folded in self._folded):
                 continue

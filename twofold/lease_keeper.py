@@ -35,7 +35,7 @@ def new_member(room: str, domain: Domain, inline_views: int = 0) -> Member:
     share a name."""
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     knows: frozenset[str] = frozenset()
-    if room == "readmodels":
+    if room in ("readmodels", "processes"):
         knows = frozenset({WHOLE_VIEWS})
     if room == "workers":
         knows = names_of(domain.commands) | event_names_of(domain.readable) | {inline_views_name(inline_views)}

@@ -51,7 +51,7 @@ def detach(before: Annotated[int, typer.Option(metavar="POSITION", help="What en
     settings = settings_here()
     url = _url(settings)
     with open_deployment(settings) as deployment:
-        builds = deployment.projection.builds([view.name for view in deployment.followed])
+        builds = deployment.rows.builds([view.name for view in deployment.domain.views.values() if view.sync == "async"])
         head = log.growth_of(url).head
         lowest = min([build.position for build in builds], default=head)
         found = log.refuse_to_detach(log.growth_of(url), before, settings.idempotency_positions, lowest)

@@ -19,6 +19,7 @@ import structlog
 
 from twofold.deployment import Deployment
 from twofold.foldable import FoldableSlices
+from twofold.followed import Followed
 from twofold.generation_watch import GenerationWatch
 from twofold.kernel.builds import Build, Rebuild
 from twofold.kernel.errors import Unavailable
@@ -31,6 +32,9 @@ from twofold.readmodels.stores.routed import RoutedViewStore
 Throttle = Callable[[Mapping[tuple[str, int], float]], None]
 """Is told how many events a second may be folded into a generation, by view and number."""
 
+Look = Callable[[Sequence[Build]], None]
+"""Is shown the builds there are before they are folded."""
+
 CAUGHT_UP_EVENTS = 1_000
 """A generation this near to the head takes over: one page of a projector, and tokens are waited for as ever."""
 CLOSE_SECONDS_MAX = 5.0
@@ -38,11 +42,13 @@ CLOSE_SECONDS_MAX = 5.0
 
 
 @contextmanager
-def looking_after_builds(deployment: Deployment, slices: FoldableSlices, throttle: Throttle) -> Iterator[None]:
+def looking_after_builds(
+    deployment: Deployment, followed: Followed, slices: FoldableSlices, throttle: Throttle, look: Look = lambda builds: None
+) -> Iterator[None]:
     """Every second: fold what is to be folded, and let answer what may. One that was retired takes over again only when its
     version is migrated to again: then it is being built."""
-    store, views = deployment.projection, {view.name: view for view in deployment.followed}
-    rebuilds = Rebuilds(deployment, slices)
+    store, views = followed.projection, {view.name: view for view in followed.views}
+    rebuilds = Rebuilds(deployment, store, slices)
 
     def step(builds: Sequence[Build]) -> Collection[Generation]:
         own = [build for build in builds if build.shape == shape_of(views[build.generation.view])]
@@ -51,6 +57,7 @@ def looking_after_builds(deployment: Deployment, slices: FoldableSlices, throttl
         beside = {view: build for view, build in building.items() if view in live}
         running = [one for one in store.rebuilt(list(beside)) if not one.is_over] if beside else []
         throttle({(one.view, one.generation): one.throttle for one in running if one.throttle})
+        look(builds)
         slices.follow(builds)
         head = deployment.events.head()[0] if building else 0
         for build in (build for view, build in building.items() if view not in live):
@@ -73,10 +80,10 @@ def near(builds: Sequence[Build], build: Build, head: int) -> int:
 class Rebuilds:
     """Ends those that this process looks after, in a thread of its own: verifying takes as long as reading the log does."""
 
-    def __init__(self, deployment: Deployment, slices: FoldableSlices) -> None:
+    def __init__(self, deployment: Deployment, store: RoutedViewStore, slices: FoldableSlices) -> None:
         self._deployment = deployment
+        self._store = store
         self._slices = slices
-        self._store = deployment.projection
         self._thread: Thread | None = None
         self._trouble: dict[str, str] = {}
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Event, Thread
 
 import structlog
@@ -19,21 +19,19 @@ from twofold import VERSION
 from twofold.bus.description import describe
 from twofold.deadline import ending_endless, replacing_endless
 from twofold.deployment import Deployment
-from twofold.foldable import FoldableSlices
+from twofold.folding import processing, projecting
 from twofold.gateway.app import GatewayPorts, application, serve
 from twofold.generation_watch import answering
-from twofold.interpreter import settle, share_the_interpreter
+from twofold.interpreter import share_the_interpreter
 from twofold.kernel.errors import Misconfigured
-from twofold.lease_keeper import LeaseKeeper, new_member
+from twofold.membership import member_of
 from twofold.monitoring.facts import Facts, serve_metrics
 from twofold.monitoring.metrics import Metrics
 from twofold.monitoring.observed.gateway import observe_queue, query_observer, queue_observer, refusal_counter
-from twofold.monitoring.observed.readmodels import observe_projection
 from twofold.monitoring.observed.workers import observe_event_store, observe_execute
-from twofold.readmodels.projection.projector import Projectors
-from twofold.rebuilding import looking_after_builds
 from twofold.settings import Settings
 from twofold.stepping_aside import SteppingAside
+from twofold.subscriptions.log_cache import log_of
 from twofold.wiring import open_deployment
 from twofold.workers.execute import Executor
 
@@ -47,7 +45,7 @@ def run_gateway(settings: Settings, reuse_port: bool) -> None:
     metrics = Metrics()
     with open_deployment(settings) as deployment:
         ports = _gateway_ports(deployment, metrics)
-        with _member(deployment, "gateway"), answering(deployment):
+        with member_of(deployment, "gateway"), answering(deployment):
             _serve(deployment, ports, reuse_port)
 
 
@@ -66,7 +64,19 @@ def run_workers(settings: Settings) -> None:
 def run_readmodels(settings: Settings) -> None:
     """Needs the log, the stores whose rows follow it, and the rings."""
     metrics = Metrics()
-    with open_deployment(settings) as deployment, _projecting(deployment, metrics), _metrics_port(settings, metrics):
+    with open_deployment(settings) as deployment, projecting(deployment, metrics), _metrics_port(settings, metrics):
+        _until_stopped()
+
+
+def run_processes(settings: Settings) -> None:
+    """Needs the log, the rows of processes, the lanes and the rings."""
+    metrics = Metrics()
+    with (
+        open_deployment(settings) as deployment,
+        answering(deployment),
+        processing(deployment, metrics),
+        _metrics_port(settings, metrics),
+    ):
         _until_stopped()
 
 
@@ -75,7 +85,7 @@ def run_monitoring(settings: Settings) -> None:
     metrics = Metrics()
     with open_deployment(settings) as deployment:
         metrics.registry.register(_facts(deployment))
-        with _member(deployment, "monitoring"), answering(deployment), _metrics_port(settings, metrics):
+        with member_of(deployment, "monitoring"), answering(deployment), _metrics_port(settings, metrics):
             _until_stopped()
 
 
@@ -89,12 +99,15 @@ def run_up(settings: Settings, on_ready: OnReady) -> None:
         deployment.make_tables()
         metrics.registry.register(_facts(deployment))
         ports = _gateway_ports(deployment, metrics)
+        following = [view for view in deployment.domain.views.values() if view.sync == "async"]
+        log = log_of(deployment.events, deployment.codec, following)
         with (
-            _member(deployment, "gateway"),
+            member_of(deployment, "gateway"),
             answering(deployment),
             _working(deployment, metrics) as executor,
             replacing_endless(executor.deciding_seconds),
-            _projecting(deployment, metrics),
+            projecting(deployment, metrics, log),
+            processing(deployment, metrics, log),
         ):
             _serve(deployment, ports, reuse_port=False, on_ready=on_ready)
 
@@ -166,53 +179,12 @@ def _working(deployment: Deployment, metrics: Metrics) -> Iterator[Executor]:
     Thread(target=deployment.look_after_lanes, args=(stop,), name="lanes", daemon=True).start()
     worker = twofold.bus.dispatch.broker.start_worker(broker, deployment.settings.worker_threads)
     try:
-        with _member(deployment, "workers", aside.wanted, lambda held: broker.hold(map(int, held))):
+        with member_of(deployment, "workers", aside.wanted, lambda held: broker.hold(map(int, held))):
             yield executor
     finally:
         stop.set()
         worker.stop(timeout=int(DRAIN_SECONDS * 1000))
         broker.close()
-
-
-@contextmanager
-def _projecting(deployment: Deployment, metrics: Metrics) -> Iterator[None]:
-    """Threads, one for each store and projection, fold the slices this process holds."""
-    slices = FoldableSlices(deployment)
-    slices.look()
-    followed = [view.name for view in deployment.followed]
-    observed = [observe_projection(one, metrics, followed) for one in slices.projections]
-    both = Projectors(deployment.events, observed, deployment.followed_by_store, deployment.codec, deployment.bell)
-    stop = Event()
-    thread = Thread(target=both.run, args=(stop,), name="projector")
-
-    builds = looking_after_builds(deployment, slices, both.throttle)
-    with _member(deployment, "readmodels", slices.names, lambda held: both.hold(slices.hold(held))), closing(slices), builds:
-        slices.start()
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join(timeout=DRAIN_SECONDS)
-
-
-@contextmanager
-def _member(
-    deployment: Deployment,
-    room: str,
-    resources: Callable[[], Sequence[str]] = list,
-    on_held: Callable[[frozenset[str]], None] = lambda held: None,
-) -> Iterator[None]:
-    """Count this process among the living of its room, and keep its share of the room's resources."""
-    inline = deployment.inline if room == "workers" else None
-    member = new_member(room, deployment.domain, inline.number if inline else 0)
-    keeper = LeaseKeeper(deployment.leases, member, resources, deployment.settings.lease_seconds, on_held)
-    keeper.start()
-    settle()
-    try:
-        yield
-    finally:
-        keeper.close()
 
 
 def _facts(deployment: Deployment) -> Facts:

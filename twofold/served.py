@@ -10,6 +10,8 @@ from typing import Any
 
 import twofold.eventstore.migrate
 from twofold.bus.dispatch.broker import LaneBroker
+from twofold.bus.effects.dispatch import EffectBroker
+from twofold.bus.effects.rabbitmq import RabbitEffects
 from twofold.bus.outbox import Outbox
 from twofold.bus.rabbitmq.bell import RabbitBell
 from twofold.bus.rabbitmq.dead import RabbitDeadLetters
@@ -18,7 +20,7 @@ from twofold.bus.rabbitmq.resizing import Resizing
 from twofold.bus.rabbitmq.topology import lane_depths
 from twofold.bus.rabbitmq.transport import RabbitBroker
 from twofold.database.postgres import LOG, borrowed, connect
-from twofold.deployment import DATABASE_CONNECTIONS, Deployment
+from twofold.deployment import Deployment
 from twofold.eventstore.identity import require
 from twofold.eventstore.postgres import PostgresLog
 from twofold.eventstore.postgres.lane_epochs import PostgresLaneEpochs
@@ -28,6 +30,7 @@ from twofold.kernel.lanes import LaneEpochs, LaneState
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
 from twofold.readmodels.inline.projection import PostgresInlineProjection, SqlInlineProjection
+from twofold.stores import DATABASE_CONNECTIONS
 
 
 class ServedDeployment(Deployment):
@@ -79,14 +82,18 @@ class ServedDeployment(Deployment):
     def outcomes(self) -> Outcomes:
         return self._rings.outcomes
 
-    @cached_property
-    def command_queue(self) -> Outbox:
-        settings = self.settings
-        return command_queue(settings.broker_url, self._epochs, settings.namespace, settings.queue_seconds)
+    def new_command_queue(self, queue_seconds_max: float) -> Outbox:
+        return command_queue(self.settings.broker_url, self._epochs, self.settings.namespace, queue_seconds_max)
 
     @cached_property
     def lane_broker(self) -> LaneBroker:
         return RabbitBroker(self.settings.broker_url, self._epochs, self.settings.namespace)
+
+    @cached_property
+    def effects(self) -> EffectBroker:
+        broker = RabbitEffects(self.settings.broker_url, self.settings.namespace, self.domain.effects)
+        self._closing.callback(broker.close)
+        return broker
 
     @cached_property
     def dead(self) -> DeadLetters:

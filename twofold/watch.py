@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -62,6 +63,27 @@ def show_dead(dead: Any) -> None:
         shown = (f"{what}, and {more} more" if more > 0 else what) or f"{letter['bytes']} bytes"
         table.add_row(letter["id"], letter["lane"], letter["died_at"] or "", shown, letter["reason"])
     _print_whole(table, "nothing is dead")
+
+
+def show_processes(answer: Any) -> None:
+    """Print every process, and how many instances it has in which state."""
+    table = Table("process", "running", "stuck", "done", "cancelled", "timers due", "events behind", title="processes")
+    for one in answer["processes"]:
+        more = {state: "+" if state in one["at_least"] else "" for state in one["instances"]}
+        counts = [f"{count:,}{more[state]}" for state, count in one["instances"].items()]
+        table.add_row(one["name"], *counts, f"{one['timers_due_seconds']:.3f} s", f"{one['lag_events']:,}")
+    Console().print(table if table.row_count else "this domain has no processes")
+
+
+def show_instances(items: Any, more: Sequence[str]) -> None:
+    """Print instances; each row begins with what `show`, `retry` and `cancel` take. `more`: processes that have more of them."""
+    table = Table(Column("process", no_wrap=True), Column("key", no_wrap=True), "state", "heard of", "due", title="instances")
+    for one in items:
+        state = ", ".join((one["status"], *one["stuck_because"]))
+        table.add_row(one["process"], one["key"], state, one["heard_at"] or "", one["due"] or "")
+    _print_whole(table, "there are none")
+    for process in more:
+        Console().print(f"{process} has more of them: GET /processes/{process} has all, page by page")
 
 
 def _print_whole(table: Table, nothing: str) -> None:

@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from twofold.deployment import Deployment
 from twofold.embedded import EmbeddedDeployment
 from twofold.kernel.domain import load_domain
-from twofold.kernel.errors import Misconfigured
 from twofold.served import ServedDeployment
 from twofold.settings import Settings
 
@@ -20,9 +19,6 @@ def open_deployment(settings: Settings) -> Iterator[Deployment]:
     This and every port of it may raise Misconfigured or Unavailable.
     """
     domain = load_domain(settings.domain_module)
-    for view in domain.views.values():
-        if view.store == "search":
-            raise Misconfigured(f"{settings.domain}: view {view.name}: {view.store} views are not built yet")
     with ExitStack() as closing:
         deployment = EmbeddedDeployment if settings.is_embedded else ServedDeployment
         yield deployment(settings, domain, closing)

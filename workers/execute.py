@@ -24,6 +24,7 @@ from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.errors import BUGS, Conflict, Detached, Neighbour, NotKnown, Tracebacks, Unavailable
+from twofold.kernel.instances import is_of_a_process, rejection_of
 from twofold.kernel.log import Decision, LastEvent, Snapshot
 from twofold.kernel.outcome import Outcome
 from twofold.kernel.portion import Portion
@@ -58,7 +59,7 @@ class Executor:
         self._bell = bell
         self._outcomes = outcomes
         self._inline = inline
-        self._states = states or States()
+        self._states = States() if states is None else states
         self._given_up = given_up
         self._trial = new_trial() if new_trial else Trial(domain.module)
         self._deciding_since: dict[int, float] = {}
@@ -116,9 +117,9 @@ class Executor:
                 raise
             if len(envelopes) > 1:
                 return [outcome for envelope in envelopes for outcome in self._decide_isolated([envelope], trial, left)]
-            parked = Decision(envelopes[0], "parked", 0, (), codes.BUG, None, traceback.format_exc())
-            outcomes = self._append([parked], {})
-            self._tell([parked])
+            parked = [Decision(envelopes[0], "parked", 0, (), codes.BUG, None, traceback.format_exc())]
+            outcomes = self._append(parked, {})
+            self._tell(parked)
             return outcomes
 
     def _decide_again_on_conflict(
@@ -141,6 +142,9 @@ class Executor:
         made = self._decide_here(work, fresh) if trial is None else self._try(trial, work, fresh)
         if left or any(decision.code == codes.NOT_KNOWN for decision in made):
             made = self._without_unknown(made, work.folded, left)
+        if told := [rejection_of(one) for one in made if one.status == "rejected" and is_of_a_process(one.envelope)]:
+            work.meet(told)
+            made += self._decide_here(work, told)
         decisions = made + [_reused(envelope) for envelope in reused]
         again = [decided[command_id] for command_id in decided.keys() - {envelope.command_id for envelope in fresh}]
         if not decisions:
@@ -152,17 +156,16 @@ class Executor:
 
     def _tell(self, decisions: Sequence[Decision]) -> None:
         """Log what was parked, with where the bug is the first time; what it said is kept with the command."""
-        for decision in [decision for decision in decisions if decision.status == "parked"]:
-            envelope, at = decision.envelope, self._tracebacks.untold(decision.error or "")
-            told = {"traceback": at} if at else {}
+        for decision in (decision for decision in decisions if decision.status == "parked"):
+            envelope = decision.envelope
+            told = {"traceback": at} if (at := self._tracebacks.untold(decision.error or "")) else {}
             self._log.error("parked", command_id=envelope.command_id, type=envelope.type, reason=decision.code, **told)
 
     def _tell_unkept(self, unkept: Mapping[str, str], what: str) -> None:
         """Once for each decider: it is so for every command on its long streams."""
-        for decider, why in unkept.items():
-            if (decider, what) not in self._told:
-                self._told.add((decider, what))
-                self._log.warning(what, decider=decider, reason=why)
+        for decider in [one for one in unkept if (one, what) not in self._told]:
+            self._told.add((decider, what))
+            self._log.warning(what, decider=decider, reason=unkept[decider])
 
     def _without_unknown(self, decisions: Sequence[Decision], folded: dict[str, Folded], left: dict[str, str]) -> list[Decision]:
         """Without those that are left for others: what is not known here (`left` gets its stream and name), and what comes after
@@ -200,7 +203,7 @@ class Executor:
                 for stream in list(work.asked):
                     self._deciding_since[thread] = time.monotonic()
                     work.fold(stream, page)
-                self._deciding_since.pop(thread, None)
+                del self._deciding_since[thread]
             for envelope in envelopes:
                 self._deciding_since[thread] = time.monotonic()
                 decisions.append(work.decide(envelope))
@@ -221,16 +224,15 @@ class Executor:
             if decision.events and (stream := decision.envelope.stream) in folded:
                 last = LastEvent(decision.version, outcome.command_id, appended.recorded_at, outcome.position)
                 folded[stream] = folded[stream]._replace(last=last)
-        for stream, state in folded.items():
-            if not self._states.put(stream, state) and (decider := self._domain.decider_of_stream(stream)):
-                self._tell_unkept({decider.name: f"{state.size_bytes} bytes"}, "state too large to be kept in memory")
+        for stream, one in folded.items():
+            if not self._states.put(stream, one) and (decider := self._domain.decider_of_stream(stream)):
+                self._tell_unkept({decider.name: f"{one.size_bytes} bytes"}, "state too large to be kept in memory")
         return [outcome for outcome in appended.outcomes if not (outcome.status == "parked" and outcome.code == codes.KEY_REUSED)]
 
 
 def _sort_out(codec: Codec, envelopes: Sequence[Envelope], decided: dict[str, Outcome]) -> tuple[list[Envelope], list[Envelope]]:
     """The commands to decide, each once, in order; and those whose idempotency key is already taken by another body."""
-    fresh: dict[str, Envelope] = {}
-    reused: dict[tuple[str, str], Envelope] = {}
+    fresh, reused = dict[str, Envelope](), dict[tuple[str, str], Envelope]()
     for envelope in envelopes:
         first = decided.get(envelope.command_id)
         if first is not None and first.status == "parked" and envelope.attempt > first.attempt:
@@ -244,5 +246,5 @@ def _sort_out(codec: Codec, envelopes: Sequence[Envelope], decided: dict[str, Ou
 
 
 def _reused(envelope: Envelope) -> Decision:
-    error = "the idempotency key came with another body in the same instant: that one has the outcome, this one had no effect"
-    return Decision(envelope, "parked", 0, (), codes.KEY_REUSED, None, error)
+    why = "the idempotency key came with another body in the same instant: that one has the outcome, this one had no effect"
+    return Decision(envelope, "parked", 0, (), codes.KEY_REUSED, None, why)

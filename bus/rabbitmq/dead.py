@@ -15,10 +15,13 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
 from twofold.bus.rabbitmq.topology import NOT_FOUND, dead_queue, parameters, unavailable
+from twofold.kernel.effects import decode_call
 from twofold.kernel.envelope import decode_batch
 from twofold.kernel.errors import Malformed, Neighbour, Unavailable
 from twofold.kernel.letters import LETTERS_MAX, DeadLetter, letter_id
 
+EFFECTS = ".effect."
+"""Stands in the name of every queue of calls to the outside."""
 WHY, WHERE, WHEN = "twofold-reason", "twofold-lane", "twofold-died-at"
 """Headers that keep what the broker said of a death: its own are written anew when a message is published again."""
 
@@ -98,19 +101,20 @@ def _letter(headers: dict[str, Any], body: bytes) -> DeadLetter:
     death: dict[str, Any] = next(iter(headers.get("x-death") or []), {})
     died_at = death.get("time")
     reason = str(death.get("reason", "unknown"))
+    queue = str(death.get("queue", ""))
     return DeadLetter(
         letter_id(body),
-        str(death.get("queue", "")),
-        _undecodable(body) if reason == REJECTED else REASONS.get(reason, reason),
+        queue,
+        _undecodable(queue, body) if reason == REJECTED else REASONS.get(reason, reason),
         died_at.replace(tzinfo=UTC) if died_at else None,
         body,
     )
 
 
-def _undecodable(body: bytes) -> str:
+def _undecodable(queue: str, body: bytes) -> str:
     """Workers reject nothing else; the broker keeps no word of theirs, but what they saw can be seen again."""
     try:
-        decode_batch(body)
+        (decode_call if EFFECTS in queue else decode_batch)(body)
     except Malformed as error:
         return f"cannot be decoded: {error.detail}"
     return "could not be decoded by whoever rejected it"

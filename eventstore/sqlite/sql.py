@@ -102,3 +102,16 @@ REMOVE_DEAD_LETTER = "DELETE FROM dead_letters WHERE body = ?"
 LANE_COUNT = "SELECT lanes FROM log"
 SET_LANE_COUNT = "UPDATE log SET lanes = ?"
 LANE_BODIES = "SELECT id, lane, body FROM lanes ORDER BY id"
+
+PUT_CALL = "INSERT INTO effect_calls (effect, due_at, body) VALUES (?, ?, ?)"
+TAKE_CALLS = """
+    SELECT id, body FROM effect_calls
+    WHERE effect = ? AND due_at <= ? AND id NOT IN (SELECT value FROM json_each(?))
+    ORDER BY due_at, id LIMIT ?
+"""
+REMOVE_CALL = "DELETE FROM effect_calls WHERE id = ?"
+CALL_DEPTHS = "SELECT effect, count(*) FROM effect_calls GROUP BY effect"
+BURY_CALL = """
+    INSERT INTO dead_letters (lane, body, reason, buried_at)
+    SELECT 'effect.' || effect, body, ?, ? FROM effect_calls WHERE id = ?
+"""

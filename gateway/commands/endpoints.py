@@ -64,16 +64,7 @@ class CommandEndpoints:
             expected_version_of(headers),
             printable(CORRELATION_ID.name, headers.get(CORRELATION_ID.name)),
         )
-        (refusal,) = await self._admission.admit((envelope,))
-        if refusal is not None:
-            raise refusal
-        if preferences.wait_seconds is None:
-            return _accepted(envelope, NO_PREFERENCES)
-        outcome = await self._board.wait(envelope.command_id, preferences.wait_seconds)
-        if outcome is None:
-            return _accepted(envelope, preferences)
-        self._admission.require_same(envelope, outcome.fingerprint)  # another gateway may have let another body in, which won
-        return _decided(outcome, preferences)
+        return await submitted(envelope, preferences, self._admission, self._board)
 
     async def get(self, request: web.Request) -> web.Response:
         Params(request)
@@ -134,6 +125,20 @@ STATUS_OPERATION = Operation(
     replies={200: Reply("Its status.", CommandStatus, ("Preference-Applied",))},
     problems=("malformed", "no-such-command-id", *AWAY),
 )
+
+
+async def submitted(envelope: Envelope, preferences: Preferences, admission: Admission, board: OutcomeBoard) -> web.Response:
+    """Let it in; the answer that says so, or what came of it to whoever waits."""
+    (refusal,) = await admission.admit((envelope,))
+    if refusal is not None:
+        raise refusal
+    if preferences.wait_seconds is None:
+        return _accepted(envelope, NO_PREFERENCES)
+    outcome = await board.wait(envelope.command_id, preferences.wait_seconds)
+    if outcome is None:
+        return _accepted(envelope, preferences)
+    admission.require_same(envelope, outcome.fingerprint)  # another gateway may have let another body in, which won
+    return _decided(outcome, preferences)
 
 
 def _accepted(envelope: Envelope, preferences: Preferences) -> web.Response:

@@ -19,6 +19,7 @@ from twofold.gateway.http.answers import encode
 from twofold.gateway.http.event_streams import EventStream, OpenEventStreams
 from twofold.gateway.queries.consistency import ConsistentReads
 from twofold.gateway.queries.progress import ProgressBoard
+from twofold.gateway.queries.questions import body_of
 from twofold.kernel.rows import Query
 from twofold.kernel.view import AnyView
 
@@ -76,7 +77,7 @@ class ChangingAnswers:
         async def show() -> Shown:
             moves = self._progress.moves(view.name)
             page = (await self._reads.page(view, query, is_patient=True)).answer
-            data = encode({"items": [row.value for row in page.rows], "next": page.next})
+            data = encode(body_of(page))
 
             async def wake() -> None:
                 await asyncio.sleep(PAUSE_SECONDS)

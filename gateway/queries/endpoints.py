@@ -32,7 +32,7 @@ from twofold.gateway.http.request import ROW_KEY, HasQuery, Params, path_text, v
 from twofold.gateway.queries.changes import ChangingAnswers
 from twofold.gateway.queries.consistency import ConsistentReads, ViewReading
 from twofold.gateway.queries.lag import LagReports
-from twofold.gateway.queries.questions import Declared, declared_by, query_of
+from twofold.gateway.queries.questions import Declared, body_of, declared_by, page_shape, query_of
 from twofold.kernel.domain import Domain
 from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.rows import Query
@@ -40,6 +40,7 @@ from twofold.kernel.view import AnyView
 from twofold.readmodels.live.store import not_listed
 
 RETRY_SECONDS = "1"
+PAGE_HEADERS = ("View-Position", "View-Lag", "Link", "Preference-Applied")
 
 ObserveQuery = Callable[[str, int, float], None]
 """Told the view, the HTTP status and the seconds of every query."""
@@ -153,7 +154,7 @@ class ViewEndpoints:
         reading = await self._reads.page(view, query, fresh.token, fresh.wait_seconds)
         headers = self._headers(view, reading, fresh.preferences)
         page = reading.answer
-        return Answered({"items": [row.value for row in page.rows], "next": page.next}, headers)
+        return Answered(body_of(page), headers)
 
     def _headers(self, view: AnyView, reading: ViewReading[Any], preferences: Preferences) -> dict[str, str]:
         """Raises Problem view-behind for a reading that does not show what it should, unless stale is good enough."""
@@ -219,18 +220,13 @@ def _row_operation(view: AnyView) -> Operation:
 
 
 def _page_operation(view: AnyView, declared: Declared) -> Operation:
-    page = {
-        "type": "object",
-        "required": ["items", "next"],
-        "properties": {"items": {"type": "array", "items": view.row}, "next": {"type": ["string", "null"]}},
-    }
     return Operation(
         name=view.name,
         tag="views",
         summary=f"Rows of {view.name}",
         fills={"view": view.name},
         parameters=(*declared.all.values(), TOKEN, PREFER, LAST_EVENT_ID),
-        replies={200: Reply("A page.", page, ("View-Position", "View-Lag", "Link", "Preference-Applied"), (JSON, EVENT_STREAM))},
+        replies={200: Reply("A page.", page_shape(view), PAGE_HEADERS, (JSON, EVENT_STREAM))},
         problems=("malformed", "view-behind", *AWAY),
     )
 

@@ -26,7 +26,7 @@ from twofold.kernel.errors import BUGS, Error, Neighbour, Unavailable, other_inl
 from twofold.kernel.log import NewEvent, Recorded
 from twofold.kernel.ports import LogPages
 from twofold.kernel.rows import Generation, Row, set_number
-from twofold.kernel.view import About, AnyView
+from twofold.kernel.view import AnyView
 from twofold.readmodels.inline.refusal import folding
 from twofold.readmodels.inline.store import HEAD, NEWEST
 from twofold.readmodels.projection.fold import Touch, parts_of
@@ -223,9 +223,8 @@ class SqlInlineProjection:
 
     def _decoded(self, recorded: Recorded) -> Seen:
         is_listened = any(recorded.type in view.listened for view in self._views.values())
-        about = About(recorded.position, recorded.stream, recorded.version, recorded.recorded_at)
         event = self._codec.event(recorded) if is_listened else None
-        return Seen(recorded.position, recorded.type, about, event, None, len(recorded.data))
+        return Seen(recorded.position, recorded.type, recorded.about, event, None, len(recorded.data))
 
 
 class SqliteInlineProjection(SqlInlineProjection):
@@ -244,6 +243,5 @@ class PostgresInlineProjection(SqlInlineProjection):
 
 def _evolved(view: AnyView, key: str, row: Row | None, touch: Touch) -> Row | None:
     about = touch.seen.about
-    full = About(about.position, about.stream, about.version, about.recorded_at, key, touch.part)
-    value = view.evolved(None if row is None else row.value, touch.seen.event, full)
+    value = view.evolved(None if row is None else row.value, touch.seen.event, about.of(key, touch.part))
     return None if value is None else Row(key, value, about.position)

@@ -19,7 +19,7 @@ from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key
 from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.stores.nothing_to_follow import NothingToFollow
-from twofold.readmodels.stores.sql.find import find
+from twofold.readmodels.stores.sql.find import count, find
 from twofold.readmodels.stores.sql.generations import not_made, of_shape
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
 
@@ -73,6 +73,11 @@ class InlineViewStore(NothingToFollow):
         table = self._tables[view]
         question = checked_query(table.view, table.columns, query)
         return self._read(lambda session: find(session, table, question))
+
+    def count(self, view: str, query: Query, most: int) -> int:
+        table = self._tables[view]
+        question = checked_query(table.view, table.columns, query)
+        return self._read(lambda session: count(session, table, question, most))
 
     def _read(self, ask: Callable[[Session], Answer]) -> Answer:
         with in_our_words(Neighbour.LOG), self._engine.connect() as connection:

@@ -63,6 +63,9 @@ class LiveViewStore(NothingToFollow):
     def find(self, view: str, query: Query) -> RowPage:
         raise not_listed(view)
 
+    def count(self, view: str, query: Query, most: int) -> int:
+        raise not_listed(view)
+
     def _found(self, name: str, key: str) -> Found:
         view, columns, slice_id = self._views[name]
         if queryable_key(key) != key:

@@ -84,7 +84,7 @@ class FreshFold:
             for recorded in page.events:
                 if recorded.type not in self._view.listened:
                     continue
-                about = About(recorded.position, recorded.stream, recorded.version, recorded.recorded_at)
+                about = recorded.about
                 try:
                     event = self._codec.event(recorded)
                     parts = self._view.parts(event, about)

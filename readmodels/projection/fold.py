@@ -19,7 +19,7 @@ from twofold.kernel.errors import BUGS, NotKnown
 from twofold.kernel.ids import slice_of
 from twofold.kernel.ports import Projection
 from twofold.kernel.rows import Advance, Row
-from twofold.kernel.view import About, AnyView
+from twofold.kernel.view import AnyView
 from twofold.readmodels.projection.state import RowCache, SliceState
 from twofold.readmodels.schema.columns import Columns, is_stream_key, refuse_key, stream_key
 from twofold.subscriptions.log_cache import Seen
@@ -240,8 +240,7 @@ def _fold(view: AnyView, key: str, row: Row | None, touches: Sequence[Touch], en
             if touch.error is not None:
                 raise touch.error
             about = touch.seen.about
-            full = About(about.position, about.stream, about.version, about.recorded_at, key, touch.part)
-            following = evolve(value, touch.seen.event, full)
+            following = evolve(value, touch.seen.event, about.of(key, touch.part))
             if encode is not None and following is not None:
                 encode(key, following)
         except BUGS as error:

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from threading import Event, Thread
 
-from twofold.kernel.codec import Codec
-from twofold.kernel.ports import Bell, LogPages, Projection
+from twofold.kernel.ports import Bell, Projection
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.projection.pace import Pace
 from twofold.readmodels.projection.reader import SliceReader
@@ -27,18 +26,16 @@ class Projector:
 
     def __init__(
         self,
-        pages: LogPages,
+        log: LogCache,
         store: Projection,
         views: Iterable[Collection[AnyView]],
-        codec: Codec,
         bell: Bell,
         page_events: int = PAGE_EVENTS,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         """`store` is attached to the views: in each collection those that it commits together. Those that are not folded
-        asynchronously are left to others."""
+        asynchronously are left to others. `log` decodes what the views listen to."""
         followed = [{view.name: view for view in mine if view.sync == "async"} for mine in views]
-        log = LogCache(pages, codec, {tag for mine in followed for view in mine.values() for tag in view.listened})
         self._bell = bell
         self._paces: dict[tuple[str, int], Pace] = {}
         self._readers: list[SliceReader] = []
@@ -86,10 +83,9 @@ class Projector:
 class Projectors:
     """One for each of several projections, which are attached to different generations of the same views."""
 
-    def __init__(
-        self, pages: LogPages, stores: Iterable[Projection], views: Sequence[Collection[AnyView]], codec: Codec, bell: Bell
-    ) -> None:
-        self._all = [Projector(pages, store, views, codec, bell) for store in stores]
+    def __init__(self, log: LogCache, folded: Iterable[tuple[Projection, Sequence[Collection[AnyView]]]], bell: Bell) -> None:
+        """`folded`: projections, each with its views, those together that it commits together."""
+        self._all = [Projector(log, store, views, bell) for store, views in folded]
 
     def hold(self, slices: Sequence[Collection[SliceId]]) -> None:
         """Fold these from now on, by projection."""

@@ -21,6 +21,7 @@ from msgspec import inspect
 from twofold.kernel.codec import refuse_unstorable
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.ids import slice_of
+from twofold.kernel.rows import STREAM_PREFIX
 from twofold.kernel.view import AnyView
 from twofold.kernel.zones import utc_decoder
 
@@ -28,8 +29,6 @@ ColumnType = Literal["integer", "truth", "number", "text", "time", "json"]
 Encoder = Callable[[Any], Any]
 KEY_BYTES_MAX = 1_000
 """A key stands in every index of its table; PostgreSQL takes at most 2,700 bytes an entry, order field included."""
-STREAM_PREFIX = "!stream/"
-"""Begins the key under which a stream's events wait when `View.keys` raised on one of them. No row key may begin so. On disk."""
 STREAM_PREFIX_END = "!stream0"  # sorts right behind every one of them
 
 INDEXED_BYTES_MAX = 1_000

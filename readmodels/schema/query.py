@@ -15,12 +15,11 @@ from typing import Any
 import msgspec
 
 from twofold.kernel.errors import Malformed
-from twofold.kernel.rows import CURSOR_CHARS_MAX, Query, Range, Row
+from twofold.kernel.rows import CURSOR_CHARS_MAX, PAGE_ROWS_MAX, Query, Range, Row
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import INDEXED_BYTES_MAX, Column, Columns, ColumnType, refuse_key, text_encoder
 
-LIMIT_MAX = 1_000
-"""Rows in one page."""
+LIMIT_MAX = PAGE_ROWS_MAX
 
 _BOUND_TYPES: dict[ColumnType, Any] = {"integer": int, "truth": bool, "number": float, "time": datetime}
 
@@ -55,13 +54,26 @@ class CheckedQuery:
     def cursor(self, row: Row) -> str:
         """What continues after this row."""
         anchor = None if self.order is None else self.order.encode(getattr(row.value, self.order.name))
-        data = msgspec.json.encode((_name(self.order), self.descending, anchor, row.key))
-        return urlsafe_b64encode(data).decode().rstrip("=")
+        return cursor_text(_name(self.order), self.descending, anchor, row.key)
 
 
-def checked_query(view: AnyView, columns: Columns, query: Query) -> CheckedQuery:
+def cursor_text(order: str | None, descending: bool, anchor: Any, key: str) -> str:
+    """The place of a row in an order."""
+    return urlsafe_b64encode(msgspec.json.encode((order, descending, anchor, key))).decode().rstrip("=")
+
+
+def opened_score(order: str, cursor: str) -> tuple[float, str]:
+    """Score and key of a cursor in this order, which is by falling score. Raises Malformed."""
+    try:
+        anchor, key = _place(cursor, order, True)
+        return msgspec.convert(anchor, float), key
+    except _UNUSABLE as error:
+        raise Malformed(f"not a cursor of this query: {error}", "/cursor") from error
+
+
+def checked_query(view: AnyView, columns: Columns, query: Query, is_walked: bool = False) -> CheckedQuery:
     """Raises Malformed for a field that is not declared, a value of the wrong type, a range that ends before it begins or that no
-    declared order serves, a limit out of bounds or a foreign cursor."""
+    declared order serves, a limit out of bounds or a foreign cursor. `is_walked`: any order serves any ranges."""
     if not 1 <= query.limit <= LIMIT_MAX:
         raise Malformed(f"limit must be from 1 to {LIMIT_MAX:,}", "/limit")
     orders = (*view.orders, *view.indexes)
@@ -75,7 +87,7 @@ def checked_query(view: AnyView, columns: Columns, query: Query) -> CheckedQuery
         column = _declared(columns, asked.field, orders, view.key, "range")
         _once(column, asked.field, {**equal, **spans})
         spans[column] = _span(column, asked)
-    if query.order is None and len(spans) > 1:
+    if query.order is None and len(spans) > 1 and not is_walked:
         names = [column.name for column in spans]
         raise Malformed(
             f"which order? ranges of {' and '.join(names)} are answered together only by a declared compound"
@@ -84,7 +96,7 @@ def checked_query(view: AnyView, columns: Columns, query: Query) -> CheckedQuery
         )
     order = next(iter(spans), columns.key) if query.order is None else _declared(columns, query.order, orders, view.key, "order")
     span = spans.pop(order, None)
-    if spans:
+    if spans and not is_walked:
         _require_compound(view, {column.name for column in equal}, order.name, list(spans))
     order_or_key = None if order is columns.key else order
     after = None if query.cursor is None else _opened(order_or_key, query)
@@ -182,20 +194,25 @@ def _onwards(
 
 
 def _opened(order: Column | None, query: Query) -> tuple[Any, str]:
-    cursor = query.cursor or ""
     try:
-        if len(cursor) > CURSOR_CHARS_MAX:
-            raise ValueError("too long")
-        data = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-        name, descending, anchor, key = msgspec.json.decode(data, type=tuple[str | None, bool, Any, str])
-        if (name, descending) != (_name(order), query.descending):
-            raise ValueError("it belongs to another order")
-        refuse_key(key)
+        anchor, key = _place(query.cursor or "", _name(order), query.descending)
         if order is not None:
             anchor = order.encode(msgspec.convert(anchor, order.annotation))
         return anchor, key
     except _UNUSABLE as error:
         raise Malformed(f"not a cursor of this query: {error}", "/cursor") from error
+
+
+def _place(cursor: str, order: str | None, descending: bool) -> tuple[Any, str]:
+    """Anchor and key. Raises what is _UNUSABLE."""
+    if len(cursor) > CURSOR_CHARS_MAX:
+        raise ValueError("too long")
+    data = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+    asked = msgspec.json.decode(data, type=tuple[str | None, bool, Any, str])
+    if asked[:2] != (order, descending):
+        raise ValueError("it belongs to another order")
+    refuse_key(asked[3])
+    return asked[2:]
 
 
 def _name(order: Column | None) -> str | None:

@@ -14,13 +14,17 @@ import msgspec
 
 from twofold.kernel.errors import Malformed, Neighbour, Unavailable
 from twofold.kernel.messages import Event, tag_of
-from twofold.kernel.rows import Found, Query, Row, RowPage
+from twofold.kernel.rows import Found, Query, Row, RowPage, Search
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Columns
 from twofold.readmodels.schema.query import CheckedQuery, checked_query
+from twofold.readmodels.schema.searching import CheckedSearch, checked_search
 
 INLINE = "inline"
 COMPOUNDS = "compounds "
+TEXT = "text "
+INDEXED = "indexed"
+"""Marks what a search index holds, of which SQL has the checkpoints; in place of a view's store, too, and the last mark."""
 VIEWS_MAX = 1_000
 """Whose shapes are kept in memory: they are asked for every second, and take half a millisecond each."""
 MARKS = 5
@@ -36,11 +40,15 @@ def is_inline(shape: str) -> bool:
     return INLINE in shape.split("|")[MARKS:]
 
 
+def is_indexed(shape: str) -> bool:
+    return shape.endswith(f"|{INDEXED}")
+
+
 @lru_cache(maxsize=VIEWS_MAX)
 def shape_of(view: AnyView) -> str:
     """Fields, declared questions, the events listened to with their versions, because rows that never saw the past of an event
     would be wrong for ever; who folds them, because two would fold an event twice, or each leave it to the other; the revision,
-    for what cannot be seen from outside: a changed `evolve` or `keys`; and compounds, where there are any."""
+    for what cannot be seen from outside: a changed `evolve` or `keys`; compounds and searched fields, where there are any."""
     fields = ",".join(f"{column.name}:{column.type}{'?' * column.is_nullable}" for column in Columns(view).all)
     events = ",".join(sorted(_versioned(event) for event in view.on))
     marks = [INLINE] if view.sync == "inline" else []
@@ -48,6 +56,10 @@ def shape_of(view: AnyView) -> str:
         marks.append(f"revision {view.revision}")
     if view.compounds:
         marks.append(COMPOUNDS + ",".join(sorted({"+".join(compound) for compound in view.compounds})))
+    if view.text:
+        marks.append(TEXT + ",".join(sorted(view.text)))
+    if str(view.store) == INDEXED:
+        marks.append(INDEXED)
     return "|".join((view.key, fields, ",".join(sorted(view.indexes)), ",".join(sorted(view.orders)), events, *marks))
 
 
@@ -78,6 +90,16 @@ class Reading(NamedTuple):
             checked_query(self.view, Columns(self.view), query)
             raise building(self.view.name) from error
 
+    def searched(self, columns: Columns, search: Search) -> CheckedSearch:
+        """The same of a search. What was not written to be found cannot be searched for."""
+        if set(self.view.text) - set(self.stored.text):
+            raise building(self.view.name)
+        try:
+            return checked_search(self.stored, columns, search)
+        except Malformed as error:
+            checked_search(self.view, Columns(self.view), search)
+            raise building(self.view.name) from error
+
     def _row(self, row: Row) -> Row:
         values = {name: getattr(row.value, name) for name in self.stored.row.__struct_fields__}
         return Row(row.key, self.view.row(**values), row.position)
@@ -97,12 +119,13 @@ def reading_of(view: AnyView, shape: str) -> Reading | None:
     shared = [(field.name, field.type) for field in described if mine[field.name] in held]
     names = {name for name, _ in shared}
     row = msgspec.defstruct(view.row.__name__, shared, frozen=True)
-    compounds = next((mark.removeprefix(COMPOUNDS) for mark in marks if mark.startswith(COMPOUNDS)), "")
+    compounds, text = (next((mark.removeprefix(one) for mark in marks if mark.startswith(one)), "") for one in (COMPOUNDS, TEXT))
     declared = replace(
         view,
         indexes=tuple(name for name in indexes.split(",") if name),
         orders=tuple(name for name in orders.split(",") if name),
         compounds=tuple(tuple(compound.split("+")) for compound in compounds.split(",") if compound),
+        text=tuple(name for name in text.split(",") if name),
     )
     stored = replace(
         declared,
@@ -110,6 +133,7 @@ def reading_of(view: AnyView, shape: str) -> Reading | None:
         indexes=tuple(name for name in declared.indexes if name in names),
         orders=tuple(name for name in declared.orders if name in names),
         compounds=tuple(compound for compound in declared.compounds if names.issuperset(compound)),
+        text=tuple(name for name in declared.text if name in names),
     )
     return Reading(view, stored, declared)
 

@@ -140,6 +140,9 @@ class RoutedViewStore:
     def find(self, view: str, query: Query) -> RowPage:
         return self._of(view).find(view, query)
 
+    def count(self, view: str, query: Query, most: int) -> int:
+        return self._of(view).count(view, query, most)
+
     def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
         if view is not None:
             return self._of(view).parked(view, key, limit)

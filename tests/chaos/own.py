@@ -12,6 +12,7 @@ from random import Random
 
 from tests.chaos.deploys import rolling_rounds
 from tests.chaos.failovers import failover_rounds, restore_rounds
+from tests.chaos.fulfilling import fulfilling_rounds
 from tests.chaos.pooler import pooler_rounds
 from tests.chaos.rounds import Round
 from tests.chaos.served import Backends
@@ -25,6 +26,7 @@ OWN: Mapping[str, Rounds] = {
     "pooler": pooler_rounds,
     "failover": failover_rounds,
     "restore": restore_rounds,
+    "fulfilling": fulfilling_rounds,
 }
 LONG = frozenset({"rolling-deploy"})
 """Take longer than all others together: `make chaos` runs them, the tests do not."""

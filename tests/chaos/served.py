@@ -1,4 +1,4 @@
-"""The served system to be hurt: private servers, two gateways, two workers, two projectors, four slices a view.
+"""The served system to be hurt: private servers, two gateways, two workers, two projectors, one of processes, four slices a view.
 
 Workers reach PostgreSQL and RabbitMQ through proxies, so that their connections can be cut without hurting anybody else's.
 Every system has a database and a namespace of its own, so that several may use the same servers one after the other.
@@ -58,6 +58,8 @@ class Plan:
     gateways: int = 2
     workers: int = 2
     projectors: int = 2
+    processes: int = 1
+    """In a domain that has some."""
     modules: Mapping[str, Sequence[str]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -98,6 +100,7 @@ class Served:
         self.gateways = [self.room("gateway", number) for number in range(plan.gateways)]
         self.workers = [self.room("workers", number) for number in range(plan.workers)]
         self.projectors = [self.room("readmodels", number) for number in range(plan.projectors)]
+        self.processes = [self.room("processes", number) for number in range(self._processes_count)]
         self.stores = self.new_stores()
         opening.callback(self.stores.close)
         self.checker = Checker(load_domain(plan.domain), self.stores)
@@ -110,7 +113,7 @@ class Served:
 
     @property
     def rooms(self) -> list[Room]:
-        return [*self.gateways, *self.workers, *self.projectors]
+        return [*self.gateways, *self.workers, *self.projectors, *self.processes]
 
     @property
     def urls(self) -> list[str]:
@@ -175,7 +178,12 @@ class Served:
     def _is_complete(self) -> bool:
         members = dict(self.stores.select("SELECT room, count(*) FROM members GROUP BY room"))
         plan = self.plan
-        return members == {"gateway": plan.gateways, "workers": plan.workers, "readmodels": plan.projectors}
+        wanted = {"gateway": plan.gateways, "workers": plan.workers, "readmodels": plan.projectors}
+        return members == wanted | ({"processes": self._processes_count} if self._processes_count else {})
+
+    @property
+    def _processes_count(self) -> int:
+        return self.plan.processes if load_domain(self.plan.domain).processes else 0
 
     def _is_to_be_cut(self) -> bool:
         if self.cut_appends <= 0:

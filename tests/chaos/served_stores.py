@@ -53,6 +53,7 @@ class ServedStores:
     Redis are read there."""
 
     def __init__(self, postgres: str, rows: str, redis_url: str, domain: Domain, namespace: str) -> None:
+        self.rows_url = rows
         self._log = Database(postgres)
         self._rows = Database(rows)
         self._redis = RedisRows(redis.Redis.from_url(redis_url), namespace)

@@ -22,6 +22,7 @@ from twofold.kernel.rows import Generation, Progress
 from twofold.kernel.view import About, AnyView, SliceId, View
 from twofold.readmodels.projection.audit import FreshFold
 from twofold.readmodels.projection.projector import Projector
+from twofold.subscriptions.log_cache import log_of
 
 BEGIN = datetime(2010, 12, 1, tzinfo=UTC)
 SECONDS_MAX = 15.0
@@ -159,7 +160,7 @@ def refold(events: LogPages, view: AnyView, codec: Codec) -> dict[str, msgspec.S
 
 
 def projector(log: Log, store: ViewStore, views: Sequence[AnyView], codec: Codec, page_events: int = 10) -> Projector:
-    return Projector(cast(LogPages, log), store, [views], codec, QuietBell(), page_events)
+    return Projector(log_of(cast(LogPages, log), codec, views), store, [views], QuietBell(), page_events)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.live.store import LiveViewStore
 from twofold.readmodels.projection.projector import Projector
 from twofold.readmodels.stores.routed import RoutedViewStore
+from twofold.subscriptions.log_cache import log_of
 from twofold.testing.memory_rows import MemoryViewStore
 
 KINDS = ("memory", "sqlite", "postgres")
@@ -42,7 +43,7 @@ class Rig:
         self.rows = RoutedViewStore({"guests": self.live, "names": self.live, "stays": self.stays})
         self.slices = self.rows.make(STAYS, 2).slice_ids()
         self.made = {view.name: self.rows.make(view, 2) for view in (GUESTS, NAMES)}
-        self.projector = Projector(events, self.stays, [[STAYS]], self.codec, QuietBell())
+        self.projector = Projector(log_of(events, self.codec, [STAYS]), self.stays, [[STAYS]], QuietBell())
 
     def append(self, *decisions: Decision) -> int:
         return self.events.append(decisions).head
@@ -194,7 +195,8 @@ def test_a_row_that_may_lack_a_parked_stay_says_so(rig: Rig) -> None:
     def broken(row: Any, event: Any, about: Any) -> Any:
         raise RuntimeError("no stay can be shown")
 
-    poisoned = Projector(rig.events, rig.stays, [[replace(STAYS, evolve=broken)]], rig.codec, QuietBell())
+    log = log_of(rig.events, rig.codec, [STAYS])
+    poisoned = Projector(log, rig.stays, [[replace(STAYS, evolve=broken)]], QuietBell())
     with folding(poisoned, rig.slices):
         wait_until(lambda: set(rig.stays.positions().values()) == {2}, "the stay is parked")
     found = rig.found(GUESTS, "ann")

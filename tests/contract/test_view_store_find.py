@@ -21,7 +21,7 @@ from tests.contract.viewstores import (
 )
 from twofold.kernel.errors import Malformed
 from twofold.kernel.ports import ViewStore
-from twofold.kernel.rows import Query
+from twofold.kernel.rows import Query, Range
 
 COUNTS = (-(2**63), -10, -9, 0, 9, 10, 2**63 - 1)
 RATIOS = (-1e300, -2.5, -0.0, 0.0, 1e-9, 3.5, 1e300)
@@ -145,3 +145,20 @@ def test_the_declared_names_are_told(store: ViewStore) -> None:
     """Whoever asks by a field that is not declared wants to know which are."""
     with pytest.raises(Malformed, match="colour, is_open, key, name"):
         store.find("everything", Query(where=(("count", "1"),)))
+
+
+@pytest.mark.parametrize("most", [1, 7, 1_000_000])
+def test_what_is_counted_is_what_the_pages_hold_and_no_more_than_was_asked_for(store: ViewStore, most: int) -> None:
+    """Also of a question that a page answers in another order, and of a part of one."""
+    one_kind = (("is_open", True),)
+    for query in (
+        Query(),
+        Query(where=one_kind),
+        Query(where=one_kind, ranges=(Range("seen_at", NOON, None),), order="seen_at"),
+        Query(ranges=(Range("count", -10, 10),), order="count", descending=True),
+        Query(where=(("colour", "nobody's"),)),
+    ):
+        there_are = len(store.find("everything", msgspec.structs.replace(query, limit=1_000)).rows)
+        assert store.count("everything", query, most) == min(there_are, most)
+    with pytest.raises(Malformed):
+        store.count("everything", Query(where=(("numbers", 1),)), most)

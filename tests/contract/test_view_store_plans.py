@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.contract.viewstores import EVERYTHING, Everything
-from twofold.kernel.rows import Advance, Query, Row
+from twofold.kernel.rows import Advance, Query, Range, Row
 from twofold.readmodels.schema.query import checked_query
 from twofold.readmodels.stores.sql import SqlViewStore, connect
-from twofold.readmodels.stores.sql.find import find_statement
+from twofold.readmodels.stores.sql.find import count_statement, find_statement
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
 
 ROWS = {f"k{number}": Row(f"k{number}", Everything(f"k{number}", number, colour=f"c{number}"), 1) for number in range(5_000)}
@@ -38,6 +38,9 @@ def hot_reads(store: SqlViewStore, table: RowTable) -> Iterator[tuple[str, tuple
     further = [Query(order=one.order, descending=one.descending, cursor=store.find("everything", one).next) for one in orders]
     for query in (Query(where=(("colour", "c7"),)), *orders, *further):
         sql, values = find_statement(table, checked_query(EVERYTHING, table.columns, query))
+        yield sql, tuple(values)
+    for query in (Query(where=(("colour", "c7"),)), Query(ranges=(Range("count", 100, None),), order="count")):
+        sql, values = count_statement(table, checked_query(EVERYTHING, table.columns, query), CURSOR_LIMIT)
         yield sql, tuple(values)
 
 

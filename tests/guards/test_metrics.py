@@ -39,7 +39,13 @@ CONTRACT = {
     "twofold_refusals": {"neighbour", "reason"},
 }
 """Family names: counters end in `_total` where they are scraped."""
-BEYOND = {"twofold_facts_up": set[str](), "twofold_parked_commands": set[str](), "twofold_commands_unknown_seconds": set[str]()}
+BEYOND = {
+    "twofold_facts_up": set[str](),
+    "twofold_parked_commands": set[str](),
+    "twofold_commands_unknown_seconds": set[str](),
+    "twofold_effect_calls": {"effect", "outcome"},
+    "twofold_effect_breaker_open": {"effect"},
+}
 """Ours, beyond the contract."""
 KINDS = {"twofold_view_visibility_seconds": "histogram"}
 DEPTH_SECONDS_MAX = 10

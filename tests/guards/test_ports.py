@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tests.guards.house import ROOT, Source
 
 PORTS = "kernel/ports.py"
-PAGES = (PORTS, "kernel/lanes.py")
+PAGES = (PORTS, "kernel/lanes.py", "kernel/counting.py")
 SECONDS = ("second", "term")
 
 

@@ -1,6 +1,7 @@
 """Law 4: no metric, log line or span in kernel and shop, and nothing in a domain that could answer differently the second time.
 
 `twofold.shop.online_retail` is a client that happens to live beside the domain: it speaks HTTP and shows a progress bar.
+`twofold.shop.outside` is whom the shop's effects ask; nothing else of the shop knows it.
 """
 
 from __future__ import annotations
@@ -28,14 +29,18 @@ WORLD = {
 }
 IDS = "kernel/ids.py"
 """Makes command ids, for the gateway: time and randomness are its trade."""
+EFFECTS = "shop/effects.py"
 NOW = {"now", "utcnow", "today"}
 
 
 def violations(sources: Iterable[Source]) -> list[str]:
     found = []
     for source in sources:
-        if source.path.startswith("shop/online_retail"):
+        if source.path.startswith(("shop/online_retail", "shop/outside")):
             continue
+        if source.room == "shop" and source.path != EFFECTS:
+            met = [(line, module) for line, module in imports(source) if module.startswith("twofold.shop.outside")]
+            found += [f"{source.path}:{line} imports {module}" for line, module in met]
         forbidden = OBSERVERS | (WORLD if is_domain(source) else set())
         found += [
             f"{source.path}:{line} imports {module}" for line, module in imports(source) if module.split(".", 1)[0] in forbidden
@@ -65,10 +70,13 @@ def test_the_guard_sees_a_log_line_a_clock_and_a_die() -> None:
         Source("shop/b.py", "from datetime import datetime\ndef decide(state, command):\n    return datetime.now()\n"),
         Source("shop/views/c.py", "def evolve(row, event, about):\n    import random\n    print(row)\n"),
         Source("shop/online_retail/d.py", "import time\n"),
+        Source("shop/outside/e.py", "import time\n"),
+        Source("shop/order/f.py", "from twofold.shop.outside.provider import PaymentProvider\n"),
     ]
     assert violations(planted) == [
         "kernel/a.py:1 imports logging",
         "shop/b.py:3 asks for the time",
         "shop/views/c.py:2 imports random",
         "shop/views/c.py:3 calls print",
+        "shop/order/f.py:1 imports twofold.shop.outside.provider",
     ]

@@ -23,6 +23,7 @@ HOME_OF = {
     "redis": {"readmodels"},
     "prometheus_client": {"monitoring"},
     "typer": {"twofold"},
+    "aiosmtplib": {"shop"},
     "uvloop": {"twofold", "gateway"},
 }
 KERNEL_KNOWS = {"msgspec", "twofold", *sys.stdlib_module_names}

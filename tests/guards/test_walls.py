@@ -12,7 +12,13 @@ from tests.guards.house import FLOOR_OF, ROOT, Source, imports, room_of, room_so
 Layers = tuple[tuple[str, ...], ...]
 
 WALLS: dict[str, Layers] = {
-    "bus": (("lane", "listeners", "publishing"), ("outbox", "dispatch"), ("rabbitmq", "embedded"), ("description",)),
+    "bus": (
+        ("lane", "listeners", "publishing"),
+        ("outbox", "dispatch"),
+        ("rabbitmq", "embedded"),
+        ("effects",),
+        ("description",),
+    ),
     "client": (
         ("endpoint", "steps"),
         ("refusals", "said"),
@@ -27,7 +33,7 @@ WALLS: dict[str, Layers] = {
         ("leases",),
         ("records",),
         ("sqlite", "postgres"),
-        ("lane_table", "migrations"),
+        ("lane_table", "call_table", "migrations"),
         ("migrate",),
         ("identity", "partitions"),
     ),
@@ -39,7 +45,7 @@ WALLS: dict[str, Layers] = {
         ("documents",),
         ("app",),
     ),
-    "monitoring": (("metrics", "lag"), ("observed", "facts")),
+    "monitoring": (("metrics", "lag", "instances"), ("observed", "facts")),
     "readmodels": (("schema",), ("stores", "projection"), ("inline", "live")),
     "subscriptions": (("log_cache",), ("subscription",)),
     "workers": (("deciding",), ("keeping", "questions", "trial_process"), ("trial",), ("execute",)),

@@ -2,6 +2,7 @@
 
 Every drawn bug is told in a line: noticed, SURVIVED, or harmless (not counted, for the reason told); where, what, by which test.
 `--near FILE` keeps which tests are near what for another run: finding that out takes as long as all tests.
+`--quick` tells in minutes what no unit test notices, of all bugs (quick.py).
 """
 
 from __future__ import annotations
@@ -44,9 +45,24 @@ def main() -> int:
     parser.add_argument("--place", help="only bugs whose place and change hold this text, all of them")
     parser.add_argument("--near", type=Path, help="where it is kept which tests are near what")
     parser.add_argument("--workers", type=int, default=1, choices=range(1, WORKERS_MAX + 1), help="how many tests at a time")
+    parser.add_argument("--quick", action="store_true", help="all bugs, and unit tests only, in one process that forks")
+    parser.add_argument("--contract", action="store_true", help="--quick: also the contract tests that need no server")
+    parser.add_argument("--imports", action="store_true", help="--quick: also what runs while a module is imported, seconds each")
+    parser.add_argument("--file", action="append", default=[], help="only bugs in this file; may be given more than once")
+    parser.add_argument("--again", type=Path, help="--quick: only bugs that survived when it told this")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    places = [one for source in room_sources() if not given.room or source.room in given.room for one in mutants_of(source)]
+    sources = [one for one in room_sources() if not given.room or one.room in given.room]
+    places = [one for source in sources if not given.file or source.path in given.file for one in mutants_of(source)]
+    if given.quick:
+        from tests.mutants.quick import SURVIVED, quick  # its process may not have imported what no test has asked for
+
+        asked = [one for one in places if reason(one) is None and (given.place or "") in str(one)]
+        if given.again:
+            before = set(given.again.read_text().splitlines())
+            asked = [one for one in asked if f"{SURVIVED} {one}" in before]
+        kept = given.near or Path(tempfile.gettempdir(), "twofold-quick-near")
+        return 0 if quick(asked, kept, given.contract, given.imports) >= KILLED_MIN else 1
     drawn = Random(given.seed).sample(places, min(given.count, len(places)))
     if given.place:
         drawn = [one for one in places if given.place in str(one)]

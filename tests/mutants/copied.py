@@ -50,7 +50,7 @@ class Copy:
                 if not _has_ended(process, seconds_max):
                     return f"{tests[0]} … {ENDLESS}"
             finally:
-                self._end_left()
+                end_marked(self.root.parent)
             if process.returncode == 0:
                 return None
             said.seek(0)
@@ -58,13 +58,14 @@ class Copy:
         failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
         return (failed or lines[-TAIL_LINES:] or ["?"])[0]
 
-    def _end_left(self) -> None:
-        """A bug may keep a test from ending what it has started, which would run on beside all others."""
-        mark = f"{FOLDER}={self.root.parent}".encode()
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it has ended by itself
-                if mark in (process / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(process.name), signal.SIGKILL)
+
+def end_marked(folder: Path) -> None:
+    """A bug may keep a test from ending what it has started, which would run on beside all others."""
+    mark = f"{FOLDER}={folder}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended by itself
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _has_ended(process: subprocess.Popen[bytes], seconds_max: float) -> bool:

@@ -101,7 +101,7 @@ def _near(path: str, seconds: float, folder: Path) -> Near:
     by_test: dict[int, set[str]] = {0: set()}
     for line in (folder / CALLS).read_text().splitlines():
         test, _, called = line.partition(" ")
-        if (function := _in_room(called)) is not None:
+        if (function := in_room(called)) is not None:
             by_test.setdefault(int(test), set()).add(function)
     functions = sorted(set().union(*by_test.values()))
     places = {function: place for place, function in enumerate(functions)}
@@ -112,7 +112,8 @@ def _near(path: str, seconds: float, folder: Path) -> Near:
     return Near(path, seconds, functions, sorted(places[function] for function in by_test[0]), tests)
 
 
-def _in_room(line: str) -> str | None:
+def in_room(line: str) -> str | None:
+    """`path::function` as the rooms know it, whether it was reached by a link or not; None for what is in no room."""
     path, _, function = line.partition("::")
     room, _, rest = path.removeprefix("twofold/").partition("/")
     inside = f"{room}/{rest}" if room in FLOOR_OF else path

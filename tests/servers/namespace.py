@@ -5,8 +5,10 @@ from __future__ import annotations
 import pika
 import redis
 
+from twofold.bus.effects.topology import LATER_SECONDS, effect_queues, later
 from twofold.bus.rabbitmq.topology import commands_exchange, queues, rings_exchange
 from twofold.eventstore.identity import FIRST_LANES
+from twofold.kernel.domain import load_domain
 
 
 def clean(broker_url: str, redis_url: str, namespace: str, lanes: int = FIRST_LANES) -> None:
@@ -15,6 +17,10 @@ def clean(broker_url: str, redis_url: str, namespace: str, lanes: int = FIRST_LA
         channel = connection.channel()
         for queue in queues(namespace, range(lanes)):
             channel.queue_delete(queue)
+        for queue in effect_queues(namespace, load_domain("twofold.shop").effects):
+            channel.queue_delete(queue)
+        for seconds in LATER_SECONDS:
+            channel.exchange_delete(later(namespace, seconds))
         channel.exchange_delete(rings_exchange(namespace))
         channel.exchange_delete(commands_exchange(namespace))
     if not redis_url:

@@ -7,8 +7,9 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import aiohttp
@@ -37,6 +38,7 @@ from twofold.kernel.rows import Progress
 from twofold.readmodels.live.store import LiveViewStore
 from twofold.readmodels.projection.projector import Projector
 from twofold.readmodels.stores.routed import RoutedViewStore
+from twofold.subscriptions.log_cache import log_of
 from twofold.workers.execute import Executor
 
 LANES = 2
@@ -59,8 +61,10 @@ ALIVE_SECONDS = 3_600.0
 
 
 class SystemClock:
+    ahead_seconds = 0.0
+
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return datetime.now(UTC) + timedelta(seconds=self.ahead_seconds)
 
 
 @dataclass
@@ -87,6 +91,7 @@ class Rig:
         self.refusals: list[tuple[str, str]] = []
         self.undecided: list[float] = []
         self.leases = MemoryLeases()
+        self.clock = SystemClock()
 
     async def call(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         """Header names with underscores for dashes; a `bytes` body is sent as it is."""
@@ -180,10 +185,9 @@ class GatedQueue:
 
 
 @contextmanager
-def embedded(folder: Path, module: Any = gateway_domain) -> Iterator[Parts]:
+def embedded(folder: Path, domain: Domain) -> Iterator[Parts]:
     migrate(f"sqlite:///{folder / 'log.db'}")
     file = SqliteFile(folder / "log.db")
-    domain = domain_of(module)
     codec = Codec(domain)
     events, lanes = SqliteLog(file), SqliteLaneTable(file)
     bell, outcomes = LocalBell(), LocalOutcomes()
@@ -199,7 +203,7 @@ def embedded(folder: Path, module: Any = gateway_domain) -> Iterator[Parts]:
     executor = Executor(domain, codec, events, bell, outcomes)
     twofold.bus.dispatch.broker.declare_execute(broker, executor.execute)
     worker = twofold.bus.dispatch.broker.start_worker(broker, 2)
-    projector = Projector(events, stored, [domain.views.values()], codec, bell)
+    projector = Projector(log_of(events, codec, domain.views.values()), stored, [domain.views.values()], bell)
     stop = threading.Event()
     thread = threading.Thread(target=projector.run, args=(stop,))
     thread.start()
@@ -217,11 +221,15 @@ def embedded(folder: Path, module: Any = gateway_domain) -> Iterator[Parts]:
 
 @asynccontextmanager
 async def rig(
-    folder: Path, working: bool = True, projecting: bool = True, allowed_hosts: str = "", module: Any = gateway_domain
+    folder: Path,
+    working: bool = True,
+    projecting: bool = True,
+    allowed_hosts: str = "",
+    module: ModuleType = gateway_domain,
 ) -> AsyncIterator[Rig]:
     folder.mkdir(exist_ok=True)
-    domain = domain_of(module)
-    with embedded(folder, module) as parts:
+    domain, clock = domain_of(module), SystemClock()
+    with embedded(folder, domain) as parts:
         inner = parts.queue._queue
         await inner.start()
         queries: list[tuple[str, int]] = []
@@ -243,7 +251,7 @@ async def rig(
             bell=parts.bell,
             outcomes=parts.outcomes,
             leases=leases,
-            clock=SystemClock(),
+            clock=clock,
             lanes=parts,
             bus_description=BUS_DESCRIPTION,
             count_refusal=lambda neighbour, reason: refusals.append((neighbour, reason)),
@@ -265,6 +273,7 @@ async def rig(
                     twofold.gateway.app.listen(twofold.gateway.app.application(ports), "127.0.0.1", 0)
                 )
                 made = Rig(session, port, parts, serving.aclose)
+                made.clock = clock
                 made.queries, made.refusals, made.leases, made.undecided = queries, refusals, leases, undecided
                 yield made
         finally:

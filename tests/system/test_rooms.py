@@ -24,6 +24,7 @@ from tests.servers.namespace import clean
 from tests.servers.postgres import libpq
 from tests.servers.server import free_port
 from twofold.deployment import Deployment
+from twofold.followed import of_readmodels
 from twofold.kernel.codec import encode
 from twofold.kernel.envelope import Envelope, fingerprint_of
 from twofold.kernel.ids import new_command_id
@@ -69,9 +70,12 @@ def test_projectors_start_and_fold_while_the_broker_is_away(settings: Settings, 
 def test_views_are_folded_together_where_they_live_together(settings: Settings) -> None:
     """A commit for each store, and not for each kind that a view would like best."""
     with open_deployment(settings) as deployment:
-        assert [[view.store for view in mine] for mine in deployment.followed_by_store] == [["sql"] * 6, ["redis"]]
+        assert [[view.store for view in mine] for mine in of_readmodels(deployment).by_store] == [
+            [view.store for view in deployment.domain.views.values() if view.sync == "async" and view.store != "redis"],
+            ["redis"],
+        ]
     with open_deployment(msgspec.structs.replace(settings, redis_url="")) as deployment:
-        assert [len(mine) for mine in deployment.followed_by_store] == [7]
+        assert len(of_readmodels(deployment).by_store) == 1
 
 
 def test_rooms_run_under_a_role_that_may_not_make_tables(settings: Settings, unique: str, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 import twofold.foldable
 from tests.contract.viewstores import EVERYTHING
-from twofold.deployment import Deployment
 from twofold.foldable import FoldableSlices
+from twofold.followed import Followed
 from twofold.kernel.builds import Build, Rebuild, RebuildState, rebuild_as_it_stands
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.rows import Generation
@@ -79,13 +79,13 @@ class Attached:
 @pytest.fixture
 def slices() -> FoldableSlices:
     """Of a room whose stores answer, one of which holds generation 1 live."""
-    deployment = SimpleNamespace(
+    followed = SimpleNamespace(
         projection=Attached(),
-        projection_beside=Attached(),
-        followed=[EVERYTHING],
+        beside=Attached(),
+        views=[EVERYTHING],
         foldable=lambda: [Generation(VIEW, 1, 2)],
     )
-    found = FoldableSlices(cast(Deployment, deployment))
+    found = FoldableSlices(cast(Followed, followed))
     assert found.look()
     return found
 
@@ -138,10 +138,10 @@ def test_other_views_and_other_shapes_are_not_folded(slices: FoldableSlices) -> 
 
 
 def test_where_none_answers_the_newest_is_made() -> None:
-    deployment = SimpleNamespace(
-        projection=Attached(), projection_beside=Attached(), followed=[EVERYTHING], foldable=lambda: [Generation(VIEW, 2, 2)]
+    followed = SimpleNamespace(
+        projection=Attached(), beside=Attached(), views=[EVERYTHING], foldable=lambda: [Generation(VIEW, 2, 2)]
     )
-    slices = FoldableSlices(cast(Deployment, deployment))
+    slices = FoldableSlices(cast(Followed, followed))
     slices.follow([build(1, "building")])
     assert numbers(slices) == [], "not before its store was looked at"
     slices.look()
@@ -166,8 +166,8 @@ def test_a_store_that_is_away_is_looked_for_until_it_answers(monkeypatch: pytest
 
     monkeypatch.setattr(twofold.foldable, "LOOK_SECONDS_MIN", 0.01)
     monkeypatch.setattr(twofold.foldable, "LOOK_SECONDS_MAX", 0.01)
-    deployment = SimpleNamespace(projection=Attached(), projection_beside=Attached(), followed=[EVERYTHING], foldable=foldable)
-    slices = FoldableSlices(cast(Deployment, deployment))
+    followed = SimpleNamespace(projection=Attached(), beside=Attached(), views=[EVERYTHING], foldable=foldable)
+    slices = FoldableSlices(cast(Followed, followed))
     with capture_logs() as logs:
         slices.start()
         assert found_all.wait(30.0)
@@ -187,8 +187,8 @@ def test_slices_are_held_by_name_each_in_its_projection(slices: FoldableSlices) 
 
 
 def test_a_store_that_is_away_is_not_found_yet() -> None:
-    deployment = SimpleNamespace(projection=Attached(), projection_beside=Attached(), followed=[EVERYTHING], foldable=lambda: [])
-    assert not FoldableSlices(cast(Deployment, deployment)).look()
+    followed = SimpleNamespace(projection=Attached(), beside=Attached(), views=[EVERYTHING], foldable=lambda: [])
+    assert not FoldableSlices(cast(Followed, followed)).look()
 
 
 def test_slices_of_a_store_that_does_not_answer_are_left_to_who_can_reach_it(

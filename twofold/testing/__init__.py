@@ -1,12 +1,13 @@
-"""Given / when / then for deciders, and folds for views: what a domain's tests are written in.
+"""Given / when / then for deciders and processes, and folds for views: what a domain's tests are written in.
 
 given(ORDER, OrderPlaced(...)).when(CancelOrder("7", "late")).then(OrderCancelled(...))
 given(ORDER, ...).when(PlaceOrder(...)).nothing_happened()
 given(ORDER).when(CancelOrder("7", "late")).rejected("no-such-order")
 given(ORDER).when(PlaceOrder(...), at=datetime(2026, 1, 1, tzinfo=UTC)).then(...)
 rows(VIEW, event, event, ...) == {"7": Row(...)}
+process(FULFILMENT).given(OrderPlaced(...)).after(minutes=30).sends(CancelOrder("7", "late"))
 
-A type checker holds them to the decider's own commands and events, and to the view's row.
+A type checker holds them to the decider's own commands and events, the view's row, and the process' events and state.
 
 For tests of what stands on the ports there are twins in memory: `memory_log` (MemoryLog, MemoryLaneTable, MemoryLeases),
 `memory_rows` (MemoryViewStore), `memory_bus` (MemoryBell, MemoryOutcomes, memory_lanes), `clock` (ManualClock). They pass the
@@ -16,7 +17,7 @@ suites of the real ones. Import them from there: a domain's own tests need none,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Generic
 
 import msgspec
@@ -28,8 +29,9 @@ from twofold.kernel.messages import Event
 from twofold.kernel.view import About, RowT, View
 from twofold.kernel.view import EventT as SeenT
 from twofold.kernel.zones import NO_ZONE, as_read_in, naive_in, utc_in
+from twofold.testing.stories import NOON, Story, process
 
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+__all__ = ["NOON", "Given", "Story", "When", "given", "process", "rows"]
 
 
 class Given(Generic[StateT, CommandT, EventT]):

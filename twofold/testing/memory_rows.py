@@ -11,14 +11,18 @@ import msgspec
 
 from twofold.kernel import rows as words
 from twofold.kernel.builds import Build
+from twofold.kernel.counting import counted_by_pages
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.ids import slice_of
-from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage
+from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, Promises, Query, Row, RowPage, Search
 from twofold.kernel.view import AnyView, SliceId
-from twofold.readmodels.schema.columns import Column, Columns, is_stream_key, queryable_key
-from twofold.readmodels.schema.query import Span, checked_query
+from twofold.readmodels.schema.columns import Columns, is_stream_key, queryable_key
+from twofold.readmodels.schema.query import checked_query
+from twofold.readmodels.schema.searching import checked_search
 from twofold.readmodels.schema.shape import Reading, reading_of, shape_of
 from twofold.testing.memory_rebuilds import Kept, MemoryRebuilds
+from twofold.testing.memory_search import anchor as place
+from twofold.testing.memory_search import is_in, plain, search
 
 OWN_STATES = ("live", "building", "retired")
 NOTHING_ASKED = {"retry_requested": False, "discard_requested": False}
@@ -141,23 +145,30 @@ class MemoryViewStore(MemoryRebuilds):
         with self._lock:
             build, reading = self._attached[view], self._readings[view]
             columns = Columns(reading.stored if reading else build.view)
+            if isinstance(query, Search):
+                sought = reading.searched(columns, query) if reading else checked_search(build.view, columns, query)
+                answer = search(list(build.rows.values()), sought, min(build.positions.values()), bool(self.parked(view)))
+                return reading.page(answer) if reading else answer
             asked = reading.checked(columns, query) if reading else checked_query(build.view, columns, query)
             order = asked.order
 
             def anchor(row: Row) -> tuple[Any, ...]:
-                return _anchor(None if order is None else _plain(order, row), row.key)
+                return place(None if order is None else plain(order, row), row.key)
 
-            rows = [row for row in build.rows.values() if all(_plain(column, row) == value for column, value in asked.equal)]
+            rows = [row for row in build.rows.values() if all(plain(column, row) == value for column, value in asked.equal)]
             for span in (*asked.beside, *([asked.span] if asked.span else [])):
-                rows = [row for row in rows if _is_in(span, _plain(span.column, row))]
+                rows = [row for row in rows if is_in(span, plain(span.column, row))]
             rows.sort(key=anchor, reverse=asked.descending)
             if asked.after is not None:
-                after = _anchor(*asked.after)
+                after = place(*asked.after)
                 rows = [row for row in rows if (anchor(row) < after if asked.descending else anchor(row) > after)]
             page = rows[: asked.limit]
             following = asked.cursor(page[-1]) if len(rows) > len(page) else None
             found = RowPage(page, following, min(build.positions.values()), bool(self.parked(view)))
             return reading.page(found) if reading else found
+
+    def count(self, view: str, query: Query, most: int) -> int:
+        return counted_by_pages(self.find, view, query, most)
 
     def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
         with self._lock:
@@ -227,17 +238,3 @@ class MemoryViewStore(MemoryRebuilds):
         self._lines.setdefault(line, []).extend(positions)
         new = ParkedKey(*line, positions[0], error, 0, 1, datetime.now(UTC))
         self._parked[line] = msgspec.structs.replace(self._parked.get(line, new), waiting=len(self._lines[line]))
-
-
-def _plain(column: Column, row: Row) -> Any:
-    return column.encode(getattr(row.value, column.name))
-
-
-def _is_in(span: Span, value: Any) -> bool:
-    return value is not None and (span.start is None or value >= span.start) and (span.end is None or value < span.end)
-
-
-def _anchor(value: Any, key: str) -> tuple[Any, ...]:
-    """Sorts as every store does: absent values first, texts by their bytes, ties by the key."""
-    sortable = value.encode() if isinstance(value, str) else value
-    return (value is not None, sortable if value is not None else 0, key.encode())

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from twofold.kernel.rows import Advance, Drain, ParkedKey, ParkedLine
+from twofold.kernel.rows import STREAM_PREFIX, Advance, Drain, ParkedKey, ParkedLine
 from twofold.kernel.view import SliceId
-from twofold.readmodels.schema.columns import STREAM_PREFIX, STREAM_PREFIX_END
+from twofold.readmodels.schema.columns import STREAM_PREFIX_END
 from twofold.readmodels.stores.redis.generations import Keyspace
 from twofold.readmodels.stores.redis.scripts import script
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from twofold.kernel.builds import Build, Rebuild
+from twofold.kernel.counting import counted_by_pages
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
@@ -192,6 +193,9 @@ class RedisViewStore:
             parked=int(first) if first else None,
         )
         return reading.page(answer) if reading else answer
+
+    def count(self, view: str, query: Query, most: int) -> int:
+        return counted_by_pages(self.find, view, query, most)
 
     def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
         asked = key and queryable_key(key)

@@ -17,14 +17,14 @@ from twofold.kernel.rows import RowPage
 from twofold.readmodels.schema.columns import Column
 from twofold.readmodels.schema.query import CheckedQuery, Span
 from twofold.readmodels.schema.walks import Walk, all_walks, compounds_of, single_paths
-from twofold.readmodels.stores.sql.rows import RowTable, quoted
-from twofold.readmodels.stores.sql.tables import index_name, row_table_name
+from twofold.readmodels.stores.sql.rows import RowTable
+from twofold.readmodels.stores.sql.tables import index_name, quoted, row_table_name
 
 SORTED_ROWS_MAX = 1_000
 """So many rows, found by what they equal, are sorted for a page on SQLite. If there are more, rows are read in their order."""
 
 
-class _Condition(NamedTuple):
+class Condition(NamedTuple):
     sql: str
     values: list[Any]
 
@@ -46,10 +46,10 @@ def find(session: Session, table: RowTable, query: CheckedQuery) -> RowPage:
 def find_statement(table: RowTable, query: CheckedQuery, walk: Walk | None = None) -> tuple[str, list[Any]]:
     """`walk`: by which index, where the database is to be told."""
     order = _order(table, query)
-    shared = [_equals(table, column, value) for column, value in query.equal]
-    shared += [one for span in query.beside for one in _within(table, span)]
+    shared = [equals(table, column, value) for column, value in query.equal]
+    shared += [one for span in query.beside for one in within(table, span)]
     if query.span is not None:
-        shared += _within(table, query.span)
+        shared += within(table, query.span)
     source = _source(table, walk)
     selects, values = [], list[Any]()
     for stretch in _stretches(table, query):
@@ -62,16 +62,32 @@ def find_statement(table: RowTable, query: CheckedQuery, walk: Walk | None = Non
     return f"SELECT c.position, {table.parked}, r.* FROM ({table.lowest}) c LEFT JOIN ({page}) r ON true ORDER BY {order}", values
 
 
-def _equals(table: RowTable, column: Column, value: Any) -> _Condition:
+def count(session: Session, table: RowTable, query: CheckedQuery, most: int) -> int:
+    """How many rows answer it, `most` at most."""
+    sql, values = count_statement(table, query, most, None if table.on_postgres else _shortest(session, table, query))
+    return int(session.rows(sql, values)[0][0])
+
+
+def count_statement(table: RowTable, query: CheckedQuery, most: int, walk: Walk | None = None) -> tuple[str, list[Any]]:
+    """In the order of its page, so that it goes the way of one: through an index, from where it begins to where it is enough."""
+    conditions = [equals(table, column, value) for column, value in query.equal]
+    spans = [*query.beside, *([query.span] if query.span else [])]
+    conditions += [one for span in spans for one in within(table, span)]
+    where = f"WHERE {' AND '.join(one.sql for one in conditions)}" if conditions else ""
+    found = f"SELECT 1 FROM {_source(table, walk)} {where} ORDER BY {_order(table, query)} LIMIT {most}"
+    return f"SELECT count(*) FROM ({found}) s", [value for one in conditions for value in one.values]
+
+
+def equals(table: RowTable, column: Column, value: Any) -> Condition:
     if value is None:
-        return _Condition(f"{quoted(column.name)} IS NULL", [])
-    return _Condition(f"{quoted(column.name)} = {table.mark}", [table.value_to_driver(column.type, value)])
+        return Condition(f"{quoted(column.name)} IS NULL", [])
+    return Condition(f"{quoted(column.name)} = {table.mark}", [table.value_to_driver(column.type, value)])
 
 
-def _within(table: RowTable, span: Span) -> list[_Condition]:
+def within(table: RowTable, span: Span) -> list[Condition]:
     bounds = [(">=", span.start), ("<", span.end)]
     return [
-        _Condition(f"{quoted(span.column.name)} {sign} {table.mark}", [table.value_to_driver(span.column.type, bound)])
+        Condition(f"{quoted(span.column.name)} {sign} {table.mark}", [table.value_to_driver(span.column.type, bound)])
         for sign, bound in bounds
         if bound is not None
     ]
@@ -87,22 +103,22 @@ def _order(table: RowTable, query: CheckedQuery) -> str:
     return f"{quoted(query.order.name)} {direction}{nulls}, {key}"
 
 
-def _stretches(table: RowTable, query: CheckedQuery) -> list[list[_Condition]]:
+def _stretches(table: RowTable, query: CheckedQuery) -> list[list[Condition]]:
     """What is behind the cursor: one stretch of an index, or two, where one of them has no values and the other has."""
     if query.after is None:
         return [[]]
     anchor, key = query.after
     beyond = "<" if query.descending else ">"
-    behind_key = _Condition(f"{table.key} {beyond} {table.mark}", [key])
+    behind_key = Condition(f"{table.key} {beyond} {table.mark}", [key])
     if query.order is None:
         return [[behind_key]]
     name = quoted(query.order.name)
-    absent = _Condition(f"{name} IS NULL", [])
+    absent = Condition(f"{name} IS NULL", [])
     if anchor is None:
-        present = _Condition(_is_present(table, query.order), [])
+        present = Condition(_is_present(table, query.order), [])
         return [[absent, behind_key]] if query.descending else [[absent, behind_key], [present]]
     further = f"({name}, {table.key}) {beyond} ({table.mark}, {table.mark})"
-    stretch = [_Condition(further, [table.value_to_driver(query.order.type, anchor), key])]
+    stretch = [Condition(further, [table.value_to_driver(query.order.type, anchor), key])]
     has_absent = query.descending and query.order.is_nullable and query.span is None
     return [stretch, [absent]] if has_absent else [stretch]
 
@@ -148,9 +164,9 @@ def _counts(session: Session, table: RowTable, query: CheckedQuery, walks: Seque
     """How many rows each leads through; one more than may be sorted stands for all that are more."""
     counts, values = [], list[Any]()
     for walk in walks:
-        conditions = [_equals(table, column, value) for column, value in query.equal if column in walk.path[: walk.fixed_count]]
+        conditions = [equals(table, column, value) for column, value in query.equal if column in walk.path[: walk.fixed_count]]
         if walk.is_ordered and query.span is not None:
-            conditions += _within(table, query.span)
+            conditions += within(table, query.span)
         where = f"WHERE {' AND '.join(one.sql for one in conditions)}" if conditions else ""
         counts.append(f"(SELECT count(*) FROM (SELECT 1 FROM {_source(table, walk)} {where} LIMIT {SORTED_ROWS_MAX + 1}))")
         values += [value for one in conditions for value in one.values]

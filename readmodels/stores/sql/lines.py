@@ -11,9 +11,9 @@ from sqlalchemy import Dialect
 
 from twofold.database.session import Session
 from twofold.database.times import microseconds, moment
-from twofold.kernel.rows import REKEYED, Advance, Drain, Generation, ParkedKey, ParkedLine
+from twofold.kernel.rows import REKEYED, STREAM_PREFIX, Advance, Drain, Generation, ParkedKey, ParkedLine
 from twofold.kernel.view import SliceId
-from twofold.readmodels.schema.columns import STREAM_PREFIX, STREAM_PREFIX_END, queryable_key
+from twofold.readmodels.schema.columns import STREAM_PREFIX_END, queryable_key
 from twofold.readmodels.stores.sql.tables import qualified
 
 

@@ -1,12 +1,12 @@
 """The SQL of one generation of a view's rows: load, write, delete, get by key; and what PostgreSQL and SQLite say differently.
 
-The text is made once, when a view is made or attached. A row travels as its encoded values in column order, `_position` last.
+The text is made once, when a view is made or attached. A row travels as its encoded values in column order, then `_position`; is
+written with its words, where these are searched for; and comes back without them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -18,9 +18,10 @@ from twofold.kernel.ids import slice_of
 from twofold.kernel.rows import Found, Generation, Row
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import Columns, ColumnType
+from twofold.readmodels.stores.search.words import WORDS, written
 from twofold.readmodels.stores.sql.checkpoints import checkpoint_of_slice
 from twofold.readmodels.stores.sql.lines import parked_columns
-from twofold.readmodels.stores.sql.tables import TYPES, qualified, row_table_name
+from twofold.readmodels.stores.sql.tables import TYPES, qualified, quoted, row_table_name
 
 
 class RowTable:
@@ -36,6 +37,8 @@ class RowTable:
         self.columns = Columns(view)
         self.table = qualified(row_table_name(generation), dialect)
         self.key = quoted(view.key)
+        self._words = written(view, self.on_postgres)
+        self.added = {"_position": "bigint"} | ({WORDS: "tsvector"} if view.text else {})
         self.jsons = tuple(index for index, column in enumerate(self.columns.all) if column.type == "json")
         self.selected = ", ".join(self.read(column.name, column.type) for column in self.columns.all) + ", _position"
         checkpoints, is_of_slice = checkpoint_of_slice(dialect)
@@ -53,7 +56,7 @@ class RowTable:
             LEFT JOIN {self.beside()}
         """
         self._delete = self.deleting()
-        names = [quoted(column.name) for column in self.columns.all] + ["_position"]
+        names = [quoted(column.name) for column in self.columns.all] + list(self.added)
         changes = ", ".join(f"{name} = excluded.{name}" for name in names if name != self.key)
         self._write = (
             f"INSERT INTO {self.table} ({', '.join(names)}) {self.values()} ON CONFLICT ({self.key}) DO UPDATE SET {changes}"
@@ -89,9 +92,10 @@ class RowTable:
 
     def write(self, session: Session, rows: Sequence[Row]) -> None:
         if rows:
-            self.insert(
-                session, self._write, [(*self.to_driver(self.columns.encode(row.key, row.value)), row.position) for row in rows]
-            )
+            encoded = [(*self.to_driver(self.columns.encode(row.key, row.value)), row.position) for row in rows]
+            if words := self._words:
+                encoded = [(*one, words(row.value)) for one, row in zip(encoded, rows, strict=True)]
+            self.insert(session, self._write, encoded)
 
     def delete(self, session: Session, keys: Collection[str]) -> None:
         if keys:
@@ -139,10 +143,6 @@ class RowTable:
         return value
 
 
-def quoted(name: str) -> str:
-    return f'"{name}"'
-
-
 class PostgresRows(RowTable):
     """Many keys or rows travel as one JSON text: the driver writes arrays of text at a third of the speed.
 
@@ -176,11 +176,12 @@ class PostgresRows(RowTable):
         return f"SELECT {selected} FROM {self.table} t WHERE t.{self.key} = w.key OFFSET 0"
 
     def values(self) -> str:
-        typed = ", ".join(f"{quoted(column.name)} {TYPES[column.type]}" for column in self.columns.all)
-        return f"SELECT * FROM json_to_recordset(%s::json) AS r({typed}, _position bigint)"
+        typed = [f"{quoted(column.name)} {TYPES[column.type]}" for column in self.columns.all]
+        typed += [f"{name} {kind}" for name, kind in self.added.items()]
+        return f"SELECT * FROM json_to_recordset(%s::json) AS r({', '.join(typed)})"
 
     def insert(self, session: Session, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        names = (*(column.name for column in self.columns.all), "_position")
+        names = (*(column.name for column in self.columns.all), *self.added)
         session.count(sql, (msgspec.json.encode([dict(zip(names, row, strict=True)) for row in rows]).decode(),))
 
     def lock(self) -> str:
@@ -213,7 +214,7 @@ class SqliteRows(RowTable):
         return f"(SELECT {self.selected} FROM {self.table}) r ON r.{self.key} = w.key"
 
     def values(self) -> str:
-        return f"VALUES ({', '.join('?' * (len(self.columns.all) + 1))})"
+        return f"VALUES ({', '.join('?' * (len(self.columns.all) + len(self.added)))})"
 
     def insert(self, session: Session, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
         session.each(sql, rows)
@@ -226,7 +227,7 @@ class SqliteRows(RowTable):
             return kept
         values = list(kept)
         for index in self._times:
-            values[index] = _micros(values[index])
+            values[index] = values[index] and microseconds(values[index])
         return tuple(values)
 
     def from_driver(self, stored: Sequence[Any]) -> Sequence[Any]:
@@ -239,12 +240,8 @@ class SqliteRows(RowTable):
         return values
 
     def value_to_driver(self, column_type: ColumnType, value: Any) -> Any:
-        return _micros(value) if column_type == "time" else value
+        return microseconds(value) if value and column_type == "time" else value
 
 
 def row_table(view: AnyView, generation: Generation, dialect: Dialect, head: str | None = None) -> RowTable:
     return (PostgresRows if dialect.name == "postgresql" else SqliteRows)(view, generation, dialect, head)
-
-
-def _micros(value: datetime | None) -> int | None:
-    return None if value is None else microseconds(value)

@@ -1,8 +1,7 @@
 """The port ViewStore on SQLite and PostgreSQL.
 
-A projector's commit is one transaction: move the checkpoints that still stand where they are expected, then write the rows and
-the parked lines of exactly those. On PostgreSQL that is a pipeline of two round trips: what is asked, and what is written. A
-gateway's question is one statement, and so one snapshot.
+A projector's commit is one transaction: move the checkpoints that still stand where they are expected, then write rows and parked
+lines of exactly those: on PostgreSQL a pipeline of two round trips. A gateway's question is one statement, and so one snapshot.
 """
 
 from __future__ import annotations
@@ -22,10 +21,11 @@ from twofold.kernel.errors import Neighbour
 from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key
-from twofold.readmodels.schema.query import checked_query
+from twofold.readmodels.schema.query import CheckedQuery
 from twofold.readmodels.schema.shape import Reading, reading_of
+from twofold.readmodels.stores.search.sql import answer, checked
 from twofold.readmodels.stores.sql.checkpoints import checkpoints_of
-from twofold.readmodels.stores.sql.find import find
+from twofold.readmodels.stores.sql.find import count
 from twofold.readmodels.stores.sql.generations import make, not_made, of_shape
 from twofold.readmodels.stores.sql.lines import ParkedLineTable
 from twofold.readmodels.stores.sql.rebuilds import Answer, SqlBuilds
@@ -60,18 +60,17 @@ class SqlViewStore(SqlBuilds):
     def make(self, view: AnyView, slices: int) -> Generation:
         with self._transaction() as session:
             generation, _ = make(session, view, slices, self._engine.dialect)
-        self._tables[view.name] = row_table(view, generation, self._engine.dialect)
+        self._tables[view.name] = self._row_table(view, generation)
         return generation
 
     def attach(self, view: AnyView, build: Build | None = None) -> Generation:
-        dialect = self._engine.dialect
-        generation = build.generation if build else self._read(lambda session: of_shape(session, view, dialect))
+        generation = build.generation if build else self._read(lambda session: of_shape(session, view, self._engine.dialect))
         if generation is None:
             raise not_made(view)
         reading = reading_of(view, build.shape) if build else None
         if reading:
             self._readings[view.name, generation.number] = reading
-        self._tables[view.name] = row_table(reading.stored if reading else view, generation, dialect)
+        self._tables[view.name] = self._row_table(reading.stored if reading else view, generation)
         return generation
 
     def positions(self, *views: str) -> dict[SliceId, int]:
@@ -114,6 +113,7 @@ class SqlViewStore(SqlBuilds):
                 return False
             write_rows(session, [drain], tables)
             self._lines.drain(session, drain)
+            self._written(session, [drain.slice])
             return True
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
@@ -124,9 +124,15 @@ class SqlViewStore(SqlBuilds):
 
     def find(self, view: str, query: Query) -> RowPage:
         table, reading = self._attached(view)
-        question = reading.checked(table.columns, query) if reading else checked_query(table.view, table.columns, query)
-        page = self._read(lambda session: find(session, table, question))
+        question = checked(table, reading, query)
+        page = self._read(lambda session: answer(session, table, question))
         return reading.page(page) if reading else page
+
+    def count(self, view: str, query: Query, most: int) -> int:
+        table, reading = self._attached(view)
+        question = checked(table, reading, query)
+        assert isinstance(question, CheckedQuery), "a search counts what it finds by itself"
+        return self._read(lambda session: count(session, table, question, most))
 
     def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
         return self._read(lambda session: self._lines.parked(session, self._generations(view), key, limit))
@@ -163,7 +169,14 @@ class SqlViewStore(SqlBuilds):
         for advance in applied:
             if advance.waiting:
                 self._lines.extend(session, advance)
+        self._written(session, moved)
         return moved
+
+    def _written(self, session: Session, slices: Collection[SliceId]) -> None:
+        """Rows or lines of these have changed in this transaction."""
+
+    def _row_table(self, view: AnyView, generation: Generation) -> RowTable:
+        return row_table(view, generation, self._engine.dialect)
 
     def _generations(self, view: str | None) -> list[Generation]:
         return [table.generation for table in (self._tables.values() if view is None else [self._tables[view]])]
@@ -179,13 +192,9 @@ class SqlViewStore(SqlBuilds):
 
     def _tables_of(self, acts: Sequence[Advance | Drain]) -> _Tables:
         """By view and generation, the tables of those that are attached now; they may be others before a commit is done."""
-        tables = list(self._tables.values())
+        named = {(one.generation.view, one.generation.number): one for one in list(self._tables.values())}
         asked = {act.slice[:2] for act in acts}
-        return {
-            (one.generation.view, one.generation.number): one
-            for one in tables
-            if (one.generation.view, one.generation.number) in asked
-        }
+        return {name: table for name, table in named.items() if name in asked}
 
     @contextmanager
     def _pipeline(self) -> Iterator[Session]:

@@ -30,6 +30,8 @@ from sqlalchemy.types import TypeEngine
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Columns, ColumnType
+from twofold.readmodels.schema.shape import is_indexed, shape_of
+from twofold.readmodels.stores.search import words
 
 SCHEMA = "read"
 INDEX_NAME_CHARS = 50
@@ -119,7 +121,9 @@ def create_platform(dialect: Dialect) -> list[str]:
 
 def create_rows(view: AnyView, generation: Generation, dialect: Dialect) -> list[str]:
     """DDL of one generation's rows: a column for each field, an index for each field one may filter or sort by, and for each
-    compound, key last."""
+    compound, key last; one of the words, where they are searched for."""
+    if is_indexed(shape_of(view)):
+        return [_ddl(CreateTable(_on_its_way(generation, dialect), if_not_exists=True), dialect)]
     columns = Columns(view)
     types = _types(dialect)
     name = row_table_name(generation)
@@ -130,12 +134,14 @@ def create_rows(view: AnyView, generation: Generation, dialect: Dialect) -> list
             Column(
                 column.name,
                 types[column.type],
-                primary_key=column is columns.key,
+                primary_key=column is columns.key and not words.has_numbers(view, dialect),
+                unique=column is columns.key and words.has_numbers(view, dialect),
                 nullable=column.is_nullable or column.type == "json",
             )
             for column in columns.all
         ),
         Column("_position", BigInteger, nullable=False),
+        *words.columns(view, dialect),
         postgresql_with={"fillfactor": 80},
     )
     singles = [(field,) for field in (*view.indexes, *view.orders) if field != view.key]
@@ -145,17 +151,36 @@ def create_rows(view: AnyView, generation: Generation, dialect: Dialect) -> list
         for fields in dict.fromkeys((*singles, *view.compounds))
     ]
     statements = [_ddl(CreateTable(table, if_not_exists=True), dialect)]
-    return statements + [_ddl(CreateIndex(index, if_not_exists=True), dialect) for index in indexes]
+    statements += [_ddl(CreateIndex(index, if_not_exists=True), dialect) for index in indexes]
+    return statements + (words.create(name, qualified(name, dialect), dialect) if view.text else [])
 
 
-def drop_rows(generation: Generation, dialect: Dialect) -> str:
-    return f"DROP TABLE IF EXISTS {qualified(row_table_name(generation), dialect)}"
+def _on_its_way(generation: Generation, dialect: Dialect) -> Table:
+    """What a search index has still to be told of a generation that it holds (see stores/search/ledger.py)."""
+    return Table(
+        row_table_name(generation),
+        MetaData(schema=_schema(dialect)),
+        Column("key", _text(dialect), primary_key=True),
+        Column("slice", Integer, nullable=False),
+        Column("position", BigInteger, nullable=False),
+        Column("number", BigInteger, nullable=False),
+        Column("row", Text, nullable=True),
+    )
+
+
+def drop_rows(generation: Generation, dialect: Dialect) -> list[str]:
+    name = row_table_name(generation)
+    return [f"DROP TABLE IF EXISTS {qualified(name, dialect)}", *words.drop(name, dialect)]
 
 
 def qualified(table: str, dialect: Dialect) -> str:
     """A table's name as SQL wants it."""
     schema = _schema(dialect)
     return f'"{schema}"."{table}"' if schema else f'"{table}"'
+
+
+def quoted(name: str) -> str:
+    return f'"{name}"'
 
 
 def _slice_columns(dialect: Dialect, slice: str = "slice") -> list[Column[Any]]:
