@@ -50,7 +50,11 @@ class Index:
         """Empty, whatever was there."""
         with suppress(NotThere):
             self._client.ask("DELETE", f"/{self.name}")
-        self._client.ask("PUT", f"/{self.name}", index_settings())
+        try:
+            self._client.ask("PUT", f"/{self.name}", index_settings())
+        except Unavailable as error:
+            if "resource_already_exists" not in error.detail:  # by somebody who begins at the same time
+                raise
 
     def documents(self, ids: Sequence[str]) -> dict[str, Stored]:
         """Those of these that are there, by id, as they are now, searched or not."""

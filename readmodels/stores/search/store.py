@@ -45,7 +45,7 @@ VERIFY_SECONDS = 5.0
 class SearchViewStore(SqlViewStore):
     """Rows of the views made or attached here. Thread-safe. Every call may raise Unavailable."""
 
-    promises = Promises(is_atomic=True, commits_views_together=False)
+    promises = Promises(is_atomic=True, commits_views_together=True)
     in_index = True
 
     def __init__(self, owner: SqlViewStore, indexes: Indexes) -> None:
@@ -62,8 +62,6 @@ class SearchViewStore(SqlViewStore):
         table = self._ledger(view.name)
         if not self._read(table.filling):
             self._fill(table, before="")
-        self._send(table)
-        self._verify(table)
         self._sweep(view.name)
         return generation
 
@@ -220,7 +218,7 @@ class SearchViewStore(SqlViewStore):
             is_ours = table.begin(session, before, secrets.token_hex(8))
         if is_ours:
             self._indexes.of(table.generation).make()
-        self._send(table)
+            self._send(table)
 
     def _send(self, table: Ledger) -> None:
         """Everything that is entered. Where the index is gone it is left for `_verify` to see."""
