@@ -65,3 +65,9 @@ def broker_url(servers: Servers) -> str:
 def redis_url(servers: Servers) -> str:
     """The shared Redis: prefix your keys with `unique`, and delete them."""
     return servers.redis_url
+
+
+@pytest.fixture
+def search_url(servers: Servers) -> str:
+    """The shared OpenSearch: prefix your indexes with `unique`, and delete them."""
+    return servers.search_url

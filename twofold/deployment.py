@@ -20,8 +20,6 @@ from typing import Any
 import msgspec
 
 import twofold.eventstore.migrate
-import twofold.readmodels.stores.redis
-import twofold.readmodels.stores.sql
 from twofold.bus.dispatch.broker import LaneBroker
 from twofold.bus.effects.dispatch import EffectBroker
 from twofold.bus.outbox import Outbox
@@ -33,17 +31,14 @@ from twofold.kernel.lanes import LaneState
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, Clock, InlineProjection, Leases, Log, Outcomes, ViewStore
 from twofold.kernel.view import AnyView
-from twofold.places import log_url, rows_url
+from twofold.places import log_url
 from twofold.readmodels.inline.projection import SqlInlineProjection
-from twofold.readmodels.inline.store import InlineViewStore
 from twofold.readmodels.live.store import LiveViewStore
 from twofold.readmodels.stores.answering import Answering
 from twofold.readmodels.stores.routed import Choose, RoutedViewStore
-from twofold.readmodels.stores.sql import SqlViewStore
 from twofold.settings import Settings
+from twofold.stores import Stores, Where
 from twofold.workers.trial import Trial
-
-DATABASE_CONNECTIONS = 8
 
 
 class SystemClock:
@@ -62,6 +57,7 @@ class Deployment(ABC):
         self.codec = Codec(domain)
         self.clock: Clock = SystemClock()
         self._closing = closing
+        self._stores = Stores(settings, closing, lambda: self.events, self._live)
 
     def make_tables(self, first_lanes: int | None = None) -> None:
         """Bring the log's tables up to date, and make what the views need. Whoever else opens a store finds it, or refuses.
@@ -73,7 +69,7 @@ class Deployment(ABC):
         away: dict[int, Unavailable] = {}
         unmade = []
         for view in self.domain.views.values():
-            store = self._store_of(view)
+            store = self._stores.of(view)
             try:
                 if id(store) not in away:
                     store.make(view, self.settings.slices)
@@ -171,42 +167,16 @@ class Deployment(ABC):
     def stores_of(self, views: Collection[AnyView], choose: Choose | None = None) -> RoutedViewStore:
         """Stores of its own: what answers need not be what is folded. The log is opened first: it says whose rows these are."""
         _ = self.events
-        of = {view.name: self._store_of(view) for view in views}
+        of = {view.name: self._stores.of(view) for view in views}
         besides = {id(store): store.beside() for store in of.values()}
         stores = RoutedViewStore({view: besides[id(store)] for view, store in of.items()}, views, choose)
         self._closing.callback(stores.close)
         return stores
 
-    def _store_of(self, view: AnyView) -> ViewStore:
-        if view.sync == "inline":
-            return self._beside_the_log
-        if view.sync == "live":
-            return self._live
-        return self._redis if self.is_in_redis(view) else self._sql
+    def where(self, view: AnyView) -> Where:
+        """Where its rows are."""
+        return self._stores.where(view)
 
-    def is_in_redis(self, view: AnyView) -> bool:
-        return view.store == "redis" and bool(self.settings.redis_url)
-
-    @cached_property
-    def _sql(self) -> SqlViewStore:
-        store = SqlViewStore(twofold.readmodels.stores.sql.connect(rows_url(self.settings), DATABASE_CONNECTIONS))
-        self._closing.callback(store.close)
-        return store
-
-    @cached_property
-    def _redis(self) -> ViewStore:
-        store = twofold.readmodels.stores.redis.connect(self.settings.redis_url, self.settings.namespace, self.settings.slices)
-        self._closing.callback(store.close)
-        return store
-
-    @cached_property
-    def _beside_the_log(self) -> ViewStore:
-        _ = self.events  # opened first, so closed last: an SQLite file is left by its writer after its readers
-        engine = twofold.readmodels.stores.sql.connect(log_url(self.settings), DATABASE_CONNECTIONS)
-        self._closing.callback(engine.dispose)
-        return InlineViewStore(engine)
-
-    @cached_property
     def _live(self) -> ViewStore:
         return LiveViewStore(self.events, self.codec, lambda: self.rows)
 

@@ -14,6 +14,7 @@ import twofold.bus.rabbitmq.topology
 import twofold.bus.rabbitmq.transport
 import twofold.eventstore.migrate
 import twofold.readmodels.stores.redis
+import twofold.readmodels.stores.search.connect
 import twofold.readmodels.stores.sql
 from twofold.database.postgres import LOG, connect
 from twofold.database.urls import sqlite_path
@@ -67,6 +68,8 @@ def _checks(settings: Settings) -> Iterator[Check]:
             yield "rows database", lambda: _rows(settings)
     if settings.redis_url:
         yield "redis", lambda: _redis(settings)
+    if settings.search_url:
+        yield "search", lambda: twofold.readmodels.stores.search.connect.ask(settings.search_url)
     yield "gateway", lambda: _gateway(settings)
     yield "dead letters, parked", lambda: _left_behind(settings)
 

@@ -13,6 +13,7 @@ from twofold.kernel.errors import Unavailable
 from twofold.kernel.instances import VIEW_PREFIX
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
+from twofold.stores import Where
 
 
 class Followed:
@@ -26,16 +27,17 @@ class Followed:
     @property
     def by_store(self) -> list[list[AnyView]]:
         """In a list of their own those that one store holds and commits together."""
-        is_in_redis = self._deployment.is_in_redis
-        apart = [[view for view in self.views if is_in_redis(view) is there] for there in (False, True)]
-        return [mine for mine in apart if mine]
+        apart: dict[Where, list[AnyView]] = {}
+        for view in self.views:
+            apart.setdefault(self._deployment.where(view), []).append(view)
+        return list(apart.values())
 
     def foldable(self) -> list[Generation]:
         """Their generations, as far as their stores answer now. Raises Misconfigured where rows have not been made, or would not
         be kept."""
         found = self.projection.attach_all()
         views = self._deployment.domain.views
-        in_redis = [one for one in found if self._deployment.is_in_redis(views[one.view])]
+        in_redis = [one for one in found if self._deployment.where(views[one.view]) == "redis"]
         if in_redis:
             try:
                 twofold.readmodels.stores.redis.refuse_eviction(self._deployment.settings.redis_url)

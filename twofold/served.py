@@ -20,7 +20,7 @@ from twofold.bus.rabbitmq.resizing import Resizing
 from twofold.bus.rabbitmq.topology import lane_depths
 from twofold.bus.rabbitmq.transport import RabbitBroker
 from twofold.database.postgres import LOG, borrowed, connect
-from twofold.deployment import DATABASE_CONNECTIONS, Deployment
+from twofold.deployment import Deployment
 from twofold.eventstore.identity import require
 from twofold.eventstore.postgres import PostgresLog
 from twofold.eventstore.postgres.lane_epochs import PostgresLaneEpochs
@@ -30,6 +30,7 @@ from twofold.kernel.lanes import LaneEpochs, LaneState
 from twofold.kernel.letters import DeadLetters
 from twofold.kernel.ports import Bell, InlineProjection, Leases, Log, Outcomes
 from twofold.readmodels.inline.projection import PostgresInlineProjection, SqlInlineProjection
+from twofold.stores import DATABASE_CONNECTIONS
 
 
 class ServedDeployment(Deployment):

@@ -22,6 +22,7 @@ URLS = {
     "read_database_url": "postgresql://user:password@host:port/database",
     "broker_url": "amqp://user:password@host:5672/",
     "redis_url": "redis://:password@host:6379/0",
+    "search_url": "https://user:password@host:9200",
 }
 """Settings that are URLs, and how one is written."""
 
@@ -35,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     read_database_url: Annotated[str, Meta(description="PostgreSQL for rows. Unset: schema `read` of the log's.")] = ""
     broker_url: Annotated[str, Meta(description="RabbitMQ, amqp://. Unset: embedded queue.")] = ""
     redis_url: Annotated[str, Meta(description="Redis for views that ask for it. Unset: they live in SQL.")] = ""
-    search_url: Annotated[str, Meta(description="Reserved for the search store; no view uses it yet.")] = ""
+    search_url: Annotated[str, Meta(description="OpenSearch or Elasticsearch for searched views. Unset: SQL does it.")] = ""
     lanes: Annotated[
         Annotated[int, Meta(ge=1, le=256)] | None,
         Meta(description="Command lanes a new deployment begins with, 2 when unset; later `twofold lanes N` rules."),
@@ -68,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0
     namespace: Annotated[
-        str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="Prefix of every name on the broker and in Redis.")
+        str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="Prefix of every name on the broker, in Redis and of indexes.")
     ] = "twofold"
     lease_seconds: Annotated[float, Meta(ge=0.5, le=60, description="Term of a lease on a lane or a slice.")] = 1.2
     worker_threads: Annotated[int, Meta(ge=1, le=32, description="Batches one worker process may have under way.")] = 1
@@ -154,8 +155,6 @@ def _checked(given: Mapping[str, str]) -> Settings:
     if bool(settings.database_url) != bool(settings.broker_url):
         missing = "broker_url" if settings.database_url else "database_url"
         raise Misconfigured(f"{variable(missing)} is not set: the log and the broker are both embedded or both served")
-    if settings.search_url:
-        raise Misconfigured("TWOFOLD_SEARCH_URL is reserved: this version has no search store; unset it")
     return settings
 
 

@@ -23,6 +23,8 @@ from twofold.readmodels.schema.searching import CheckedSearch, checked_search
 INLINE = "inline"
 COMPOUNDS = "compounds "
 TEXT = "text "
+INDEXED = "indexed"
+"""Marks what a search index holds, of which SQL has the checkpoints; in place of a view's store, too, and the last mark."""
 VIEWS_MAX = 1_000
 """Whose shapes are kept in memory: they are asked for every second, and take half a millisecond each."""
 MARKS = 5
@@ -36,6 +38,10 @@ def is_marked(shape: str) -> bool:
 def is_inline(shape: str) -> bool:
     """Whether a generation of this shape is folded inline."""
     return INLINE in shape.split("|")[MARKS:]
+
+
+def is_indexed(shape: str) -> bool:
+    return shape.endswith(f"|{INDEXED}")
 
 
 @lru_cache(maxsize=VIEWS_MAX)
@@ -52,6 +58,8 @@ def shape_of(view: AnyView) -> str:
         marks.append(COMPOUNDS + ",".join(sorted({"+".join(compound) for compound in view.compounds})))
     if view.text:
         marks.append(TEXT + ",".join(sorted(view.text)))
+    if str(view.store) == INDEXED:
+        marks.append(INDEXED)
     return "|".join((view.key, fields, ",".join(sorted(view.indexes)), ",".join(sorted(view.orders)), events, *marks))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import psycopg
@@ -24,6 +24,9 @@ from twofold.kernel.ports import ViewStore
 from twofold.kernel.rows import Advance, Generation, Row
 from twofold.kernel.view import About, AnyView, SliceId, View
 from twofold.readmodels.stores.redis import RedisViewStore
+from twofold.readmodels.stores.search.http import SearchClient
+from twofold.readmodels.stores.search.indexes import Indexes
+from twofold.readmodels.stores.search.store import SearchViewStore
 from twofold.readmodels.stores.sql import SqlViewStore, connect
 from twofold.testing.memory_rebuilds import Kept
 from twofold.testing.memory_rows import MemoryViewStore
@@ -173,6 +176,33 @@ class SqlPlace(Place):
                 connection.execute("DROP SCHEMA IF EXISTS read CASCADE")
 
 
+class SearchPlace(SqlPlace):
+    """Rows in OpenSearch, the rest in SQL."""
+
+    def __init__(self, url: str, search_url: str, prefix: str) -> None:
+        super().__init__(url)
+        self.client = SearchClient(search_url)
+        self.prefix = prefix
+        self._store: ViewStore | None = None
+
+    def open(self) -> ViewStore:
+        if self._store is None or self._only is None:
+            self._store = SearchViewStore(cast(SqlViewStore, super().open()), Indexes(self.client, self.prefix))
+        return self._store
+
+    def empty(self) -> None:
+        for name in self._indexes():
+            self.client.ask("DELETE", f"/{name}")
+
+    def close(self) -> None:
+        self.empty()
+        self.client.close()
+        super().close()
+
+    def _indexes(self) -> list[str]:
+        return list(self.client.ask("GET", f"/{self.prefix}-*?filter_path=*.aliases"))
+
+
 class RedisPlace(Place):
     def __init__(self, url: str, prefix: str) -> None:
         self._client = redis.Redis.from_url(url)
@@ -252,8 +282,8 @@ class MemoryPlace(Place):
         pass
 
 
-KINDS = ("sqlite", "postgres", "redis", "memory")
-SEARCHED_KINDS = ("sqlite", "postgres", "memory")
+KINDS = ("sqlite", "postgres", "redis", "memory", "opensearch")
+SEARCHED_KINDS = ("sqlite", "postgres", "memory", "opensearch", "opensearch beside sqlite")
 """Where views are kept that are searched."""
 
 
@@ -261,14 +291,19 @@ SEARCHED_KINDS = ("sqlite", "postgres", "memory")
 def place(kind: str, request: Any) -> Iterator[Place]:
     """A fresh place for one test; the fixtures it needs are asked for only where they are needed."""
     opened: Place
+    folder: Path
     if kind == "postgres":
         opened = SqlPlace(request.getfixturevalue("rows_url"))
     elif kind == "memory":
         opened = MemoryPlace()
+    elif kind.startswith("opensearch"):
+        folder = request.getfixturevalue("tmp_path")
+        ledger = f"sqlite:///{folder / 'views.db'}" if "sqlite" in kind else request.getfixturevalue("rows_url")
+        opened = SearchPlace(ledger, request.getfixturevalue("search_url"), request.getfixturevalue("unique"))
     elif kind == "redis":
         opened = RedisPlace(request.getfixturevalue("redis_url"), request.getfixturevalue("unique"))
     else:
-        folder: Path = request.getfixturevalue("tmp_path")
+        folder = request.getfixturevalue("tmp_path")
         opened = SqlPlace(f"sqlite:///{folder / 'views.db'}")
     try:
         yield opened

@@ -15,6 +15,8 @@ PACKAGES = {
     "rabbitmq-server": "rabbitmq-server",
     "epmd": "rabbitmq-server",
     "redis-server": "redis-server",
+    "java": "openjdk-17-jre-headless",
+    "mvn": "maven",
     "chromium": "chromium",
     "curl": "curl",
 }

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from tests.servers.opensearch import OpenSearch
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import Postgres, Standby, libpq
 from tests.servers.rabbitmq import RabbitMQ
@@ -24,7 +25,7 @@ AnyServer = TypeVar("AnyServer", bound=Server)
 
 
 class Servers:
-    """Shared servers by URL (`postgres_url`, `broker_url`, `redis_url`), and private ones for tests that hurt them.
+    """Shared servers by URL (`postgres_url`, `broker_url`, `redis_url`, `search_url`), and private ones for tests that hurt them.
 
     A private server is a context manager's value with `.url`, `.kill()` (SIGKILL), `.stop()`, `.start()`, `.restart()`.
     """
@@ -48,6 +49,10 @@ class Servers:
     @property
     def redis_url(self) -> str:
         return self._url("TWOFOLD_TEST_REDIS_URL", Redis)
+
+    @property
+    def search_url(self) -> str:
+        return self._url("TWOFOLD_TEST_SEARCH_URL", OpenSearch)
 
     @contextmanager
     def database(self, name: str) -> Iterator[str]:
@@ -89,6 +94,11 @@ class Servers:
     @contextmanager
     def private_redis(self) -> Iterator[Redis]:
         with self._private(Redis) as server:
+            yield server
+
+    @contextmanager
+    def private_opensearch(self) -> Iterator[OpenSearch]:
+        with self._private(OpenSearch) as server:
             yield server
 
     def close(self) -> None:

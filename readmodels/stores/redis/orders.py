@@ -6,29 +6,22 @@
 A question is answered from the members of one path, those between two bounds; what the path does not fix is looked up, row by
 row, in the members of these fields' own paths.
 
-A value becomes bytes that sort as it does: absent ones first, numbers and times as fixed-width hexadecimal, text as UTF-8. All
-scores are 0, so Redis sorts by the members alone, and ties are broken by the key. Neither values nor keys hold NUL.
+A value becomes bytes that sort as it does (schema/sortable.py). All scores are 0, so Redis sorts by the members alone, and ties
+are broken by the key. Neither values nor keys hold NUL.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from twofold.database.times import microseconds
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Column, Columns
-from twofold.readmodels.schema.query import CheckedQuery, Span
+from twofold.readmodels.schema.query import CheckedQuery
+from twofold.readmodels.schema.sortable import bounds, sortable
 from twofold.readmodels.schema.walks import Path, Walk, all_walks, ordered_walks
-
-_OFFSET = 1 << 63
-
-
-ABSENT, PRESENT, BEHIND_PRESENT = b"0", b"1", b"2"
-"""What a value begins with, and what is behind all of them."""
 
 
 class Condition(NamedTuple):
@@ -65,8 +58,8 @@ def held_paths(paths: Sequence[Collection[str]], columns: Columns) -> list[Path 
 def members_of(paths: Sequence[Path | None], key: str, value: msgspec.Struct) -> list[str]:
     """A row's member in each of these orders."""
     held = [path or () for path in paths]
-    sortable = {column.name: _sortable(column, column.encode(getattr(value, column.name))) for path in held for column in path}
-    return [b"".join(sortable[column.name] + b"\0" for column in path).decode() + key for path in held]
+    texts = {column.name: sortable(column, column.encode(getattr(value, column.name))) for path in held for column in path}
+    return [b"".join(texts[column.name] + b"\0" for column in path).decode() + key for path in held]
 
 
 def stretches_of(paths: Sequence[Path | None], key: Column, query: CheckedQuery) -> list[Stretch]:
@@ -81,17 +74,17 @@ def stretches_of(paths: Sequence[Path | None], key: Column, query: CheckedQuery)
 def _bounds(walk: Walk, query: CheckedQuery) -> tuple[str, str]:
     fixed, ordered = walk.path[: walk.fixed_count], walk.path[walk.fixed_count :]
     wanted = dict(query.equal)
-    within = b"".join(_sortable(column, wanted[column]) + b"\0" for column in fixed)
+    within = b"".join(sortable(column, wanted[column]) + b"\0" for column in fixed)
     lowest, highest = (b"[" + within, b"(" + within[:-1] + b"\x01") if within else (b"-", b"+")
     if (span := query.span) is not None and ordered:
-        start, behind = _span(span)
+        start, behind = bounds(span)
         lowest, highest = b"[" + within + start, b"(" + within + behind
     elif span is not None:
         lowest = lowest if span.start is None else b"[" + within + span.start.encode()
         highest = highest if span.end is None else b"(" + within + span.end.encode()
     if query.after is not None:
         anchor, key = query.after
-        last = b"(" + within + b"".join(_sortable(column, anchor) + b"\0" for column in ordered) + key.encode()
+        last = b"(" + within + b"".join(sortable(column, anchor) + b"\0" for column in ordered) + key.encode()
         lowest, highest = (lowest, last) if query.descending else (last, highest)
     return lowest.decode(), highest.decode()
 
@@ -104,29 +97,6 @@ def _one_key(value: str, query: CheckedQuery) -> tuple[str, str]:
 
 
 def _conditions(paths: Sequence[Path | None], walk: Walk) -> list[Condition]:
-    equal = [(column, (_sortable(column, value) + b"\0", _sortable(column, value) + b"\x01")) for column, value in walk.equal]
-    bounds = [*equal, *((span.column, _span(span)) for span in walk.beside)]
+    equal = [(column, (sortable(column, value) + b"\0", sortable(column, value) + b"\x01")) for column, value in walk.equal]
+    bounds = [*equal, *((span.column, bounds(span)) for span in walk.beside)]
     return [Condition(paths.index((column,)) + 1, lowest.decode(), behind.decode()) for column, (lowest, behind) in bounds]
-
-
-def _span(span: Span) -> tuple[bytes, bytes]:
-    """Not below the first, below the second."""
-    start = PRESENT if span.start is None else _sortable(span.column, span.start)
-    return start, BEHIND_PRESENT if span.end is None else _sortable(span.column, span.end)
-
-
-def _sortable(column: Column, value: Any) -> bytes:
-    if value is None:
-        return b"0"
-    match column.type:
-        case "integer":
-            return b"1%016x" % (value + _OFFSET)
-        case "truth":
-            return b"1%d" % value
-        case "number":
-            (bits,) = struct.unpack(">Q", struct.pack(">d", value + 0.0))
-            return b"1%016x" % (bits ^ (((1 << 64) - 1) if bits >> 63 else _OFFSET))
-        case "time":
-            return b"1%016x" % (microseconds(value) + _OFFSET)
-        case _:
-            return b"1" + str(value).encode()

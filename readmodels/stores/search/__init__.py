@@ -1,1 +1,1 @@
-"""Rows that are searched for by their words: beside those of SQLite and PostgreSQL, or in OpenSearch."""
+"""Rows that are searched for by their words: beside those of SQLite and PostgreSQL, or in OpenSearch and Elasticsearch."""

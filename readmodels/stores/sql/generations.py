@@ -4,6 +4,7 @@
            ── another shape ──> building ── swap ──^  <── its version is migrated to again ──┘
 
 A view's inline generations and the others do not know each other: an inline one is folded by who migrates, not by a projector.
+Nor do those that a search index holds know the ones that are here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from twofold.kernel.builds import RETIRED_SECONDS_MIN, Build
 from twofold.kernel.errors import Misconfigured
 from twofold.kernel.rows import Generation, GenerationState
 from twofold.kernel.view import AnyView
-from twofold.readmodels.schema.shape import is_inline, shape_of
+from twofold.readmodels.schema.shape import is_indexed, is_inline, shape_of
 from twofold.readmodels.stores.sql.earlier import bring_up
 from twofold.readmodels.stores.sql.tables import create_platform, create_rows, drop_rows, qualified, row_table_name
 
@@ -44,7 +45,7 @@ def make(session: Session, view: AnyView, slices: int, dialect: Dialect, is_join
     bring_up(session, generations(session, view.name, dialect), dialect)
     known = generations(session, view.name, dialect)
     _drop_unneeded(session, known, dialect)
-    mine = [(one, shape) for one, shape in known if is_inline(shape) == (view.sync == "inline") and one.state != "dropped"]
+    mine = [(one, shape) for one, shape in known if _is_kept_alike(shape, shape_of(view)) and one.state != "dropped"]
     own = best([one for one, shape in mine if shape == shape_of(view)])
     live = next((one for one, _ in mine if one.state == "live"), None)
     if own is not None and (own.state != "retired" or view.sync != "inline"):
@@ -126,8 +127,8 @@ def swap(session: Session, generation: Generation, position: int, dialect: Diale
     mine = standing.get(generation.number)
     if mine is None or mine.generation.state != "building" or mine.position < position:
         return False
-    live = [one.generation for one in standing.values() if one.generation.state == "live" and not is_inline(one.shape)]
-    retire(session, live, dialect)
+    alike = [one.generation for one in standing.values() if _is_kept_alike(one.shape, mine.shape)]
+    retire(session, [one for one in alike if one.state == "live"], dialect)
     set_state(session, mine.generation, "live", dialect)
     return True
 
@@ -231,6 +232,10 @@ def set_state(session: Session, generation: Generation, state: GenerationState, 
     sql = f"UPDATE {qualified('generations', dialect)} SET state = {mark} WHERE view = {mark} AND generation = {mark}"
     session.count(sql, (state, generation.view, generation.number))
     return Generation(generation.view, generation.number, generation.slices, state)
+
+
+def _is_kept_alike(one: str, other: str) -> bool:
+    return is_inline(one) == is_inline(other) and is_indexed(one) == is_indexed(other)
 
 
 def _now(dialect: Dialect) -> str:

@@ -13,7 +13,7 @@ from twofold.database.session import Session
 from twofold.kernel.builds import Build, Rebuild, rebuild_as_it_stands
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
-from twofold.readmodels.schema.shape import shape_of
+from twofold.readmodels.schema.shape import is_indexed, shape_of
 from twofold.readmodels.stores.sql.generations import (
     alone,
     builds,
@@ -35,7 +35,7 @@ def rebuild(
 ) -> Rebuild | None:
     """See kernel/builds.py."""
     alone(session, dialect)
-    standing = builds(session, [view.name], dialect)
+    standing = kept(builds(session, [view.name], dialect), is_indexed(shape_of(view)))
     live = next((one for one in standing if one.generation.state == "live" and one.shape == shape_of(view)), None)
     if live is None or any(one.generation.state == "building" for one in standing):
         return None
@@ -55,18 +55,23 @@ def rebuild(
     return begun
 
 
-def rebuilt(session: Session, views: Collection[str], dialect: Dialect) -> list[Rebuild]:
+def kept(all_builds: Sequence[Build], in_index: bool) -> list[Build]:
+    """Those that a search index holds, or those that SQL does."""
+    return [one for one in all_builds if is_indexed(one.shape) == in_index]
+
+
+def rebuilt(session: Session, views: Collection[str], dialect: Dialect, in_index: bool = False) -> list[Rebuild]:
     records = session.rows(f"SELECT view, record FROM {qualified('rebuilds', dialect)} ORDER BY view")
     noted = {view: msgspec.json.decode(record, type=Rebuild) for view, record in records}
-    standing = builds(session, views, dialect)
+    standing = kept(builds(session, views, dialect), in_index)
     found = [rebuild_as_it_stands(noted.get(view), [one for one in standing if one.generation.view == view]) for view in views]
     return sorted((one for one in found if one is not None), key=lambda one: one.view)
 
 
-def note_rebuild(session: Session, rebuild: Rebuild, dialect: Dialect) -> bool:
+def note_rebuild(session: Session, rebuild: Rebuild, dialect: Dialect, in_index: bool = False) -> bool:
     """See kernel/builds.py."""
     alone(session, dialect)
-    last = next(iter(rebuilt(session, [rebuild.view], dialect)), None)
+    last = next(iter(rebuilt(session, [rebuild.view], dialect, in_index)), None)
     if last is None or last.generation != rebuild.generation or (last.is_over and last.state != rebuild.state):
         return False
     if rebuild.state in ("cancelled", "failed") and not last.is_over:
@@ -87,9 +92,11 @@ class SqlBuilds:
     """What a store of rows in SQL answers about its builds: kernel/builds.py."""
 
     _engine: Engine
+    in_index = False
+    """Whether it is a search index that holds the rows."""
 
     def builds(self, views: Collection[str]) -> list[Build]:
-        return self._read(lambda session: builds(session, views, self._engine.dialect))
+        return kept(self._read(lambda session: builds(session, views, self._engine.dialect)), self.in_index)
 
     def swap(self, generation: Generation, position: int) -> bool:
         with self._transaction() as session:
@@ -104,11 +111,11 @@ class SqlBuilds:
             return rebuild(session, view, throttle, begun_at, again, self._engine.dialect)
 
     def rebuilt(self, views: Collection[str]) -> list[Rebuild]:
-        return self._read(lambda session: rebuilt(session, views, self._engine.dialect))
+        return self._read(lambda session: rebuilt(session, views, self._engine.dialect, self.in_index))
 
     def note_rebuild(self, rebuild: Rebuild) -> bool:
         with self._transaction() as session:
-            return note_rebuild(session, rebuild, self._engine.dialect)
+            return note_rebuild(session, rebuild, self._engine.dialect, self.in_index)
 
     def _transaction(self) -> AbstractContextManager[Session]:
         raise NotImplementedError

@@ -1,8 +1,7 @@
 """The port ViewStore on SQLite and PostgreSQL.
 
-A projector's commit is one transaction: move the checkpoints that still stand where they are expected, then write the rows and
-the parked lines of exactly those. On PostgreSQL that is a pipeline of two round trips: what is asked, and what is written. A
-gateway's question is one statement, and so one snapshot.
+A projector's commit is one transaction: move the checkpoints that still stand where they are expected, then write rows and parked
+lines of exactly those: on PostgreSQL a pipeline of two round trips. A gateway's question is one statement, and so one snapshot.
 """
 
 from __future__ import annotations
@@ -61,18 +60,17 @@ class SqlViewStore(SqlBuilds):
     def make(self, view: AnyView, slices: int) -> Generation:
         with self._transaction() as session:
             generation, _ = make(session, view, slices, self._engine.dialect)
-        self._tables[view.name] = row_table(view, generation, self._engine.dialect)
+        self._tables[view.name] = self._row_table(view, generation)
         return generation
 
     def attach(self, view: AnyView, build: Build | None = None) -> Generation:
-        dialect = self._engine.dialect
-        generation = build.generation if build else self._read(lambda session: of_shape(session, view, dialect))
+        generation = build.generation if build else self._read(lambda session: of_shape(session, view, self._engine.dialect))
         if generation is None:
             raise not_made(view)
         reading = reading_of(view, build.shape) if build else None
         if reading:
             self._readings[view.name, generation.number] = reading
-        self._tables[view.name] = row_table(reading.stored if reading else view, generation, dialect)
+        self._tables[view.name] = self._row_table(reading.stored if reading else view, generation)
         return generation
 
     def positions(self, *views: str) -> dict[SliceId, int]:
@@ -115,6 +113,7 @@ class SqlViewStore(SqlBuilds):
                 return False
             write_rows(session, [drain], tables)
             self._lines.drain(session, drain)
+            self._written(session, [drain.slice])
             return True
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
@@ -170,7 +169,14 @@ class SqlViewStore(SqlBuilds):
         for advance in applied:
             if advance.waiting:
                 self._lines.extend(session, advance)
+        self._written(session, moved)
         return moved
+
+    def _written(self, session: Session, slices: Collection[SliceId]) -> None:
+        """Rows or lines of these have changed in this transaction."""
+
+    def _row_table(self, view: AnyView, generation: Generation) -> RowTable:
+        return row_table(view, generation, self._engine.dialect)
 
     def _generations(self, view: str | None) -> list[Generation]:
         return [table.generation for table in (self._tables.values() if view is None else [self._tables[view]])]

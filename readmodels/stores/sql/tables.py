@@ -30,6 +30,7 @@ from sqlalchemy.types import TypeEngine
 from twofold.kernel.rows import Generation
 from twofold.kernel.view import AnyView
 from twofold.readmodels.schema.columns import Columns, ColumnType
+from twofold.readmodels.schema.shape import is_indexed, shape_of
 from twofold.readmodels.stores.search import words
 
 SCHEMA = "read"
@@ -121,6 +122,8 @@ def create_platform(dialect: Dialect) -> list[str]:
 def create_rows(view: AnyView, generation: Generation, dialect: Dialect) -> list[str]:
     """DDL of one generation's rows: a column for each field, an index for each field one may filter or sort by, and for each
     compound, key last; one of the words, where they are searched for."""
+    if is_indexed(shape_of(view)):
+        return [_ddl(CreateTable(_on_its_way(generation, dialect), if_not_exists=True), dialect)]
     columns = Columns(view)
     types = _types(dialect)
     name = row_table_name(generation)
@@ -150,6 +153,19 @@ def create_rows(view: AnyView, generation: Generation, dialect: Dialect) -> list
     statements = [_ddl(CreateTable(table, if_not_exists=True), dialect)]
     statements += [_ddl(CreateIndex(index, if_not_exists=True), dialect) for index in indexes]
     return statements + (words.create(name, qualified(name, dialect), dialect) if view.text else [])
+
+
+def _on_its_way(generation: Generation, dialect: Dialect) -> Table:
+    """What a search index has still to be told of a generation that it holds (see stores/search/ledger.py)."""
+    return Table(
+        row_table_name(generation),
+        MetaData(schema=_schema(dialect)),
+        Column("key", _text(dialect), primary_key=True),
+        Column("slice", Integer, nullable=False),
+        Column("position", BigInteger, nullable=False),
+        Column("number", BigInteger, nullable=False),
+        Column("row", Text, nullable=True),
+    )
 
 
 def drop_rows(generation: Generation, dialect: Dialect) -> list[str]:
