@@ -18,6 +18,7 @@ from twofold.readmodels.projection import audit as auditing
 from twofold.readmodels.projection.audit import Audit, Difference, FreshFold, audit, keys_of, verify
 from twofold.readmodels.projection.pace import Pace
 from twofold.readmodels.projection.projector import Projector, Projectors
+from twofold.subscriptions.log_cache import log_of
 from twofold.testing.memory_rows import MemoryViewStore
 
 
@@ -39,7 +40,9 @@ class Stand:
         self.generation = self.store.make(self.view, 1)
         for number in range(names):
             self.log.append(Said((f"n{number:02}",), "w"))
-        self.projector = Projector(cast(LogPages, self.log), self.store, [[self.view]], self.codec, QuietBell(), 10)
+        self.projector = Projector(
+            log_of(cast(LogPages, self.log), self.codec, [self.view]), self.store, [[self.view]], QuietBell(), 10
+        )
 
     def fold(self) -> None:
         self.projector.hold(self.generation.slice_ids())
@@ -134,7 +137,8 @@ def test_what_is_parked_is_counted_and_not_compared() -> None:
     stand = Stand(3)
     evolve = stand.view.evolve
     bad = replace(stand.view, evolve=lambda row, event, about: 1 / 0 if about.key == "n01" else evolve(row, event, about))
-    stand.projector = Projector(cast(LogPages, stand.log), stand.store, [[bad]], stand.codec, QuietBell(), 10)
+    log = log_of(cast(LogPages, stand.log), stand.codec, [bad])
+    stand.projector = Projector(log, stand.store, [[bad]], QuietBell(), 10)
     stand.fold()
     assert stand.audit() == Audit(3, [], parked=1)
     assert (stand.audit(after="n01").parked, stand.audit(after="n00").parked) == (0, 1)
@@ -194,7 +198,8 @@ def test_several_projections_are_run_and_ended_together() -> None:
     stand = Stand()
     other = MemoryViewStore()
     generation = other.make(stand.view, 1)
-    both = Projectors(cast(LogPages, stand.log), [stand.store, other], [[stand.view]], stand.codec, QuietBell())
+    log, views = log_of(cast(LogPages, stand.log), stand.codec, [stand.view]), [[stand.view]]
+    both = Projectors(log, [(stand.store, views), (other, views)], QuietBell())
     with pytest.raises(ValueError):
         both.hold([[]])
     both.hold([stand.generation.slice_ids(), generation.slice_ids()])
