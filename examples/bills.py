@@ -1,4 +1,4 @@
-"""A rule across two aggregates: a customer with a bill unpaid for two weeks is reminded once, then put on hold until he pays.
+"""A rule across two aggregates: a customer with a bill that is not paid in time is put on hold until he pays.
 
 Neither a bill nor a customer can say so alone. A process can: it hears of bills, waits, and sends what the rule wants to the
 customer. Between the two there is a moment in which the bill is overdue and the customer not on hold yet: the rule holds
@@ -57,18 +57,7 @@ class Released(Event, frozen=True):
     bill_id: str
 
 
-BILL = Decider[str, SendBill | PayBill, BillSent | BillPaid](
-    name="bill",
-    key="bill_id",
-    commands=(SendBill, PayBill),
-    events=(BillSent, BillPaid),
-    initial="",
-    decide=lambda state, command: _bill(state, command),
-    evolve=lambda state, event: "sent" if isinstance(event, BillSent) else "paid",
-)
-
-
-def _bill(state: str, command: SendBill | PayBill) -> list[BillSent | BillPaid]:
+def decide_bill(state: str, command: SendBill | PayBill) -> list[BillSent | BillPaid]:
     match command:
         case SendBill() if not state:
             return [BillSent(command.bill_id, command.customer_id, command.amount, command.days)]
@@ -77,7 +66,18 @@ def _bill(state: str, command: SendBill | PayBill) -> list[BillSent | BillPaid]:
     return []
 
 
-def _customer(bills: frozenset[str], command: PutOnHold | Release) -> list[HeldBack | Released]:
+BILL = Decider[str, SendBill | PayBill, BillSent | BillPaid](
+    name="bill",
+    key="bill_id",
+    commands=(SendBill, PayBill),
+    events=(BillSent, BillPaid),
+    initial="",
+    decide=decide_bill,
+    evolve=lambda state, event: "sent" if isinstance(event, BillSent) else "paid",
+)
+
+
+def decide_customer(bills: frozenset[str], command: PutOnHold | Release) -> list[HeldBack | Released]:
     match command:
         case PutOnHold() if command.bill_id not in bills:
             return [HeldBack(command.customer_id, command.bill_id)]
@@ -86,7 +86,7 @@ def _customer(bills: frozenset[str], command: PutOnHold | Release) -> list[HeldB
     return []
 
 
-def _held_back(bills: frozenset[str], event: HeldBack | Released) -> frozenset[str]:
+def held_back(bills: frozenset[str], event: HeldBack | Released) -> frozenset[str]:
     return bills | {event.bill_id} if isinstance(event, HeldBack) else bills - {event.bill_id}
 
 
@@ -94,10 +94,11 @@ CUSTOMER = Decider[frozenset[str], PutOnHold | Release, HeldBack | Released](
     name="customer",
     key="customer_id",
     commands=(PutOnHold, Release),
+    internal=(PutOnHold, Release),
     events=(HeldBack, Released),
     initial=frozenset(),
-    decide=_customer,
-    evolve=_held_back,
+    decide=decide_customer,
+    evolve=held_back,
 )
 
 

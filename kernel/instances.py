@@ -189,10 +189,10 @@ def _is_stale(before: Any, event: InstanceEvent) -> bool:
 
 
 def _again(before: Any, event: Any) -> Iterator[Call]:
-    """The calls that are made again because of it."""
+    """The calls that are made again because of it, each under its old id: whoever was asked may have done it already."""
     if isinstance(event, InstanceRetried):
-        for given_up in before.given_up.values():
-            yield Call(given_up.effect, given_up.request)
+        for call_id, given_up in before.given_up.items():
+            yield Call(given_up.effect, given_up.request, call_id)
 
 
 def _given_up(before: Any, event: Any) -> dict[str, GivenUp]:

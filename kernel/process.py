@@ -47,10 +47,12 @@ class NoMore(msgspec.Struct, frozen=True):
 
 class Call(msgspec.Struct, frozen=True):
     """Have one of the domain's EFFECTS performed. What it learns comes back as a command; or, where it was tried in vain, as
-    CallGivenUp. `request` is of the effect's own kind, or a JSON object that is."""
+    CallGivenUp. `request` is of the effect's own kind, or a JSON object that is. `call_id`: leave it out; one that is made again
+    has its own."""
 
     effect: str
     request: msgspec.Struct | dict[str, Any]
+    call_id: str = ""
 
 
 Reaction: TypeAlias = Command | After | At | NoMore | Call

@@ -124,7 +124,7 @@ class Reactions:
         if not isinstance(request, effect.request):
             raise TypeError(f"process {process}: effect {call.effect} asks for a {effect.request.__name__}, not {request!r}")
         return AskedCall(
-            call_id=call_id,
+            call_id=call.call_id or call_id,
             effect=call.effect,
             process=process,
             key=about.key,

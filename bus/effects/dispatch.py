@@ -88,8 +88,8 @@ class CallSource(ABC):
 
 
 class EffectBroker(dramatiq.Broker):
-    """The performers' end of the queue of effects. `in_hand_max` calls of an effect are taken at a time, half of them under way:
-    one that hangs leaves threads to the others."""
+    """The performers' end of the queue of effects. An effect has half of the threads at most: one that hangs leaves some to
+    the others."""
 
     def __init__(self, effects: Collection[str]) -> None:
         super().__init__(middleware=[])
@@ -122,7 +122,7 @@ class EffectBroker(dramatiq.Broker):
             raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]
         threads = max(1, prefetch // 2)
         under_way_max = max(1, threads // 2)
-        source = self.source(self._effects, 2 * under_way_max)
+        source = self.source(self._effects, 4 * under_way_max)
         self._consumer = EffectConsumer(source, self.admits, threads, under_way_max, timeout / 1000)
         return self._consumer
 

@@ -84,8 +84,9 @@ class TableSource(CallSource):
 
     def _take(self, effect: str) -> None:
         held = self._held[effect]
-        if (room := self._in_hand_max - len(held)) <= 0:
-            return
+        room = self._in_hand_max - len(held)
+        if room <= 0 or (self.hands[effect] and room < self._in_hand_max // 2):
+            return  # a read for many costs as much as a read for one
         rows = self._table.take(effect, room, [*held, *self._finishing[effect].copy()])
         if len(rows) < room:
             self._dry.add(effect)

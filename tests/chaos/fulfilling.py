@@ -8,7 +8,10 @@ have books of their own, which are read here; the rest is read from the log.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import sys
+import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -20,13 +23,13 @@ from typing import Any
 import msgspec
 import psycopg
 
-from tests.chaos.checker import Violation
+from tests.chaos.checker import Violation, shown
 from tests.chaos.client import Load
 from tests.chaos.record import Record
 from tests.chaos.rooms import wait_until
 from tests.chaos.rounds import Round, settle
 from tests.chaos.scenarios import ABSENT_SECONDS
-from tests.chaos.served import Backends, Plan, Served
+from tests.chaos.served import Backends, Plan, Served, private_backends
 from tests.chaos.stories import Step
 from tests.servers import Servers
 from twofold.kernel.codec import Codec
@@ -40,7 +43,7 @@ PIECES_EACH = 2
 TOKENS = ("tok_ok",) * 6 + ("tok_declined", "tok_slow", "tok_hang", "tok_flaky")
 KILL_SECONDS_MIN, KILL_SECONDS_MAX = 1.0, 3.0
 AWAY_SECONDS, AWAY_SHARE = 5.0, 0.2
-FINAL_SECONDS_MAX = 300.0
+FINAL_SECONDS_MAX = 900.0
 RETURNED_SHARE, CANCELLED_SHARE = 0.3, 0.1
 STATES = "SELECT key, state ->> 'phase', status FROM read.\"process_fulfilment__g{}\""
 LIVE = "SELECT generation FROM read.generations WHERE view = 'process_fulfilment' AND state = 'live'"
@@ -76,7 +79,28 @@ def fulfilling_rounds(servers: Servers, backends: Backends, folder: Path, count:
             yield fulfilling_round(served, outside, f"f{number}", ORDERS, random)
 
 
-def fulfilling_round(served: Served, outside: Outside, name: str, count: int, random: Random) -> Round:
+def main() -> int:
+    """`python -m tests.chaos.fulfilling --orders 10000`: one long round, in which the provider is once away for a minute."""
+    parser = argparse.ArgumentParser("python -m tests.chaos.fulfilling", description=main.__doc__)
+    parser.add_argument("--orders", type=int, default=10_000)
+    parser.add_argument("--away", type=float, default=60.0)
+    parser.add_argument("--seed", default="f")
+    given = parser.parse_args()
+    servers = Servers()
+    try:
+        with tempfile.TemporaryDirectory(prefix="twofold-chaos-") as folder, private_backends(servers) as backends:
+            outside = Outside(Path(folder) / "outside")
+            with Served(backends, Path(folder), Plan(processes=2, environment=outside.environment)) as served:
+                one = fulfilling_round(served, outside, "f", given.orders, Random(given.seed), given.away)
+                print(one, *shown(one.violations), sep="\n", flush=True)
+    finally:
+        servers.close()
+    return 1 if one.violations else 0
+
+
+def fulfilling_round(
+    served: Served, outside: Outside, name: str, count: int, random: Random, away_seconds: float = AWAY_SECONDS
+) -> Round:
     """Orders are placed, come to an end, are shipped, and some of them come back, while processes die."""
     begun, record = time.monotonic(), Record()
     load, keys = Load(served.urls, record, name, random), iter(range(10 * count))
@@ -88,7 +112,7 @@ def fulfilling_round(served: Served, outside: Outside, name: str, count: int, ra
     post([Step("ReceiveStock", f"stock-{sku}", {"sku": sku, "quantity": PIECES_EACH * count // 3}) for sku in skus])
     placed = [_order(f"{name}-o{number}", skus, random) for number in range(count)]
     ids = [step.data["order_id"] for step in placed]
-    with Killing(served, outside, random) as killing:
+    with Killing(served, outside, random, away_seconds) as killing:
         post(placed)
         post([_of_order("CancelOrder", key, reason="changed my mind") for key in ids if random.random() < CANCELLED_SHARE])
         ended = _ended(served, ids, "confirmed", "cancelled")
@@ -97,7 +121,7 @@ def fulfilling_round(served: Served, outside: Outside, name: str, count: int, ra
         _ended(served, ids, "shipped", "cancelled")
         returned = [key for key in confirmed if random.random() < RETURNED_SHARE]
         post([_of_order("ReturnOrder", key, reason="broken") for key in returned])
-    wait_until("nothing is owed", lambda: not comes_out_even(served, outside), FINAL_SECONDS_MAX, lambda: _told(served, outside))
+    wait_until("nothing is owed", lambda: _is_even(served, outside), FINAL_SECONDS_MAX, lambda: _told(served, outside))
     violations, settle_seconds = settle(served, record, FINAL_SECONDS_MAX)
     violations += comes_out_even(served, outside)
     violations += served.checker.check(record) + served.checker.check_all_rows()
@@ -112,8 +136,9 @@ def fulfilling_round(served: Served, outside: Outside, name: str, count: int, ra
 class Killing:
     """Somebody dies every few seconds while the block runs, and comes back; now and then it is the provider."""
 
-    def __init__(self, served: Served, outside: Outside, random: Random) -> None:
+    def __init__(self, served: Served, outside: Outside, random: Random, away_seconds: float) -> None:
         self._served, self._outside, self._random = served, outside, random
+        self._away_seconds = away_seconds
         self.kills, self.away_seconds = 0, 0.0
         self._stop = Event()
         self._thread = Thread(target=self._run, name="killing", daemon=True)
@@ -132,8 +157,9 @@ class Killing:
         random = self._random
         while not self._stop.wait(random.uniform(KILL_SECONDS_MIN, KILL_SECONDS_MAX)):
             if random.random() < AWAY_SHARE:
-                self._outside.away(AWAY_SECONDS)
-                self.away_seconds += AWAY_SECONDS
+                self._outside.away(self._away_seconds)
+                self.away_seconds += self._away_seconds
+                self._away_seconds = AWAY_SECONDS
                 continue
             room = random.choice([*self._served.workers, *self._served.projectors, *self._served.processes * 2])
             room.kill()
@@ -227,5 +253,14 @@ def _ended(served: Served, order_ids: Sequence[str], *phases: str) -> dict[str, 
     return now
 
 
+def _is_even(served: Served, outside: Outside) -> bool:
+    time.sleep(1.0)
+    return not comes_out_even(served, outside)
+
+
 def _told(served: Served, outside: Outside) -> str:
     return "\n".join(str(one) for one in comes_out_even(served, outside)[:10]) + served.tails()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -22,7 +22,7 @@ from tests.servers.server import free_port
 
 READY_SECONDS_MAX = 60.0
 FILE = re.compile(r"# (\w+\.py)\n")
-ROOM = re.compile(r"twofold (up|gateway|workers|readmodels)\b")
+ROOM = re.compile(r"twofold (up|gateway|workers|readmodels|processes)\b")
 DONE_BEFORE = ("python -m venv ", ". .venv/", "pip install ")
 """What the environment is already."""
 

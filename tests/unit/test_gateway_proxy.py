@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from twofold.gateway.proxy import connections, gateways, serving
-from twofold.gateway.proxy.connections import ClientEnd, Proxy
+from twofold.gateway.proxy.connections import ClientEnd, End, Proxy
 from twofold.gateway.proxy.gateways import Address, Gateways, by_name, is_ready
 from twofold.gateway.proxy.serving import addresses, listen
 from twofold.kernel.errors import Misconfigured
@@ -87,13 +88,17 @@ async def test_whoever_is_ready_and_has_least_to_do_is_asked_first() -> None:
     assert found.candidates() == [b, a, c]
     found.take(b)
     assert found.candidates() == [a, b, c]
-    found.take(b), found.give(a)
+    found.take(b)
+    found.give(a)
     assert found.candidates() == [a, b, c]
-    found.give(b), found.give(b)
+    found.give(b)
+    found.give(b)
     assert found.candidates() == [a, b, c], "b had its turn after a"
-    found.take(a), found.give(a)
+    found.take(a)
+    found.give(a)
     assert found.candidates() == [b, a, c] and not found._open
-    found.missed(b), found.missed(("gone", 1))
+    found.missed(b)
+    found.missed(("gone", 1))
     assert found.candidates() == [a, c, b] and ("gone", 1) not in found._ready
 
 
@@ -108,7 +113,8 @@ async def test_gateways_are_looked_for_and_asked_whether_they_are_ready(monkeypa
         assert found.candidates() == [good, bad, dead]
         told = [(line["ready"], line["other_count"], line["log_level"]) for line in lines]
         assert told == [([f"{good[0]}:{good[1]}"], 2, "info")]
-        found.take(good), found.take(("gone", 1))
+        found.take(good)
+        found.take(("gone", 1))
         for resolve in (nobody, known()):
             found._resolve = resolve
             await found.look()
@@ -318,13 +324,14 @@ async def test_no_more_connections_than_there_is_room_for(monkeypatch: pytest.Mo
 
 def test_no_more_than_the_process_may_open(monkeypatch: pytest.MonkeyPatch) -> None:
     for files_max, most in ((1_128, 500), (1 << 20, connections.CONNECTIONS_MAX)):
-        monkeypatch.setattr(connections.resource, "getrlimit", lambda which, files_max=files_max: (files_max, files_max))
+        monkeypatch.setattr(resource, "getrlimit", lambda which, files_max=files_max: (files_max, files_max))
         assert Proxy(Gateways(nobody))._connections_max == most
 
 
 async def test_who_is_there_may_finish_before_the_proxy_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a while; then he is cut off."""
     monkeypatch.setattr(connections, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(End, "last_seconds_max", 0.1)
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.1)
@@ -392,9 +399,9 @@ class Quiet:
     went = came
 
 
-def both() -> tuple[ClientEnd, Any, connections.End, Any]:
+def both() -> tuple[ClientEnd, Any, End, Any]:
     proxy: Any = Quiet()
-    client, other = ClientEnd(proxy), connections.End()
+    client, other = ClientEnd(proxy), End()
     ours, theirs = FakeTransport(), FakeTransport()
     for end, transport in ((client, ours), (other, theirs)):
         end.connection_made(transport)  # type: ignore[arg-type]
@@ -413,7 +420,9 @@ async def test_what_comes_before_a_gateway_is_found_is_kept_in_order_and_goes_on
     other.data_received(b"d")
     assert (theirs.done[2:], ours.done[3:]) == (["write c"], ["write d"])
     theirs.is_shut = True
-    client.data_received(b"e"), client.pause_writing(), client.resume_writing()
+    client.data_received(b"e")
+    client.pause_writing()
+    client.resume_writing()
     assert theirs.done[3:] == [] and client.eof_received() is False
 
 
@@ -421,10 +430,15 @@ async def test_who_does_not_read_slows_the_other_down() -> None:
     client, ours, other, theirs = both()
     client.join(other)
     ours.done.clear()
-    client.pause_writing(), client.resume_writing(), other.pause_writing(), other.resume_writing()
+    client.pause_writing()
+    client.resume_writing()
+    other.pause_writing()
+    other.resume_writing()
     assert (theirs.done, ours.done) == (["pause_reading", "resume_reading"], ["pause_reading", "resume_reading"])
-    alone = connections.End()
-    alone.pause_writing(), alone.resume_writing(), alone.data_received(b"x")
+    alone = End()
+    alone.pause_writing()
+    alone.resume_writing()
+    alone.data_received(b"x")
     assert alone.eof_received() is False
 
 

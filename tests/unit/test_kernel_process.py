@@ -189,7 +189,7 @@ def test_a_call_that_was_given_up_waits_for_a_retry() -> None:
     assert one.row.status == "stuck"
     assert one.row.given_up == {"id": GivenUp("mail", {"to": "x"}, "no answer")}
     assert one.hear(Ask("other")) == [] and one.row.status == "stuck"
-    assert one.hear(InstanceRetried("asked", "1", "mended")) == [Call("mail", {"to": "x"})]
+    assert one.hear(InstanceRetried("asked", "1", "mended")) == [Call("mail", {"to": "x"}, "id")]
     assert (one.row.status, one.row.given_up) == ("running", {})
 
 

@@ -22,6 +22,7 @@ from twofold.kernel.errors import Neighbour, Unavailable
 from twofold.kernel.ids import new_command_id
 from twofold.kernel.instances import timer_id
 from twofold.kernel.ports import LogPages, ViewStore
+from twofold.kernel.process import CallGivenUp, InstanceRetried
 from twofold.kernel.rows import Generation
 from twofold.processes.reactions import Reactions
 from twofold.processes.timers import AGAIN_SECONDS, Timers
@@ -129,6 +130,18 @@ def rig() -> Rig:
 def wish(rig: Rig, *wishes: str, key: str = "1") -> None:
     for what in wishes:
         rig.log.append(Wish(key, what), f"wish-{key}")
+
+
+def test_a_call_that_is_made_again_by_hand_is_the_same_call(rig: Rig) -> None:
+    """Whoever was asked may have done it, and only the answer was lost: by its key he can tell, and gives no money back twice."""
+    wish(rig, "note")
+    rig.step()
+    [first] = rig.calls
+    rig.log.append(CallGivenUp("ask", "1", first.call_id, "note", {"text": "note"}, "no answer"), "process-ask/1")
+    rig.log.append(InstanceRetried("ask", "1", "it is back"), "process-ask/1")
+    rig.step()
+    assert [call.call_id for call in rig.calls] == [first.call_id] * 2
+    assert rig.calls[1].number == 1 and rig.calls[1].asked_at > first.asked_at
 
 
 def test_what_is_asked_for_is_durable_before_the_checkpoint_moves(rig: Rig) -> None:

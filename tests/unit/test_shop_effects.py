@@ -34,6 +34,14 @@ def test_money_goes_from_held_to_taken_to_given_back_once(tmp_path: Path) -> Non
     assert (held.authorised, held.captured, held.refunded, held.times_captured) == (1_500, 1_500, 1_000, 1)
 
 
+def test_a_refund_that_overtakes_its_capture_takes_the_money_first(tmp_path: Path) -> None:
+    yes = authorise(ASKED, attempt(tmp_path, "a"))
+    refund(AskRefund("p1", yes.reference, 1_500, 1_500), attempt(tmp_path, "r"))
+    capture(AskCapture("p1", yes.reference, 1_500), attempt(tmp_path, "c"))
+    [held] = SimulatedProvider(tmp_path).holdings()
+    assert (held.captured, held.refunded, held.times_captured) == (1_500, 1_500, 1)
+
+
 def test_a_payment_that_is_voided_before_or_after_its_yes_holds_nothing(tmp_path: Path) -> None:
     yes = authorise(ASKED, attempt(tmp_path, "a"))
     void(AskVoid("p1", ""), attempt(tmp_path, "v1"))

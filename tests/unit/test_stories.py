@@ -104,7 +104,7 @@ def test_calls_are_told_apart_from_commands_and_made_again_when_they_were_given_
     story = process(PINGS).when(Ping("a", "mail")).calls(mail).sends()
     stuck = story.when(CallGivenUp("pings", "a", "c1", "mail", {"to": "a"}, "nobody answers"))
     assert stuck.status == "stuck"
-    stuck.when(InstanceRetried("pings", "a", "it is back")).calls(Call("mail", {"to": "a"}))
+    stuck.when(InstanceRetried("pings", "a", "it is back")).calls(Call("mail", {"to": "a"}, "c1"))
     stuck.when(InstanceCancelled("pings", "a", "enough")).sends(Pong("cancelled")).calls()
     assert GivenUp("mail", {"to": "a"}, "nobody answers") in stuck._rows["a"].given_up.values()
 

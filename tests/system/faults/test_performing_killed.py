@@ -23,7 +23,7 @@ from twofold.kernel.effects import AskedCall
 from twofold.shop.calls import AskAuthorisation, Notice
 from twofold.shop.outside.simulated import SimulatedProvider
 
-KILLS = 6
+KILLS = 4
 PAYMENTS = 150
 NOTICES = 150
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
