@@ -112,7 +112,7 @@ class BulkBody(msgspec.Struct):
     refused: list[ItemRefused]
 
 
-class Answered(msgspec.Struct):
+class ItemAnswered(msgspec.Struct):
     """One of several answers: a row, a page, or a problem."""
 
     status: int
@@ -125,7 +125,7 @@ class Answered(msgspec.Struct):
     problem: dict[str, Any] | None = None
 
 
-def answer_to(answered: Answered) -> RowAnswer | PageAnswer | Refused:
+def answer_to(answered: ItemAnswered) -> RowAnswer | PageAnswer | Refused:
     """As `get` or `page` would give or raise it."""
     problem = answered.problem
     if problem is not None and not str(problem.get("type", "")).endswith("/no-such-row"):

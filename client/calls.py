@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from twofold.client.answers import Answered, CommandAnswer, PageAnswer, PageBody, RowAnswer, answer_to, standing, understood
+from twofold.client.answers import CommandAnswer, ItemAnswered, PageAnswer, PageBody, RowAnswer, answer_to, standing, understood
 from twofold.client.refusals import Declined, Refused, ViewBehind, later_of, refusal_of
 from twofold.client.said import Manner, Question, Token, Where, named, new_key, pairs_of, path_of, prefer_of, query_of, token_of
 from twofold.client.steps import Ask, Give, Headers, Heard, Pause, Steps, T
@@ -136,7 +136,7 @@ def queries(
     while True:
         ask = manner.ask("POST", path_of("queries"), token_of(after) | prefer_of(left, lenient), body, left or 0.0)
         heard = yield from answered(ask, manner.patience_seconds)
-        answers = [answer_to(one) for one in understood(ask, heard, list[Answered])]
+        answers = [answer_to(one) for one in understood(ask, heard, list[ItemAnswered])]
         left = until - time.monotonic()
         if left <= 0 or not any(isinstance(one, ViewBehind) for one in answers):
             return answers

@@ -25,7 +25,7 @@ from twofold.gateway.http.problem import answer_expectation, answer_problems
 from twofold.gateway.http.refusals import CountRefusal, Refusals
 from twofold.gateway.http.request import BODIES, COMMAND_BYTES_MAX, Bodies
 from twofold.gateway.http.server import listen, serve
-from twofold.gateway.http.threads import BatchLoader, Threads, on_loop, tell_bug
+from twofold.gateway.http.threads import THREADS, BatchLoader, Threads, on_loop, tell_bug
 from twofold.gateway.log.endpoints import LogEndpoints
 from twofold.gateway.log.following import LogFollowers
 from twofold.gateway.operations.audits import AuditEndpoint
@@ -57,6 +57,8 @@ __all__ = ["ROUTES", "GatewayPorts", "application", "listen", "serve"]
 
 PATIENT_THREADS = 4
 """For each store, for those who have waited and for event streams: none of those who ask once."""
+LIVE_THREADS = 4
+"""For live views: each may hold the events of a whole row in memory, and folding is work for one core."""
 FOLLOWING_THREADS = 2
 """For event streams of the log: none of those who ask for a page."""
 ROUTES: web.AppKey[list[Route]] = web.AppKey("ROUTES", list)
@@ -105,7 +107,9 @@ def application(ports: GatewayPorts) -> web.Application:
     admission = Admission(ports.codec, ports.queue, ports.inbox, ports.history, board, threads)
     lag = LagReports(ports.domain, ports.history, ports.rows, ports.parked_keys, ports.clock, threads, progress)
     auditing, following = Threads(1), Threads(FOLLOWING_THREADS)
-    of_store = {(view.sync, view.store): Threads() for view in ports.domain.views.values()}
+    of_store = {
+        (view.sync, view.store): Threads(THREADS if view.is_stored else LIVE_THREADS) for view in ports.domain.views.values()
+    }
     patient_of_store = {store: Threads(PATIENT_THREADS) for store in of_store}
     of_view, patient_of_view = (
         {name: of[view.sync, view.store] for name, view in ports.domain.views.items()} for of in (of_store, patient_of_store)

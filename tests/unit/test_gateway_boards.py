@@ -211,6 +211,26 @@ async def test_a_failed_read_fails_for_everybody_in_its_batch_and_for_nobody_lat
     threads.close()
 
 
+async def test_what_is_read_apart_fails_alone_and_as_many_at_a_time_as_there_are_threads() -> None:
+    """What takes long for one key, or has a bug there, is nothing to who asks for another."""
+
+    class Picky(Store):
+        def read(self, keys: list[str]) -> Mapping[str, str]:
+            if keys == ["bad"]:
+                raise Unavailable(Neighbour.ROWS)
+            return super().read(keys)
+
+    store, threads = Picky(), Threads(3)
+    loader = BatchLoader(threads, store.read, is_apart=True)
+    asked = [asyncio.create_task(loader.load(key)) for key in ("a", "b", "a", "bad", "c", "d")]
+    await asyncio.sleep(0.05)
+    assert sorted(store.calls) == [["a"], ["b"], ["c"]], "three threads, and one call for both who asked for the same"
+    store.gate.set()
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(found.pop(3), Unavailable) and found == ["A", "B", "A", "C", "D"]
+    threads.close()
+
+
 async def test_one_who_gives_up_does_not_take_the_others_along() -> None:
     store, threads = Store(), Threads(2)
     loader = BatchLoader(threads, store.read)
