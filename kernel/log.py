@@ -11,7 +11,6 @@ from msgspec.structs import astuple
 
 from twofold.kernel.envelope import Envelope
 from twofold.kernel.outcome import Outcome, Status
-from twofold.kernel.view import About
 
 
 class Meta(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=False):
@@ -64,13 +63,6 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     data: bytes
     meta: Meta
     recorded_at: datetime
-
-    @property
-    def about(self) -> About:
-        """What folds are told of it."""
-        meta = self.meta
-        moment = self.recorded_at
-        return About(self.position, self.stream, self.version, moment, "", None, meta.command_id, meta.correlation_id)
 
 
 class LogIdentity(msgspec.Struct, frozen=True):

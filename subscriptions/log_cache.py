@@ -172,10 +172,17 @@ class LogCache:
                 event = self._codec.event(recorded)
             except Exception as error:
                 failed = error
-        return Seen(recorded.position, recorded.type, recorded.about, event, failed, len(recorded.data))
+        return Seen(recorded.position, recorded.type, about_of(recorded), event, failed, len(recorded.data))
 
     def _end(self) -> int:
         return self._begin + len(self._recent)
+
+
+def about_of(recorded: Recorded) -> About:
+    """What folds are told of an event."""
+    meta, moment = recorded.meta, recorded.recorded_at
+    belongs_to = meta.correlated or meta.command_id
+    return About(recorded.position, recorded.stream, recorded.version, moment, "", None, meta.command_id, belongs_to)
 
 
 def log_of(pages: LogPages, codec: Codec, views: Iterable[AnyView]) -> LogCache:

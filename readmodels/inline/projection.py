@@ -33,7 +33,7 @@ from twofold.readmodels.projection.fold import Touch, parts_of
 from twofold.readmodels.stores.sql.generations import make, not_made, of_shape, retire_inline
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
 from twofold.readmodels.stores.sql.tables import qualified
-from twofold.subscriptions.log_cache import Seen
+from twofold.subscriptions.log_cache import Seen, about_of
 
 PAGE_EVENTS = 1_000
 UNRECORDED = datetime(1970, 1, 1, tzinfo=UTC)
@@ -224,7 +224,7 @@ class SqlInlineProjection:
     def _decoded(self, recorded: Recorded) -> Seen:
         is_listened = any(recorded.type in view.listened for view in self._views.values())
         event = self._codec.event(recorded) if is_listened else None
-        return Seen(recorded.position, recorded.type, recorded.about, event, None, len(recorded.data))
+        return Seen(recorded.position, recorded.type, about_of(recorded), event, None, len(recorded.data))
 
 
 class SqliteInlineProjection(SqlInlineProjection):

@@ -18,7 +18,8 @@ from twofold.kernel.errors import Conflict, Neighbour, TooMuchToFold, Unavailabl
 from twofold.kernel.log import LastEvent, Recorded, last_of
 from twofold.kernel.ports import EventStore, History, ParkedLines, Rows
 from twofold.kernel.rows import Query, Row
-from twofold.kernel.view import About, AnyView, Through
+from twofold.kernel.view import AnyView, Through
+from twofold.subscriptions.log_cache import about_of
 
 STREAMS_MAX = 1_000
 EVENTS_MAX = 10_000
@@ -74,7 +75,7 @@ def fold(log: LogAndStreams, rows: RowsAndLines, codec: Codec, view: AnyView, ke
         _look_through(rows, through, key, named)
     value, position = None, 0
     for recorded in _events(log, view, key, named):
-        about = About(recorded.position, recorded.stream, recorded.version, recorded.recorded_at)
+        about = about_of(recorded)
         event = codec.event(recorded)
         parts = view.parts(event, about)
         if key in parts:

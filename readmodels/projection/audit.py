@@ -23,6 +23,7 @@ from twofold.kernel.rows import Found, Query, Row
 from twofold.kernel.view import About, AnyView
 from twofold.readmodels.schema.columns import is_stream_key, refuse_key
 from twofold.readmodels.schema.query import CheckedQuery
+from twofold.subscriptions.log_cache import about_of
 
 PAGE_EVENTS = 1_000
 PAGE_ROWS = 500
@@ -84,7 +85,7 @@ class FreshFold:
             for recorded in page.events:
                 if recorded.type not in self._view.listened:
                     continue
-                about = recorded.about
+                about = about_of(recorded)
                 try:
                     event = self._codec.event(recorded)
                     parts = self._view.parts(event, about)

@@ -19,6 +19,7 @@ from tests.chaos.stores import Decided, Stores
 from twofold.kernel.codec import Codec
 from twofold.kernel.domain import Domain
 from twofold.kernel.log import Recorded
+from twofold.subscriptions.log_cache import about_of
 
 SHOWN_MAX = 5
 """Violations of one law that are shown one by one; the rest is a number."""
@@ -111,7 +112,7 @@ class Checker:
             for view in self.domain.views.values():
                 if not (isinstance(event, view.on) and view.is_stored):
                     continue
-                about = recorded.about
+                about = about_of(recorded)
                 rows = self.rows[view.name]
                 for key, part in view.parts(event, about).items():
                     row = view.evolved(rows.pop(key, None), event, msgspec.structs.replace(about, key=key, part=part))
