@@ -79,7 +79,7 @@ def fold(log: LogAndStreams, rows: RowsAndLines, codec: Codec, view: AnyView, ke
         event = codec.event(recorded)
         parts = view.parts(event, about)
         if key in parts:
-            value = view.evolved(value, event, msgspec.structs.replace(about, key=key, part=parts[key]))
+            value = view.evolved(value, event, about.of(key, parts[key]))
             position = recorded.position
     return LiveRow(None if value is None else Row(key, value, position), named.until, named.parked)
 
