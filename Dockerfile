@@ -31,7 +31,8 @@ FROM python:3.13-slim
 # No pip; and Python's own modules compiled once, not at every start and every look at a container's health.
 RUN rm -rf "$(python -c 'import os, pip; print(os.path.dirname(pip.__file__))')" "$(python -c 'import os, ensurepip; print(os.path.dirname(ensurepip.__file__))')" \
     && { python -m compileall -q "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" || true; } \
-    && groupadd --system --gid 10001 twofold && useradd --system --uid 10001 --gid 10001 --create-home twofold
+    && groupadd --system --gid 10001 twofold && useradd --system --uid 10001 --gid 10001 --create-home twofold \
+    && install --directory --owner=twofold --group=twofold /var/lib/twofold/provider
 COPY --from=build /opt/twofold /opt/twofold
 ENV PATH=/opt/twofold/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001

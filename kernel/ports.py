@@ -2,9 +2,8 @@
 
     gateway ── CommandQueue ──> bus ──> workers ── EventStore ──> log ──> readmodels ── ViewStore ──> rows ──> gateway
                     Bell (positions, progress) and Outcomes fly back beside it; Leases say who holds which lane or slice.
-
-What needs a server when served has an embedded implementation, too, and one conformance suite in tests/contract. All calls
-are blocking and thread-safe unless they say otherwise; every one may raise Unavailable. What only the bus asks: `lanes.py`.
+What needs a server has an embedded implementation, too, and a suite in tests/contract. All calls are blocking and thread-safe
+unless they say otherwise; every one may raise Unavailable. What only the bus asks: `lanes.py`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ from twofold.kernel.builds import Build, Builds
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.members import Member
 from twofold.kernel.ports import Clock, History, Leases, ParkedCommands, ParkedLines, Rows
-from twofold.monitoring.lag import STATES, read_lag
+from twofold.kernel.process import AnyProcess
+from twofold.monitoring.instances import COUNTED_MAX, InstanceCounts, count_instances, view_of_instances
+from twofold.monitoring.lag import STATES, Lag, read_lag
 
 PARKED_COUNTED_MAX = 1_000
 
@@ -38,12 +40,14 @@ class Facts(Collector):
         rows: RowsAndBuilds,
         parked_lines: ParkedLines,
         view_names: Sequence[str],
+        processes: Sequence[AnyProcess],
         leases: Leases,
         depths: Callable[[], Mapping[str, int]],
         clock: Clock,
     ) -> None:
         self._history, self._parked_commands = history, parked_commands
         self._rows, self._parked_lines, self._names = rows, parked_lines, view_names
+        self._processes = processes
         self._leases, self._depths, self._clock = leases, depths, clock
         self._log = structlog.get_logger(room="monitoring")
 
@@ -81,6 +85,7 @@ class Facts(Collector):
                 "Keys behind a poison event.",
                 {name: parked.get(name, 0) for name, _ in views},
             ),
+            *told_of_processes(self._instances(lag)),
             GaugeMetricFamily("twofold_log_head", "Last position of the log.", value=lag.head),
             GaugeMetricFamily(
                 "twofold_parked_commands",
@@ -88,6 +93,23 @@ class Facts(Collector):
                 value=len(self._parked_commands.parked(PARKED_COUNTED_MAX)),
             ),
         ]
+
+    def _instances(self, lag: Lag) -> dict[str, InstanceCounts]:
+        """By process, of those whose rows can be read."""
+        near = [process for process in self._processes if lag.views[view_of_instances(process)].state != "away"]
+        now = self._clock.now()
+        return {process.name: count_instances(self._rows, self._parked_lines, process, now) for process in near}
+
+
+def told_of_processes(counts: Mapping[str, InstanceCounts]) -> list[Metric]:
+    """The instances of each process by state, and how late the latest timer of them all is."""
+    text = f"Instances of a process by state; of one that has more, {COUNTED_MAX}."
+    states = GaugeMetricFamily("twofold_process_instances", text, labels=["process", "state"])
+    for process, counted in counts.items():
+        for state, count in counted.instances.items():
+            states.add_metric([process, state], count)
+    due = max((one.timers_due_seconds for one in counts.values()), default=0.0)
+    return [states, GaugeMetricFamily("twofold_timers_due_seconds", "How long the timer due for longest has been.", value=due)]
 
 
 def _members(members: Sequence[Member]) -> Metric:

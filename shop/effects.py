@@ -9,7 +9,7 @@ from __future__ import annotations
 from twofold.kernel.effects import AnyEffect, Attempt, Effect
 from twofold.shop.calls import AskAuthorisation, AskCapture, AskRefund, AskVoid, Notice
 from twofold.shop.notification import RecordNotification, notification_key
-from twofold.shop.outside.notices import Message, channel_of
+from twofold.shop.outside.notices import Letter, channel_of
 from twofold.shop.outside.simulated import provider_of
 from twofold.shop.payment import RecordAuthorisation
 
@@ -45,7 +45,7 @@ def refund(call: AskRefund, attempt: Attempt) -> None:
 def notify(call: Notice, attempt: Attempt) -> RecordNotification | None:
     """None when there is nobody to write to. A customer is written to under his id, if that is an address."""
     subject = f"Your order {call.order_id}: {call.kind}"
-    message = Message(attempt.key, call.kind, call.order_id, call.customer_id, subject, text_of(call))
+    message = Letter(attempt.key, call.kind, call.order_id, call.customer_id, subject, text_of(call))
     if not channel_of(attempt.settings["TWOFOLD_NOTIFY_URL"]).deliver(message, _within(attempt)):
         return None
     return RecordNotification(notification_key(call.order_id, call.kind), call.order_id, call.kind, attempt.key)

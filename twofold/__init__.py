@@ -6,7 +6,7 @@ each is linked in beside the roof's own files (docs/architecture.md says how).
 """
 
 from twofold.kernel.decider import Decider, Downcaster, Upcaster
-from twofold.kernel.effects import Attempt, Effect
+from twofold.kernel.effects import Attempt, CallRefused, Effect
 from twofold.kernel.errors import Rejected
 from twofold.kernel.messages import Command, Event
 from twofold.kernel.process import (
@@ -31,6 +31,7 @@ __all__ = [
     "Attempt",
     "Call",
     "CallGivenUp",
+    "CallRefused",
     "Command",
     "CommandRejected",
     "Decider",

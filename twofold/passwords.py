@@ -14,6 +14,7 @@ from twofold.kernel.errors import Unavailable, WrongPassword
 from twofold.settings import Settings
 
 WITHOUT_ROWS = ("workers",)
+WITHOUT_REDIS = ("processes",)
 
 
 def refuse_wrong_passwords(settings: Settings, room: str) -> None:
@@ -33,7 +34,7 @@ def _asks(settings: Settings, room: str) -> Iterator[Callable[[], None]]:
     if room in WITHOUT_ROWS:
         return
     views = load_domain(settings.domain_module).views.values()
-    if settings.redis_url and any(view.store == "redis" and view.sync == "async" for view in views):
+    if settings.redis_url and room not in WITHOUT_REDIS and any(view.store == "redis" and view.sync == "async" for view in views):
         yield lambda: twofold.readmodels.stores.redis.ask(settings.redis_url)
     if settings.read_database_url:
         yield lambda: twofold.readmodels.stores.sql.ask(settings.read_database_url)

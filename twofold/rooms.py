@@ -188,8 +188,9 @@ def _working(deployment: Deployment, metrics: Metrics) -> Iterator[Executor]:
 
 
 def _facts(deployment: Deployment) -> Facts:
-    log, rows, views = deployment.events, deployment.rows, list(deployment.domain.views)
-    return Facts(log, log, rows, rows, views, deployment.leases, deployment.depths, deployment.clock)
+    log, rows, domain = deployment.events, deployment.rows, deployment.domain
+    views, processes = list(domain.views), list(domain.processes.values())
+    return Facts(log, log, rows, rows, views, processes, deployment.leases, deployment.depths, deployment.clock)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ LINE_CHARS_MAX = 400
 SMTP_PERMANENT = range(500, 600)
 
 
-class Message(msgspec.Struct, frozen=True):
+class Letter(msgspec.Struct, frozen=True):
     """What is to be told, and to whom: `to` is an address, or something else. `message_id` is the same in every try."""
 
     message_id: str
@@ -42,7 +42,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Channel(Protocol):
-    def deliver(self, message: Message, timeout_seconds: float) -> bool:
+    def deliver(self, message: Letter, timeout_seconds: float) -> bool:
         """Hand it over. False when there is nobody to hand it to. Raises when it may not have been handed over: deliver it again,
         it is the same message."""
 
@@ -50,7 +50,7 @@ class Channel(Protocol):
 class LogChannel:
     """For trying things out. Who it is for, and what he is told, stays out of the log."""
 
-    def deliver(self, message: Message, timeout_seconds: float) -> bool:
+    def deliver(self, message: Letter, timeout_seconds: float) -> bool:
         structlog.get_logger().info("notice", kind=message.kind, order=message.order_id, message_id=message.message_id)
         return True
 
@@ -62,7 +62,7 @@ class FileChannel:
         self._written: set[str] = set()
         self._journal = Journal(path, lambda line: self._written.add(msgspec.json.decode(line, type=_Written).message_id))
 
-    def deliver(self, message: Message, timeout_seconds: float) -> bool:
+    def deliver(self, message: Letter, timeout_seconds: float) -> bool:
         with self._journal.turn():
             if message.message_id not in self._written:
                 self._journal.append(msgspec.json.encode(message))
@@ -89,7 +89,7 @@ class MailChannel:
         self._sender = one_address(asked.get("from", [SENDER])[0])
         self._otherwise = one_address(asked.get("to", [""])[0])
 
-    def deliver(self, message: Message, timeout_seconds: float) -> bool:
+    def deliver(self, message: Letter, timeout_seconds: float) -> bool:
         to = one_address(message.to) or self._otherwise
         if to is None:
             return self._nobody(message, "no address")
@@ -101,7 +101,7 @@ class MailChannel:
             raise
         return True
 
-    def _mail(self, message: Message, to: Address) -> EmailMessage:
+    def _mail(self, message: Letter, to: Address) -> EmailMessage:
         mail = EmailMessage(policy=SMTP)
         mail["From"] = self._sender
         mail["To"] = to
@@ -112,7 +112,7 @@ class MailChannel:
         mail.set_content("\n".join(one_line(line) for line in message.text.splitlines()) + "\n")
         return mail
 
-    def _nobody(self, message: Message, reason: str) -> bool:
+    def _nobody(self, message: Letter, reason: str) -> bool:
         structlog.get_logger().warning("notice not sent", kind=message.kind, order=message.order_id, reason=reason)
         return False
 

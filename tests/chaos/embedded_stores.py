@@ -20,7 +20,7 @@ BUSY_SECONDS = 5.0
 
 
 class EmbeddedStores:
-    """Port Stores of the chaos checker, over `log.db` and `views.db` in `folder`."""
+    """Port Stores of the chaos checker, over `log.db` and `views.db` in `folder`. Inline views have their rows beside the log."""
 
     def __init__(self, folder: Path, domain: Domain) -> None:
         self._log = folder / "log.db"
@@ -57,14 +57,15 @@ class EmbeddedStores:
         return found + [f"key {row}" for row in self.select(self._views, "SELECT view, key, error FROM parked_keys")]
 
     def rows(self, view: AnyView, keys: Collection[str] | None) -> dict[str, Any]:
-        live = self.select(self._views, "SELECT generation FROM generations WHERE view = ? AND state = 'live'", (view.name,))
+        file = self._log if view.sync == "inline" else self._views
+        live = self.select(file, "SELECT generation FROM generations WHERE view = ? AND state = 'live'", (view.name,))
         sql = f'SELECT * FROM "{view.name}__g{live[0][0]}"'
         wanted: tuple[str, ...] = ()
         if keys is not None:
             sql, wanted = f'{sql} WHERE "{view.key}" IN (SELECT value FROM json_each(?))', (json.dumps(list(keys)),)
         hints = get_type_hints(view.row)
         found = {}
-        with closing(self._open(self._views)) as connection:
+        with closing(self._open(file)) as connection:
             cursor = connection.execute(sql, wanted)
             names = [column[0] for column in cursor.description]
             for values in cursor:

@@ -101,9 +101,10 @@ class ServedStores:
     def rows(self, view: AnyView, keys: Collection[str] | None) -> dict[str, Any]:
         if view.name in self._in_redis:
             return self._redis.rows(view, keys)
-        live = self._rows.select("SELECT generation FROM read.generations WHERE view = %s AND state = 'live'", (view.name,))
+        database = self._log if view.name in self._inline else self._rows
+        live = database.select("SELECT generation FROM read.generations WHERE view = %s AND state = 'live'", (view.name,))
         statement = f'SELECT to_jsonb(rows) FROM read."{view.name}__g{live[0][0]}" AS rows'
         if keys is not None:
             statement += f' WHERE "{view.key}" = ANY(%s)'
-        rows = self._rows.select(statement, () if keys is None else (list(keys),))
+        rows = database.select(statement, () if keys is None else (list(keys),))
         return {columns[view.key]: row_of(view, columns) for (columns,) in rows}

@@ -40,7 +40,7 @@ def order_story(name: str, random: Random) -> Story:
         customer = f"customer-{random.randrange(30)}"
         named = {"order_id": order_id}
         placed = {**named, "customer_id": customer, "lines": lines, "shipping_address": _address(order_id, 0, random)}
-        placed["fulfilment"] = "none"
+        placed["fulfilment"] = "none"  # whoever fulfils them would have his own story
         yield Step("PlaceOrder", stream, placed)
         for step in range(1, random.randint(2, READDRESSES_MAX)):
             yield Step("UpdateShippingAddress", stream, {**named, "shipping_address": _address(order_id, step, random)})

@@ -23,7 +23,7 @@ from twofold.kernel.effects import Attempt
 from twofold.shop.calls import Notice
 from twofold.shop.effects import notify, text_of
 from twofold.shop.notification import RecordNotification, decide, evolve
-from twofold.shop.outside.notices import FileChannel, LogChannel, MailChannel, Message, channel_of, one_address
+from twofold.shop.outside.notices import FileChannel, Letter, LogChannel, MailChannel, channel_of, one_address
 
 HEADERS = {"From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted"}
 HEADERS |= {"MIME-Version", "Content-Type", "Content-Transfer-Encoding"}
@@ -66,17 +66,17 @@ class Inbox:
 
 @pytest.fixture
 def inbox() -> Iterator[tuple[Inbox, str]]:
-    handler = Inbox()
-    with serving(handler) as port:
-        yield handler, f"smtp://127.0.0.1:{port}?from=shop@example.com"
+    letters = Inbox()
+    with serving(letters) as port:
+        yield letters, f"smtp://127.0.0.1:{port}?from=shop@example.com"
 
 
 @contextmanager
-def serving(handler: Inbox, **options: Any) -> Iterator[int]:
+def serving(letters: Inbox, **options: Any) -> Iterator[int]:
     """A mail server, by its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
-    controller = Controller(handler, hostname="127.0.0.1", port=port, **options)
+    controller = Controller(letters, hostname="127.0.0.1", port=port, **options)
     controller.start()
     try:
         yield port
@@ -159,12 +159,12 @@ def test_name_and_password_of_the_url_are_used() -> None:
         seen.append((data.login, data.password))
         return AuthResult(success=data.password == b"p@ss", handled=False)
 
-    handler = Inbox()
-    with serving(handler, authenticator=check, auth_required=True, auth_require_tls=False) as port:
+    letters = Inbox()
+    with serving(letters, authenticator=check, auth_required=True, auth_require_tls=False) as port:
         assert MailChannel(f"smtp://shop:p%40ss@127.0.0.1:{port}").deliver(message(), 5.0)
         with pytest.raises(Exception, match="(?i)auth"):
             MailChannel(f"smtp://shop:wrong@127.0.0.1:{port}").deliver(message(), 5.0)
-    assert seen[0] == (b"shop", b"p@ss") and len(handler.mails) == 1
+    assert seen[0] == (b"shop", b"p@ss") and len(letters.mails) == 1
 
 
 def test_the_file_has_each_notice_once_whoever_writes_it(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_the_file_has_each_notice_once_whoever_writes_it(tmp_path: Path) -> None
         for each in (one, other, one):
             assert channel.deliver(each, 1.0)
     lines = (tmp_path / "notices.jsonl").read_bytes().splitlines()
-    assert [msgspec.json.decode(line, type=Message) for line in lines] == [one, other]
+    assert [msgspec.json.decode(line, type=Letter) for line in lines] == [one, other]
 
 
 def test_a_setting_chooses_the_channel(tmp_path: Path) -> None:
@@ -203,5 +203,5 @@ def test_what_was_told_is_recorded_once_by_message() -> None:
     assert made == [1, 0, 1, 0]
 
 
-def message() -> Message:
-    return Message(str(uuid4()), "confirmed", "o1", "ann@example.com", "subject", "text")
+def message() -> Letter:
+    return Letter(str(uuid4()), "confirmed", "o1", "ann@example.com", "subject", "text")

@@ -11,7 +11,7 @@ import yaml
 from tests.guards.house import FLOOR_OF, ROOT
 from twofold.settings import Settings, variable
 
-ROOMS = {"gateway", "workers", "readmodels", "monitoring"}
+ROOMS = {"gateway", "workers", "readmodels", "processes", "monitoring"}
 OURS = ROOMS | {"migrate", "proxy"}
 """What runs from the project's own image."""
 COMPOSE = ROOT / "docker-compose.yml"

@@ -35,6 +35,8 @@ CONTRACT = {
     "twofold_queue_seconds": {"lane"},
     "twofold_queries": {"view", "status"},
     "twofold_query_seconds": {"view"},
+    "twofold_process_instances": {"process", "state"},
+    "twofold_timers_due_seconds": set(),
     "twofold_members": {"room", "version", "standby"},
     "twofold_refusals": {"neighbour", "reason"},
 }

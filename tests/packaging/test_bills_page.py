@@ -6,7 +6,7 @@ from tests.guards.blocks import blocks
 from tests.guards.house import ROOT
 from tests.packaging.page import definitions
 
-FILES = ("# bills.py\n", "# test_bills.py\n")
+FILES = tuple(f"# {name}.py\n" for name in ("bills", "test_bills"))
 
 
 def defined(text: str) -> set[str]:

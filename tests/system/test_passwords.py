@@ -25,7 +25,7 @@ from tests.servers.server import free_port
 from twofold.settings import Settings
 
 SECONDS_MAX = 60.0
-ROOMS = ("gateway", "workers", "readmodels", "monitoring")
+ROOMS = ("gateway", "workers", "readmodels", "processes", "monitoring")
 
 
 def with_password(url: str, password: str, user: str = "") -> str:
@@ -85,7 +85,7 @@ def twofold(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[
         ("database_url", "log", (*ROOMS, "migrate")),
         ("broker_url", "broker", ROOMS),
         ("redis_url", "redis", ("gateway", "readmodels", "monitoring", "migrate")),
-        ("read_database_url", "rows", ("gateway", "readmodels", "monitoring", "migrate")),
+        ("read_database_url", "rows", ("gateway", "readmodels", "processes", "monitoring", "migrate")),
     ],
 )
 def test_whoever_starts_with_a_wrong_password_is_told_so_in_one_line(
@@ -113,12 +113,13 @@ def test_no_password_where_one_is_wanted_is_told_so_too(house: Guarded) -> None:
         assert (ended.returncode, f"wrong password (TWOFOLD_{field.upper()}" in ended.stderr) == (1, True), ended.stderr
 
 
-def test_a_room_does_not_ask_for_the_password_of_what_it_does_not_need(house: Guarded, tmp_path: Path) -> None:
-    """A worker decides without Redis."""
-    room = Room("workers", ["workers"], environment_of(house.without("redis_url")), tmp_path)
+@pytest.mark.parametrize("name", ["workers", "processes"])
+def test_a_room_does_not_ask_for_the_password_of_what_it_does_not_need(house: Guarded, tmp_path: Path, name: str) -> None:
+    """A worker decides without Redis, and instances of processes are not there either."""
+    room = Room(name, [name], environment_of(house.without("redis_url")), tmp_path)
     room.start()
     try:
-        wait_until("it holds its lanes", lambda: "holds" in room.tail(), SECONDS_MAX, room.tail)
+        wait_until("it holds its share", lambda: "holds" in room.tail(), SECONDS_MAX, room.tail)
     finally:
         room.stop()
 

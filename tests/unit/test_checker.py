@@ -22,7 +22,7 @@ from twofold.kernel.view import AnyView
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SHOP = load_domain("twofold.shop")
-INVENTORY = SHOP.views["inventory"].row
+INVENTORY, STOCK = SHOP.views["inventory"].row, SHOP.views["stock"].row
 
 
 @dataclass
@@ -32,6 +32,7 @@ class HandMade:
     log: list[Recorded]
     outcomes: dict[str, Decided]
     inventory: dict[str, Any]
+    stock: dict[str, Any]
     parked_lines: list[str] = field(default_factory=list)
     behind: int = 0
 
@@ -54,7 +55,7 @@ class HandMade:
         return self.parked_lines
 
     def rows(self, view: AnyView, keys: Collection[str] | None) -> dict[str, Any]:
-        rows = self.inventory if view.name == "inventory" else {}
+        rows = {"inventory": self.inventory, "stock": self.stock}.get(view.name, {})
         return dict(rows) if keys is None else {key: rows[key] for key in keys if key in rows}
 
 
@@ -75,7 +76,7 @@ def honest() -> tuple[HandMade, Record]:
     log = [adjusted(1, 1, "c1", 5), adjusted(2, 2, "c2", 2), adjusted(3, 3, "c4", -1)]
     outcomes = {"c1": decided(1, 1), "c2": decided(2, 2), "c3": decided(2, 2, 1, "ignored", 0), "c4": decided(3, 3)}
     row = INVENTORY(sku="a", sold=0, returned=0, adjusted=6, on_hand=6)
-    return HandMade(log, outcomes, {"a": row}), record
+    return HandMade(log, outcomes, {"a": row}, {"a": STOCK(sku="a", on_hand=6, reserved=0, available=6)}), record
 
 
 def laws(stores: HandMade, record: Record) -> set[str]:

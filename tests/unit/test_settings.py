@@ -51,7 +51,7 @@ def test_a_url_without_its_scheme_is_refused_with_one_that_has_it(field: str) ->
     with pytest.raises(Misconfigured, match=rf"^{name}: .*scheme is missing; write \w+://[^\n]*$") as refused:
         read_settings(served | {name: "ann:secret@localhost:1234/x"})
     assert "secret" not in str(refused.value)
-    assert {field for field in Settings.__struct_fields__ if field.endswith("_url")} == set(URLS)
+    assert {field for field in Settings.__struct_fields__ if field.endswith("_url")} == {*URLS, "notify_url"}
 
 
 def test_a_url_is_never_shown_in_an_error() -> None:

@@ -94,7 +94,7 @@ def test_the_month_leaves_the_same_rows_whichever_lane_was_faster(log: list[Reco
     assert tables(log[::-1]) == tables(log)
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(LINES)
 def test_any_month_of_such_lines_equals_a_computation_from_the_file(lines: list[tuple[str, ...]]) -> None:
     """Later months hold what this one does not: mixed invoices, scattered lines, bad debts, lines of zero pieces."""

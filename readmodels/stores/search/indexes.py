@@ -49,7 +49,11 @@ class Index:
         """Empty, whatever was there."""
         with suppress(NotThere):
             self._client.ask("DELETE", f"/{self.name}")
-        self._client.ask("PUT", f"/{self.name}", index_settings())
+        try:
+            self._client.ask("PUT", f"/{self.name}", index_settings())
+        except Unavailable as error:
+            if "resource_already_exists" not in error.detail:  # by somebody who begins at the same time
+                raise
 
     def documents(self, ids: Sequence[str]) -> dict[str, Stored]:
         """Those of these that are there, by id, as they are now, searched or not."""
@@ -125,21 +129,21 @@ class Indexes:
     def of(self, generation: Generation) -> Index:
         name = generation.view, generation.number
         if name not in self._known:
-            self._known[name] = Index(self._client, f"{self._base(generation.view)}-g{generation.number}")
+            self._known[name] = Index(self._client, f"{self._alias_of(generation.view)}-g{generation.number}")
         return self._known[name]
 
     def name(self, generation: Generation) -> None:
         """Let the view's alias be this one's."""
-        base = self._base(generation.view)
-        others = {"remove": {"index": f"{base}-g*", "alias": base, "must_exist": False}}
-        self._client.ask("POST", "/_aliases", {"actions": [others, {"add": {"index": self.of(generation).name, "alias": base}}]})
+        alias = self._alias_of(generation.view)
+        others = {"remove": {"index": f"{alias}-g*", "alias": alias, "must_exist": False}}
+        self._client.ask("POST", "/_aliases", {"actions": [others, {"add": {"index": self.of(generation).name, "alias": alias}}]})
 
     def keep(self, view: str, generations: Collection[Generation]) -> None:
         """Drop every other index of the view; the live one's is named."""
-        base = self._base(view)
-        pattern = re.compile(rf"{re.escape(base)}-g[0-9]+")
+        alias = self._alias_of(view)
+        pattern = re.compile(rf"{re.escape(alias)}-g[0-9]+")
         wanted = {self.of(one).name for one in generations}
-        there = self._client.ask("GET", f"/{base}-g*?filter_path=*.aliases")
+        there = self._client.ask("GET", f"/{alias}-g*?filter_path=*.aliases")
         for name in there:
             if pattern.fullmatch(name) and name not in wanted:
                 self._client.ask("DELETE", f"/{quote(name)}")
@@ -153,7 +157,7 @@ class Indexes:
     def close(self) -> None:
         self._client.close()
 
-    def _base(self, view: str) -> str:
+    def _alias_of(self, view: str) -> str:
         """Names of indexes are in lower case."""
         lower = view.lower()
         return f"{self._prefix}-{lower if lower == view else f'{lower}_{crc32(view.encode()):08x}'}"

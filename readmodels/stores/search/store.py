@@ -28,7 +28,7 @@ from twofold.readmodels.schema.searching import CheckedSearch
 from twofold.readmodels.schema.shape import INDEXED
 from twofold.readmodels.stores.search.documents import id_of, marker_id
 from twofold.readmodels.stores.search.indexes import Indexes
-from twofold.readmodels.stores.search.ledger import Entry, Ledger, ledger_of
+from twofold.readmodels.stores.search.ledger import Ledger, ledger_of
 from twofold.readmodels.stores.search.sql import checked
 from twofold.readmodels.stores.sql.store import SqlViewStore
 
@@ -45,7 +45,7 @@ VERIFY_SECONDS = 5.0
 class SearchViewStore(SqlViewStore):
     """Rows of the views made or attached here. Thread-safe. Every call may raise Unavailable."""
 
-    promises = Promises(is_atomic=True, commits_views_together=False)
+    promises = Promises(is_atomic=True, commits_views_together=True)
     in_index = True
 
     def __init__(self, owner: SqlViewStore, indexes: Indexes) -> None:
@@ -62,8 +62,6 @@ class SearchViewStore(SqlViewStore):
         table = self._ledger(view.name)
         if not self._read(table.filling):
             self._fill(table, before="")
-        self._send(table)
-        self._verify(table)
         self._sweep(view.name)
         return generation
 
@@ -75,8 +73,7 @@ class SearchViewStore(SqlViewStore):
         return [msgspec.structs.replace(one, shape=one.shape.removesuffix(f"|{INDEXED}")) for one in super().builds(views)]
 
     def swap(self, generation: Generation, position: int) -> bool:
-        is_swapped = super().swap(generation, position)
-        if is_swapped:
+        if is_swapped := super().swap(generation, position):
             with suppress(Unavailable):  # the alias is for others: ours are told by the tables
                 self._indexes.name(generation)
         return is_swapped
@@ -85,8 +82,7 @@ class SearchViewStore(SqlViewStore):
         return super().rebuild(_kept(view), throttle, begun_at, again)
 
     def note_rebuild(self, rebuild: Rebuild) -> bool:
-        is_noted = super().note_rebuild(rebuild)
-        if is_noted and rebuild.is_over:
+        if (is_noted := super().note_rebuild(rebuild)) and rebuild.is_over:
             with suppress(Unavailable):
                 self._sweep(rebuild.view)
         return is_noted
@@ -110,9 +106,8 @@ class SearchViewStore(SqlViewStore):
             return {}
         table = self._ledger(view)
         self._settle(table)
-        there = self._indexes.of(table.generation).documents([id_of(key) for key in keys])
-        rows = (table.documents.row(one.document) for one in there.values())
-        return {row.key: row for row in rows if row is not None}
+        there = self._indexes.of(table.generation).documents([id_of(key) for key in keys]).values()
+        return {row.key: row for row in (table.documents.row(one.document) for one in there) if row is not None}
 
     def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
         return {view: self.load(view, keys) for view, keys in wanted.items()}
@@ -220,7 +215,7 @@ class SearchViewStore(SqlViewStore):
             is_ours = table.begin(session, before, secrets.token_hex(8))
         if is_ours:
             self._indexes.of(table.generation).make()
-        self._send(table)
+            self._send(table)
 
     def _send(self, table: Ledger) -> None:
         """Everything that is entered. Where the index is gone it is left for `_verify` to see."""
@@ -229,18 +224,14 @@ class SearchViewStore(SqlViewStore):
             if not index.write(entries, is_awaited=len(entries) < REFRESHED_ENTRIES_MAX):
                 self._verified_at.pop((table.generation.view, table.generation.number), None)
                 return
-            self._cross_out(table, entries)
+            with self._transaction() as session:
+                table.cross_out(session, entries)
             if len(entries) < BATCH_ENTRIES:
                 return
 
-    def _cross_out(self, table: Ledger, entries: Sequence[Entry]) -> None:
-        with self._transaction() as session:
-            table.cross_out(session, entries)
-
     def _sweep(self, view: str) -> None:
         """Drop the indexes of generations that are dropped, and name the live one."""
-        there = [one.generation for one in self.builds([view])]
-        self._indexes.keep(view, there)
+        self._indexes.keep(view, [one.generation for one in self.builds([view])])
 
     def _written(self, session: Session, slices: Collection[SliceId]) -> None:
         for table in {id(self._tables[one.view]): self._ledger(one.view) for one in slices}.values():

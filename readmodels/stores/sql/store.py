@@ -18,7 +18,7 @@ from twofold.database.session import EngineSession, RawSession, Session, in_our_
 from twofold.database.sqlite import writer
 from twofold.kernel.builds import Build
 from twofold.kernel.errors import Neighbour
-from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Promises, Query, Row, RowPage
+from twofold.kernel.rows import Advance, Drain, Found, Generation, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 from twofold.readmodels.schema.columns import queryable_key
 from twofold.readmodels.schema.query import CheckedQuery
@@ -28,13 +28,14 @@ from twofold.readmodels.stores.sql.checkpoints import checkpoints_of
 from twofold.readmodels.stores.sql.find import count
 from twofold.readmodels.stores.sql.generations import make, not_made, of_shape
 from twofold.readmodels.stores.sql.lines import ParkedLineTable
-from twofold.readmodels.stores.sql.rebuilds import Answer, SqlBuilds
+from twofold.readmodels.stores.sql.parked_keys import SqlParkedKeys
+from twofold.readmodels.stores.sql.rebuilds import Answer
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
 
 _Tables = Mapping[tuple[str, int], RowTable]
 
 
-class SqlViewStore(SqlBuilds):
+class SqlViewStore(SqlParkedKeys):
     """Rows, checkpoints and parked keys of the views made or attached here. Thread-safe. Every call may raise Unavailable."""
 
     promises = Promises(is_atomic=True, commits_views_together=True)
@@ -134,27 +135,6 @@ class SqlViewStore(SqlBuilds):
         assert isinstance(question, CheckedQuery), "a search counts what it finds by itself"
         return self._read(lambda session: count(session, table, question, most))
 
-    def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
-        return self._read(lambda session: self._lines.parked(session, self._generations(view), key, limit))
-
-    def parked_lines(self, view: str, only_requested: bool = False) -> list[ParkedLine]:
-        return self._read(lambda session: self._lines.lines(session, self._tables[view].generation, only_requested))
-
-    def parked_counts(self) -> dict[str, int]:
-        return self._read(lambda session: self._lines.counts(session, self._generations(None)))
-
-    def rekeyed(self, view: str) -> int | None:
-        return self._read(lambda session: self._lines.rekeyed(session, self._tables[view].generation))
-
-    def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
-        return self._read(lambda session: self._lines.waiting(session, slice_id, key, limit))
-
-    def request_retry(self, view: str, key: str) -> bool:
-        return self._request(view, key, "retry")
-
-    def discard(self, view: str, key: str) -> bool:
-        return self._request(view, key, "discard")
-
     def close(self) -> None:
         """Give up all connections, as disposing of the engine does."""
         self._engine.dispose()
@@ -178,17 +158,10 @@ class SqlViewStore(SqlBuilds):
     def _row_table(self, view: AnyView, generation: Generation) -> RowTable:
         return row_table(view, generation, self._engine.dialect)
 
-    def _generations(self, view: str | None) -> list[Generation]:
-        return [table.generation for table in (self._tables.values() if view is None else [self._tables[view]])]
-
     def _attached(self, view: str) -> tuple[RowTable, Reading | None]:
         """How it is read goes with the table: another may be attached at any moment."""
         table = self._tables[view]
         return table, self._readings.get((view, table.generation.number))
-
-    def _request(self, view: str, key: str, request: str) -> bool:
-        with self._transaction() as session:
-            return self._lines.request(session, self._tables[view].generation, queryable_key(key), request)
 
     def _tables_of(self, acts: Sequence[Advance | Drain]) -> _Tables:
         """By view and generation, the tables of those that are attached now; they may be others before a commit is done."""
