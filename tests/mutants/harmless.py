@@ -15,7 +15,22 @@ class Harmless(NamedTuple):
     reason: str
 
 
-HARMLESS: Sequence[Harmless] = ()
+COUNTED = 'data.count(b"[") + data.count(b"{") > DEPTH_MAX'
+
+HARMLESS: Sequence[Harmless] = (
+    Harmless(
+        "kernel/codec.py",
+        COUNTED,
+        COUNTED.replace(">", ">="),
+        "with just as many brackets the depth is measured, and is no more than that: it costs time, and refuses nothing",
+    ),
+    Harmless(
+        "subscriptions/log_cache.py",
+        "self._recent_bytes = 0",
+        "pass",
+        "the first page that is read sets it, before anybody looks at it",
+    ),
+)
 
 
 def reason(mutant: Mutant) -> str | None:

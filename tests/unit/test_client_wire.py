@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from twofold.client import AsyncGateway, Gateway, Misconfigured, PageAnswer, RowAnswer, Unavailable
+from twofold.client import AsyncGateway, Gateway, Misconfigured, PageAnswer, Refused, RowAnswer, Unavailable
 from twofold.client import connections as blocking
 
 ROW = b'{"n":1}'
@@ -218,7 +218,7 @@ def test_the_log_is_listened_to_bit_by_bit_and_taken_up_where_it_broke(kind: Any
     with kind(server.url, patience_seconds=5.0) as gateway:
         listening = gateway.events(5)
         assert [next(listening).position for _ in range(3)] == [6, 7, 8]
-        with pytest.raises(Exception, match="404"):
+        with pytest.raises(Refused, match="404"):
             next(listening)
     assert len(server.asked) == 3 and "after=5" in server.paths[0]
     ids = [line for _, asked in server.asked for line in asked.lower().split(b"\r\n") if line.startswith(b"last-event-id")]
@@ -247,7 +247,7 @@ def test_who_leaves_a_stream_gives_its_connection_up(kind: Any, serve: Any) -> N
 
 def test_a_refused_stream_says_why(kind: Any, serve: Any) -> None:
     problem = http(b'{"type":"/problems/no-such-row","title":"No","status":404}', "404 Not Found")
-    with kind(serve(problem).url) as gateway, pytest.raises(Exception, match="No"):
+    with kind(serve(problem).url) as gateway, pytest.raises(Refused, match="No"):
         next(gateway.watch("rows", "a"))
 
 
