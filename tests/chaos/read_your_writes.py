@@ -101,4 +101,4 @@ async def _post(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) 
 def _order(order_id: str, units: int) -> dict[str, Any]:
     address = {"name": "Ann", "line1": "1", "city": "Hull", "postcode": "HU1", "country": "Eire"}
     lines = [{"sku": f"of-{order_id}", "description": "thing", "quantity": units, "unit_price": 100}]
-    return {"order_id": order_id, "customer_id": "ann", "lines": lines, "shipping_address": address}
+    return {"order_id": order_id, "customer_id": "ann", "lines": lines, "shipping_address": address, "fulfilment": "none"}
