@@ -63,6 +63,7 @@ class Quick:
         """With these test files."""
         os.nice(19 - os.nice(0))
         self._texts = {source.path: source.text for source in room_sources()}
+        self._modules = {source.path: source.module for source in room_sources()}
         for name in (*FOREIGN, *FOREIGN_TOO):
             importlib.import_module(name)
         _hypothesis()
@@ -88,6 +89,8 @@ class Quick:
         def loop(session: pytest.Session) -> None:
             items = {item.nodeid: item for item in session.items}
             near = {one: self._near(one) for one in rest}
+            for path in {one.path for one in rest if near[one]}:
+                importlib.import_module(self._modules[path])  # some are imported when they are first needed
             gc.collect()
             live = Live()
             gc.freeze()

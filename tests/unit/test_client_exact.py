@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests.unit.test_client_calls import ACCEPTED, DECIDED, GONE, ID, MANNER, Played, clock, heard, problem, send
-from twofold.client import AsyncGateway, Declined, Gateway, Refused, Unavailable, ViewBehind, bulks, calls
+from twofold.client import AsyncGateway, Declined, Gateway, Refused, Unavailable, ViewBehind, bulks, calls, listening
 from twofold.client.answers import BulkBody, CommandAnswer, understood
 from twofold.client.calls import PAUSE_SECONDS_MIN, Patience
-from twofold.client.said import Manner
-from twofold.client.steps import Ask, Heard, Pause, lost
+from twofold.client.said import QUIET_SECONDS_MAX, Manner
+from twofold.client.steps import Ask, Hear, Heard, Pause, lost
 
 __all__ = ["clock"]
 ASK = Ask("GET", "/x?y=1", {}, None, 1.0)
@@ -171,3 +171,41 @@ def test_whether_a_command_is_decided_is_its_status() -> None:
     words = ("accepted", "pending", "ignored", "parked")
     found = {status: CommandAnswer(command_id=ID, status=status).is_decided for status in words}
     assert found == {"accepted": False, "pending": False, "ignored": True, "parked": True}
+
+
+def test_what_a_refusal_says_whoever_wrote_it() -> None:
+    bare = Refused({})
+    assert (str(bare), bare.status, bare.kind) == ("refused", 0, "")
+    errors = [{"pointer": "/a"}, {"detail": "no pointer"}, {"pointer": "/b"}]
+    said = {"title": "No", "detail": "x", "errors": errors, "details": {"é": 1}, "status": 400, "type": "/problems/malformed"}
+    full = Refused(said)
+    assert str(full) == 'No: x at /a, /b {"é": 1}'
+    assert (full.status, full.kind) == (400, "malformed")
+
+
+def test_an_event_stream_waits_at_first_for_what_was_asked_and_then_for_its_next_word(clock: Clock) -> None:
+    hello = Heard(200, {"content-type": "text/event-stream"}, b"")
+    steps = listening.watch(Manner({}, 40.0, 60.0), "v", "k", 5, 7.0)
+    first: Any = next(steps)
+    assert (first.ask.timeout_seconds, first.ask.headers["Consistency-Token"]) == (47.0, "5")
+    steps.send(hello)
+    given: Any = steps.send(b'id: 3\ndata: {"a":\ndata: 1}\nodd: x\n\nid: 4\nevent: gone\ndata:\n\n')
+    assert given.value == {"a": 1}
+    given = next(steps)
+    assert given.value is None
+    assert next(steps) == Hear()
+    pause: Any = steps.send(b"")
+    assert 0.0 < pause.seconds <= PAUSE_SECONDS_MIN
+    again: Any = next(steps)
+    assert (again.ask.timeout_seconds, again.ask.headers["Last-Event-ID"]) == (40.0, "4")
+    assert "Consistency-Token" not in again.ask.headers
+    short: Any = next(listening.watch(Manner({}, 1.0, 60.0), "v", "k", None, None))
+    assert short.ask.timeout_seconds == QUIET_SECONDS_MAX
+
+
+def test_a_message_may_be_as_long_as_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "MESSAGE_BYTES_MAX", 8)
+    assert list(listening.Messages().feed(b"data: ab")) == []
+    with pytest.raises(Unavailable, match="without end"):
+        list(listening.Messages().feed(b"data: abc"))
+    assert listening.Messages().retry_seconds == 0.0
