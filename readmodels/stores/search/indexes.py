@@ -140,7 +140,7 @@ class Indexes:
         self._client.ask("POST", "/_aliases", {"actions": [others, {"add": {"index": self.of(generation).name, "alias": base}}]})
 
     def keep(self, view: str, generations: Collection[Generation]) -> None:
-        """Drop every other index of the view; the live one's is named."""
+        """Drop every other index of the view."""
         base = self._base(view)
         pattern = re.compile(rf"{re.escape(base)}-g[0-9]+")
         wanted = {self.of(one).name for one in generations}
@@ -148,9 +148,6 @@ class Indexes:
         for name in there:
             if pattern.fullmatch(name) and name not in wanted:
                 self._client.ask("DELETE", f"/{quote(name)}")
-        for one in generations:
-            if one.state == "live" and self.of(one).name in there:
-                self.name(one)
 
     def ping(self) -> None:
         self._client.ask("GET", "/")

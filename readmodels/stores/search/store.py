@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ from twofold.readmodels.stores.search.documents import id_of, marker_id
 from twofold.readmodels.stores.search.indexes import Indexes
 from twofold.readmodels.stores.search.ledger import Entry, Ledger, ledger_of
 from twofold.readmodels.stores.search.sql import checked
+from twofold.readmodels.stores.sql.generations import is_missing
 from twofold.readmodels.stores.sql.store import SqlViewStore
 
 BATCH_ENTRIES = 1_000
@@ -58,11 +59,14 @@ class SearchViewStore(SqlViewStore):
         return SearchViewStore(self._owner, self._indexes)
 
     def make(self, view: AnyView, slices: int) -> Generation:
+        is_first = self._read(lambda session: is_missing(session, self._engine.dialect))
+        self._indexes.keep(view.name, [] if is_first else [one.generation for one in self.builds([view.name])])
         generation = super().make(_kept(view), slices)
         table = self._ledger(view.name)
         if not self._read(table.filling):
             self._fill(table, before="")
-        self._sweep(view.name)
+        if generation.state == "live":
+            self._indexes.name(generation)
         return generation
 
     def attach(self, view: AnyView, build: Build | None = None) -> Generation:
@@ -86,7 +90,7 @@ class SearchViewStore(SqlViewStore):
         is_noted = super().note_rebuild(rebuild)
         if is_noted and rebuild.is_over:
             with suppress(Unavailable):
-                self._sweep(rebuild.view)
+                self._indexes.keep(rebuild.view, [one.generation for one in self.builds([rebuild.view])])
         return is_noted
 
     def positions(self, *views: str) -> dict[SliceId, int]:
@@ -116,22 +120,12 @@ class SearchViewStore(SqlViewStore):
         return {view: self.load(view, keys) for view, keys in wanted.items()}
 
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
-        tables = [ledger_of(table) for table in self._tables_of(advances).values()]
-        for table in tables:
-            self._settle(table)
-        moved = super().commit(advances)
-        for table in tables if moved else []:
-            self._send(table)
-        return moved
+        with self._sending(advances):
+            return super().commit(advances)
 
     def drain(self, drain: Drain) -> bool:
-        tables = [ledger_of(table) for table in self._tables_of([drain]).values()]
-        for table in tables:
-            self._settle(table)
-        is_drained = super().drain(drain)
-        for table in tables if is_drained else []:
-            self._send(table)
-        return is_drained
+        with self._sending([drain]):
+            return super().drain(drain)
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
         if not keys:
@@ -187,6 +181,16 @@ class SearchViewStore(SqlViewStore):
             )
         return found, is_whole
 
+    @contextmanager
+    def _sending(self, acts: Sequence[Advance | Drain]) -> Iterator[None]:
+        """Before it, what is left; behind it, what it has entered."""
+        tables = [ledger_of(table) for table in self._tables_of(acts).values()]
+        for table in tables:
+            self._settle(table)
+        yield
+        for table in tables:
+            self._send(table)
+
     def _settle(self, table: Ledger) -> None:
         """Send what is left of an earlier commit, and look, now and then, whether the index still has what was sent."""
         self._send(table)
@@ -234,11 +238,6 @@ class SearchViewStore(SqlViewStore):
     def _cross_out(self, table: Ledger, entries: Sequence[Entry]) -> None:
         with self._transaction() as session:
             table.cross_out(session, entries)
-
-    def _sweep(self, view: str) -> None:
-        """Drop the indexes of generations that are dropped, and name the live one."""
-        there = [one.generation for one in self.builds([view])]
-        self._indexes.keep(view, there)
 
     def _written(self, session: Session, slices: Collection[SliceId]) -> None:
         for table in {id(self._tables[one.view]): self._ledger(one.view) for one in slices}.values():
