@@ -130,21 +130,21 @@ class Indexes:
     def of(self, generation: Generation) -> Index:
         name = generation.view, generation.number
         if name not in self._known:
-            self._known[name] = Index(self._client, f"{self._base(generation.view)}-g{generation.number}")
+            self._known[name] = Index(self._client, f"{self._stem(generation.view)}-g{generation.number}")
         return self._known[name]
 
     def name(self, generation: Generation) -> None:
         """Let the view's alias be this one's."""
-        base = self._base(generation.view)
-        others = {"remove": {"index": f"{base}-g*", "alias": base, "must_exist": False}}
-        self._client.ask("POST", "/_aliases", {"actions": [others, {"add": {"index": self.of(generation).name, "alias": base}}]})
+        stem = self._stem(generation.view)
+        others = {"remove": {"index": f"{stem}-g*", "alias": stem, "must_exist": False}}
+        self._client.ask("POST", "/_aliases", {"actions": [others, {"add": {"index": self.of(generation).name, "alias": stem}}]})
 
     def keep(self, view: str, generations: Collection[Generation]) -> None:
         """Drop every other index of the view."""
-        base = self._base(view)
-        pattern = re.compile(rf"{re.escape(base)}-g[0-9]+")
+        stem = self._stem(view)
+        pattern = re.compile(rf"{re.escape(stem)}-g[0-9]+")
         wanted = {self.of(one).name for one in generations}
-        there = self._client.ask("GET", f"/{base}-g*?filter_path=*.aliases")
+        there = self._client.ask("GET", f"/{stem}-g*?filter_path=*.aliases")
         for name in there:
             if pattern.fullmatch(name) and name not in wanted:
                 self._client.ask("DELETE", f"/{quote(name)}")
@@ -155,7 +155,7 @@ class Indexes:
     def close(self) -> None:
         self._client.close()
 
-    def _base(self, view: str) -> str:
+    def _stem(self, view: str) -> str:
         """Names of indexes are in lower case."""
         lower = view.lower()
         return f"{self._prefix}-{lower if lower == view else f'{lower}_{crc32(view.encode()):08x}'}"

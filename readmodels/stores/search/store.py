@@ -23,12 +23,12 @@ from twofold.kernel.builds import Build, Rebuild
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.rows import Advance, Drain, Found, Generation, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
-from twofold.readmodels.schema.columns import is_stream_key, queryable_key, slice_for
 from twofold.readmodels.schema.searching import CheckedSearch
 from twofold.readmodels.schema.shape import INDEXED
 from twofold.readmodels.stores.search.documents import id_of, marker_id
 from twofold.readmodels.stores.search.indexes import Indexes
 from twofold.readmodels.stores.search.ledger import Entry, Ledger, ledger_of
+from twofold.readmodels.stores.search.looking_up import look_up
 from twofold.readmodels.stores.search.sql import checked
 from twofold.readmodels.stores.sql.generations import is_missing
 from twofold.readmodels.stores.sql.store import SqlViewStore
@@ -135,7 +135,7 @@ class SearchViewStore(SqlViewStore):
         for look in range(LOOKS_MAX):
             if look:
                 time.sleep(LOOK_SECONDS)
-            found, is_whole = self._look(ledger_of(table), keys)
+            found, is_whole = look_up(ledger_of(table), self._indexes.of(table.generation), keys, self.parked_lines)
             if is_whole:
                 break
         return [reading.found(one) for one in found] if reading else found
@@ -151,35 +151,6 @@ class SearchViewStore(SqlViewStore):
 
     def close(self) -> None:
         self._indexes.close()
-
-    def _look(self, table: Ledger, keys: Sequence[str]) -> tuple[list[Found], bool]:
-        """What the index has, and whether all of it is of one moment: the lines of parked keys are in SQL, and a row may have
-        moved on since its marker was read."""
-        slices = [slice_for(key, table.generation.slices) for key in keys]
-        there = self._indexes.of(table.generation).documents(
-            [*map(marker_id, sorted(set(slices))), *dict.fromkeys(id_of(queryable_key(key)) for key in keys)]
-        )
-        markers = {slice: there[marker_id(slice)].document for slice in set(slices) if marker_id(slice) in there}
-        is_parked = any("parked" in one for one in markers.values())
-        lines = self.parked_lines(table.generation.view) if is_parked else []
-        firsts = {slice: min((one.position for one in lines if one.slice.slice == slice), default=None) for slice in markers}
-        is_whole = not is_parked or all(one.get("parked") == firsts[slice] for slice, one in markers.items())
-        found = []
-        for key, slice in zip(keys, slices, strict=True):
-            stored, marker = there.get(id_of(queryable_key(key))), markers.get(slice, {"position": 0})
-            row = table.documents.row(stored.document) if stored and slice in markers else None
-            is_whole = is_whole and (row is None or row.position <= marker["position"])
-            mine = [one for one in lines if one.slice.slice == slice]
-            found.append(
-                Found(
-                    row=row,
-                    slice=SliceId(table.generation.view, table.generation.number, slice),
-                    position=marker["position"],
-                    parked=next((one.position for one in mine if one.key == key), None),
-                    has_parked_streams=any(is_stream_key(one.key) for one in mine),
-                )
-            )
-        return found, is_whole
 
     @contextmanager
     def _sending(self, acts: Sequence[Advance | Drain]) -> Iterator[None]:
