@@ -20,7 +20,9 @@ from twofold.kernel.errors import Unavailable
 from twofold.kernel.log import Appended, Decision, LastEvent, Loaded, NewEvent, Page, ParkedCommand, Recorded, Snapshot
 from twofold.kernel.members import Member
 from twofold.kernel.outcome import Outcome
-from twofold.kernel.rows import Advance, Drain, Found, Generation, ParkedKey, ParkedLine, Progress, Promises, Query, Row, RowPage
+from twofold.kernel.parked_keys import ParkedKeys as ParkedKeys
+from twofold.kernel.parked_keys import ParkedLines as ParkedLines
+from twofold.kernel.rows import Advance, Drain, Found, Generation, Progress, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
 
 OnAdvanced = Callable[[Sequence[Progress]], None]
@@ -172,35 +174,6 @@ class Rows(Standing, Counting, Protocol):
     def find(self, view: str, query: Query) -> RowPage:
         """Raises Malformed for a field that is not declared, a value of the wrong type, or a cursor that is not ours. A Search is
         answered with a SearchPage, by the stores that views with `store="search"` are in."""
-
-
-class ParkedLines(Protocol):
-    """Keys whose next event could not be folded, each with the line of events behind it."""
-
-    def parked_lines(self, view: str, only_requested: bool = False) -> list[ParkedLine]:
-        """The line of every parked key of a view, or of those something was asked for, in no order; why they wait is not read."""
-
-    def parked_counts(self) -> dict[str, int]:
-        """How many keys are parked, by view, a stream's once for all slices; views without any may be missing."""
-
-    def rekeyed(self, view: str) -> int | None:
-        """Where the first line begins of which a retry found that its event concerns other keys now; None: there is none."""
-
-    def waiting(self, slice_id: SliceId, key: str, limit: int) -> list[int]:
-        """Positions of the events that stand in line behind a parked key, ascending, the poison one first."""
-
-
-class ParkedKeys(ParkedLines, Protocol):
-    """What operators ask about them."""
-
-    def parked(self, view: str | None = None, key: str | None = None, limit: int | None = None) -> list[ParkedKey]:
-        """Of one view, or of every one known here: one key alone, wherever it is parked, or `limit` in the order they wait."""
-
-    def request_retry(self, view: str, key: str) -> bool:
-        """Ask the projector that holds the key's slice to drain its line. False when the key is not parked."""
-
-    def discard(self, view: str, key: str) -> bool:
-        """Ask it to skip the poison event for good and drain the rest. False when the key is not parked."""
 
 
 class Projection(Standing, ParkedLines, Protocol):

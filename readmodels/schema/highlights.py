@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from html import escape
 
 import msgspec
@@ -18,7 +19,9 @@ PIECES_MAX = 3
 """Of one field."""
 AROUND_CHARS = 60
 """So much text is shown before and behind a word."""
-TEXT_CHARS_MAX = 1_000_000
+PLACES_MAX = 50
+"""So many words of a field are marked."""
+TEXT_CHARS_MAX = 500_000
 """Of one page: what comes behind is not looked at."""
 
 _WORD = re.compile(r"[^\W_]+")
@@ -47,10 +50,7 @@ def _places(text: str, is_met: Callable[[str], bool]) -> list[Place]:
     for word in _WORD.finditer(plain):
         if is_met(cut(word.group())):
             found.append((starts[word.start()], starts[word.end() - 1] + 1))
-            if (
-                found[-1][0] - found[0][1] > (PIECES_MAX + 1) * 2 * AROUND_CHARS
-                and len(_stretches(found, len(text))) > PIECES_MAX
-            ):
+            if len(found) == PLACES_MAX:
                 break
     return found
 
@@ -59,8 +59,11 @@ def _mapped(text: str) -> tuple[str, Sequence[int]]:
     """The text as words are taken from it, and where each of its characters comes from."""
     if text.isascii():
         return text.lower(), range(len(text))
-    chars = [folded(char) for char in text]
+    chars = [_folded(char) for char in text]
     return "".join(chars), [place for place, char in enumerate(chars) for _ in char]
+
+
+_folded = lru_cache(maxsize=4_096)(folded)
 
 
 def _pieces(text: str, places: Iterable[Place]) -> list[str]:

@@ -187,6 +187,7 @@ EVENTS = st.lists(
 )
 
 
+@pytest.mark.parametrize("bench", [kind for kind in KINDS if kind != "opensearch"], indirect=True)  # an index takes long to make
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=EVENTS, pages=st.tuples(st.integers(1, 12), st.integers(1, 12)), slices=st.integers(1, 4), gap=st.integers(0, 40))
 def test_a_view_built_in_one_go_equals_the_view_built_in_pieces(

@@ -129,27 +129,24 @@ class Indexes:
     def of(self, generation: Generation) -> Index:
         name = generation.view, generation.number
         if name not in self._known:
-            self._known[name] = Index(self._client, f"{self._alias_of(generation.view)}-g{generation.number}")
+            self._known[name] = Index(self._client, f"{self._stem(generation.view)}-g{generation.number}")
         return self._known[name]
 
     def name(self, generation: Generation) -> None:
         """Let the view's alias be this one's."""
-        alias = self._alias_of(generation.view)
-        others = {"remove": {"index": f"{alias}-g*", "alias": alias, "must_exist": False}}
-        self._client.ask("POST", "/_aliases", {"actions": [others, {"add": {"index": self.of(generation).name, "alias": alias}}]})
+        stem = self._stem(generation.view)
+        others = {"remove": {"index": f"{stem}-g*", "alias": stem, "must_exist": False}}
+        self._client.ask("POST", "/_aliases", {"actions": [others, {"add": {"index": self.of(generation).name, "alias": stem}}]})
 
     def keep(self, view: str, generations: Collection[Generation]) -> None:
-        """Drop every other index of the view; the live one's is named."""
-        alias = self._alias_of(view)
-        pattern = re.compile(rf"{re.escape(alias)}-g[0-9]+")
+        """Drop every other index of the view."""
+        stem = self._stem(view)
+        pattern = re.compile(rf"{re.escape(stem)}-g[0-9]+")
         wanted = {self.of(one).name for one in generations}
-        there = self._client.ask("GET", f"/{alias}-g*?filter_path=*.aliases")
+        there = self._client.ask("GET", f"/{stem}-g*?filter_path=*.aliases")
         for name in there:
             if pattern.fullmatch(name) and name not in wanted:
                 self._client.ask("DELETE", f"/{quote(name)}")
-        for one in generations:
-            if one.state == "live" and self.of(one).name in there:
-                self.name(one)
 
     def ping(self) -> None:
         self._client.ask("GET", "/")
@@ -157,7 +154,7 @@ class Indexes:
     def close(self) -> None:
         self._client.close()
 
-    def _alias_of(self, view: str) -> str:
+    def _stem(self, view: str) -> str:
         """Names of indexes are in lower case."""
         lower = view.lower()
         return f"{self._prefix}-{lower if lower == view else f'{lower}_{crc32(view.encode()):08x}'}"

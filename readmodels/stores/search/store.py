@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, cast
 
@@ -23,13 +23,14 @@ from twofold.kernel.builds import Build, Rebuild
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.rows import Advance, Drain, Found, Generation, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
-from twofold.readmodels.schema.columns import is_stream_key, queryable_key, slice_for
 from twofold.readmodels.schema.searching import CheckedSearch
 from twofold.readmodels.schema.shape import INDEXED
 from twofold.readmodels.stores.search.documents import id_of, marker_id
 from twofold.readmodels.stores.search.indexes import Indexes
-from twofold.readmodels.stores.search.ledger import Ledger, ledger_of
+from twofold.readmodels.stores.search.ledger import Entry, Ledger, ledger_of
+from twofold.readmodels.stores.search.looking_up import look_up
 from twofold.readmodels.stores.search.sql import checked
+from twofold.readmodels.stores.sql.generations import is_missing
 from twofold.readmodels.stores.sql.store import SqlViewStore
 
 BATCH_ENTRIES = 1_000
@@ -58,11 +59,14 @@ class SearchViewStore(SqlViewStore):
         return SearchViewStore(self._owner, self._indexes)
 
     def make(self, view: AnyView, slices: int) -> Generation:
+        is_first = self._read(lambda session: is_missing(session, self._engine.dialect))
+        self._indexes.keep(view.name, [] if is_first else [one.generation for one in self.builds([view.name])])
         generation = super().make(_kept(view), slices)
         table = self._ledger(view.name)
         if not self._read(table.filling):
             self._fill(table, before="")
-        self._sweep(view.name)
+        if generation.state == "live":
+            self._indexes.name(generation)
         return generation
 
     def attach(self, view: AnyView, build: Build | None = None) -> Generation:
@@ -73,7 +77,8 @@ class SearchViewStore(SqlViewStore):
         return [msgspec.structs.replace(one, shape=one.shape.removesuffix(f"|{INDEXED}")) for one in super().builds(views)]
 
     def swap(self, generation: Generation, position: int) -> bool:
-        if is_swapped := super().swap(generation, position):
+        is_swapped = super().swap(generation, position)
+        if is_swapped:
             with suppress(Unavailable):  # the alias is for others: ours are told by the tables
                 self._indexes.name(generation)
         return is_swapped
@@ -82,9 +87,10 @@ class SearchViewStore(SqlViewStore):
         return super().rebuild(_kept(view), throttle, begun_at, again)
 
     def note_rebuild(self, rebuild: Rebuild) -> bool:
-        if (is_noted := super().note_rebuild(rebuild)) and rebuild.is_over:
+        is_noted = super().note_rebuild(rebuild)
+        if is_noted and rebuild.is_over:
             with suppress(Unavailable):
-                self._sweep(rebuild.view)
+                self._indexes.keep(rebuild.view, [one.generation for one in self.builds([rebuild.view])])
         return is_noted
 
     def positions(self, *views: str) -> dict[SliceId, int]:
@@ -106,29 +112,20 @@ class SearchViewStore(SqlViewStore):
             return {}
         table = self._ledger(view)
         self._settle(table)
-        there = self._indexes.of(table.generation).documents([id_of(key) for key in keys]).values()
-        return {row.key: row for row in (table.documents.row(one.document) for one in there) if row is not None}
+        there = self._indexes.of(table.generation).documents([id_of(key) for key in keys])
+        rows = (table.documents.row(one.document) for one in there.values())
+        return {row.key: row for row in rows if row is not None}
 
     def load_together(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Row]]:
         return {view: self.load(view, keys) for view, keys in wanted.items()}
 
     def commit(self, advances: Sequence[Advance]) -> set[SliceId]:
-        tables = [ledger_of(table) for table in self._tables_of(advances).values()]
-        for table in tables:
-            self._settle(table)
-        moved = super().commit(advances)
-        for table in tables if moved else []:
-            self._send(table)
-        return moved
+        with self._sending(advances):
+            return super().commit(advances)
 
     def drain(self, drain: Drain) -> bool:
-        tables = [ledger_of(table) for table in self._tables_of([drain]).values()]
-        for table in tables:
-            self._settle(table)
-        is_drained = super().drain(drain)
-        for table in tables if is_drained else []:
-            self._send(table)
-        return is_drained
+        with self._sending([drain]):
+            return super().drain(drain)
 
     def get(self, view: str, keys: Sequence[str]) -> list[Found]:
         if not keys:
@@ -138,7 +135,7 @@ class SearchViewStore(SqlViewStore):
         for look in range(LOOKS_MAX):
             if look:
                 time.sleep(LOOK_SECONDS)
-            found, is_whole = self._look(ledger_of(table), keys)
+            found, is_whole = look_up(ledger_of(table), self._indexes.of(table.generation), keys, self.parked_lines)
             if is_whole:
                 break
         return [reading.found(one) for one in found] if reading else found
@@ -155,34 +152,15 @@ class SearchViewStore(SqlViewStore):
     def close(self) -> None:
         self._indexes.close()
 
-    def _look(self, table: Ledger, keys: Sequence[str]) -> tuple[list[Found], bool]:
-        """What the index has, and whether all of it is of one moment: the lines of parked keys are in SQL, and a row may have
-        moved on since its marker was read."""
-        slices = [slice_for(key, table.generation.slices) for key in keys]
-        there = self._indexes.of(table.generation).documents(
-            [*map(marker_id, sorted(set(slices))), *dict.fromkeys(id_of(queryable_key(key)) for key in keys)]
-        )
-        markers = {slice: there[marker_id(slice)].document for slice in set(slices) if marker_id(slice) in there}
-        is_parked = any("parked" in one for one in markers.values())
-        lines = self.parked_lines(table.generation.view) if is_parked else []
-        firsts = {slice: min((one.position for one in lines if one.slice.slice == slice), default=None) for slice in markers}
-        is_whole = not is_parked or all(one.get("parked") == firsts[slice] for slice, one in markers.items())
-        found = []
-        for key, slice in zip(keys, slices, strict=True):
-            stored, marker = there.get(id_of(queryable_key(key))), markers.get(slice, {"position": 0})
-            row = table.documents.row(stored.document) if stored and slice in markers else None
-            is_whole = is_whole and (row is None or row.position <= marker["position"])
-            mine = [one for one in lines if one.slice.slice == slice]
-            found.append(
-                Found(
-                    row=row,
-                    slice=SliceId(table.generation.view, table.generation.number, slice),
-                    position=marker["position"],
-                    parked=next((one.position for one in mine if one.key == key), None),
-                    has_parked_streams=any(is_stream_key(one.key) for one in mine),
-                )
-            )
-        return found, is_whole
+    @contextmanager
+    def _sending(self, acts: Sequence[Advance | Drain]) -> Iterator[None]:
+        """Before it, what is left; behind it, what it has entered."""
+        tables = [ledger_of(table) for table in self._tables_of(acts).values()]
+        for table in tables:
+            self._settle(table)
+        yield
+        for table in tables:
+            self._send(table)
 
     def _settle(self, table: Ledger) -> None:
         """Send what is left of an earlier commit, and look, now and then, whether the index still has what was sent."""
@@ -224,14 +202,13 @@ class SearchViewStore(SqlViewStore):
             if not index.write(entries, is_awaited=len(entries) < REFRESHED_ENTRIES_MAX):
                 self._verified_at.pop((table.generation.view, table.generation.number), None)
                 return
-            with self._transaction() as session:
-                table.cross_out(session, entries)
+            self._cross_out(table, entries)
             if len(entries) < BATCH_ENTRIES:
                 return
 
-    def _sweep(self, view: str) -> None:
-        """Drop the indexes of generations that are dropped, and name the live one."""
-        self._indexes.keep(view, [one.generation for one in self.builds([view])])
+    def _cross_out(self, table: Ledger, entries: Sequence[Entry]) -> None:
+        with self._transaction() as session:
+            table.cross_out(session, entries)
 
     def _written(self, session: Session, slices: Collection[SliceId]) -> None:
         for table in {id(self._tables[one.view]): self._ledger(one.view) for one in slices}.values():

@@ -175,3 +175,11 @@ def parked_columns(generation: Generation, dialect: Dialect) -> tuple[str, str, 
         f"({begins} AND p.slice = w.slice AND {of_streams})",
         f"({begins})",
     )
+
+
+class StaleLines(Exception):
+    """Somebody else worked at the parked lines of these slices; the transaction is given up."""
+
+    def __init__(self, slices: set[SliceId]) -> None:
+        super().__init__()
+        self.slices = slices

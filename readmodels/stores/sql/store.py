@@ -27,7 +27,7 @@ from twofold.readmodels.stores.search.sql import answer, checked
 from twofold.readmodels.stores.sql.checkpoints import checkpoints_of
 from twofold.readmodels.stores.sql.find import count
 from twofold.readmodels.stores.sql.generations import make, not_made, of_shape
-from twofold.readmodels.stores.sql.lines import ParkedLineTable
+from twofold.readmodels.stores.sql.lines import ParkedLineTable, StaleLines
 from twofold.readmodels.stores.sql.parked_keys import SqlParkedKeys
 from twofold.readmodels.stores.sql.rebuilds import Answer
 from twofold.readmodels.stores.sql.rows import RowTable, row_table
@@ -100,7 +100,7 @@ class SqlViewStore(SqlParkedKeys):
             try:
                 with self._pipeline() if self._on_postgres else self._transaction() as session:
                     return self._apply(session, left, tables)
-            except _StaleLines as stale:
+            except StaleLines as stale:
                 left = [advance for advance in left if advance.slice not in stale.slices]
         return set()
 
@@ -144,7 +144,7 @@ class SqlViewStore(SqlParkedKeys):
         applied = [advance for advance in advances if advance.slice in moved]
         relied_on = {advance.slice: advance.lines for advance in applied if advance.lines}
         if relied_on and (stale := self._lines.stale(session, relied_on)):
-            raise _StaleLines(stale)
+            raise StaleLines(stale)
         write_rows(session, applied, tables)
         for advance in applied:
             if advance.waiting:
@@ -218,11 +218,3 @@ def write_rows(session: Session, acts: Sequence[Advance | Drain], tables: _Table
         rows = [item for act in acts if act.slice[:2] == name for item in sorted(act.rows.items())]
         table.write(session, [row for _, row in rows if row is not None])
         table.delete(session, [key for key, row in rows if row is None])
-
-
-class _StaleLines(Exception):
-    """Somebody else worked at the parked lines of these slices; the transaction is given up."""
-
-    def __init__(self, slices: set[SliceId]) -> None:
-        super().__init__()
-        self.slices = slices
