@@ -50,7 +50,7 @@ def served(settings: Settings, folder: Path, port: int) -> Iterator[None]:
         migrate.wait_done(SECONDS_MAX)
     rooms = [
         Room(name, [name], environment | {"TWOFOLD_METRICS_PORT": str(free_port())}, folder, port if name == "gateway" else None)
-        for name in ("workers", "readmodels", "gateway")
+        for name in ("workers", "readmodels", "processes", "gateway")
     ]
     try:
         for room in rooms:
