@@ -20,6 +20,7 @@ import msgspec
 
 from twofold.database.session import Session
 from twofold.kernel.builds import Build, Rebuild
+from twofold.kernel.counting import counted_by_pages
 from twofold.kernel.errors import Unavailable
 from twofold.kernel.rows import Advance, Drain, Found, Generation, Promises, Query, Row, RowPage
 from twofold.kernel.view import AnyView, SliceId
@@ -148,6 +149,9 @@ class SearchViewStore(SqlViewStore):
         if isinstance(asked, CheckedSearch) and asked.terms and not page.total:  # then what is spelt nearly so
             page = documents.page(asked, index.search(documents.question(asked, is_fuzzy=True)), slices, is_fuzzy=True)
         return reading.page(page) if reading else page
+
+    def count(self, view: str, query: Query, most: int) -> int:
+        return counted_by_pages(self.find, view, query, most)
 
     def close(self) -> None:
         self._indexes.close()
