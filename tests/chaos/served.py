@@ -1,4 +1,4 @@
-"""The served system to be hurt: private servers, two gateways, two workers, two projectors, one of processes, four slices a view.
+"""The served system to be hurt: private servers, two gateways, two workers, two projectors, four slices a view.
 
 Workers reach PostgreSQL and RabbitMQ through proxies, so that their connections can be cut without hurting anybody else's.
 Every system has a database and a namespace of its own, so that several may use the same servers one after the other.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -25,7 +25,8 @@ from tests.servers.postgres import Postgres, libpq
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
 from tests.servers.server import free_port
-from twofold.kernel.domain import load_domain
+from twofold.kernel.domain import Domain, load_domain
+from twofold.kernel.instances import VIEW_PREFIX
 
 LANES = SLICES = 4
 MEMBERS_SECONDS_MAX = 60.0
@@ -58,8 +59,8 @@ class Plan:
     gateways: int = 2
     workers: int = 2
     projectors: int = 2
-    processes: int = 1
-    """In a domain that has some."""
+    processes: int = 0
+    """Without any, nobody looks at the rows of processes: they stand where they are."""
     modules: Mapping[str, Sequence[str]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -100,10 +101,10 @@ class Served:
         self.gateways = [self.room("gateway", number) for number in range(plan.gateways)]
         self.workers = [self.room("workers", number) for number in range(plan.workers)]
         self.projectors = [self.room("readmodels", number) for number in range(plan.projectors)]
-        self.processes = [self.room("processes", number) for number in range(self._processes_count)]
+        self.processes = [self.room("processes", number) for number in range(plan.processes)]
         self.stores = self.new_stores()
         opening.callback(self.stores.close)
-        self.checker = Checker(load_domain(plan.domain), self.stores)
+        self.checker = Checker(self._domain, self.stores)
         for room in self.rooms:
             opening.callback(room.stop)
             room.start()
@@ -140,7 +141,7 @@ class Served:
 
     def new_stores(self) -> ServedStores:
         log, rows = libpq(self.database_url), libpq(self._environment("")[ROWS_URL])
-        return ServedStores(log, rows, self.backends.redis.url, load_domain(self.plan.domain), self.name)
+        return ServedStores(log, rows, self.backends.redis.url, self._domain, self.name)
 
     def tails(self) -> str:
         return "\n".join(f"--- {room.name}\n{room.tail()}" for room in self.rooms)
@@ -179,11 +180,14 @@ class Served:
         members = dict(self.stores.select("SELECT room, count(*) FROM members GROUP BY room"))
         plan = self.plan
         wanted = {"gateway": plan.gateways, "workers": plan.workers, "readmodels": plan.projectors}
-        return members == wanted | ({"processes": self._processes_count} if self._processes_count else {})
+        return members == wanted | ({"processes": plan.processes} if plan.processes else {})
 
     @property
-    def _processes_count(self) -> int:
-        return self.plan.processes if load_domain(self.plan.domain).processes else 0
+    def _domain(self) -> Domain:
+        """With the views that somebody folds here."""
+        domain = load_domain(self.plan.domain)
+        folded = {name: view for name, view in domain.views.items() if self.plan.processes or not name.startswith(VIEW_PREFIX)}
+        return replace(domain, views=folded)
 
     def _is_to_be_cut(self) -> bool:
         if self.cut_appends <= 0:
