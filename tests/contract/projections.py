@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +15,7 @@ import msgspec
 from twofold.kernel.codec import Codec, encode_event
 from twofold.kernel.decider import AnyDecider, Decider
 from twofold.kernel.domain import domain_of
+from twofold.kernel.errors import Unavailable
 from twofold.kernel.log import Meta, Page, Recorded
 from twofold.kernel.messages import Event
 from twofold.kernel.ports import LogPages, ViewStore
@@ -179,11 +180,17 @@ def running(projector: Projector, slices: Collection[SliceId]) -> Iterator[threa
 
 
 def until(claim: Callable[[], object], what: str) -> None:
-    """Wait for a claim to become true; fail, naming it, when it does not in time."""
+    """Wait for a claim to become true; fail, naming it, when it does not in time. Who does not answer now is asked again."""
     deadline = time.monotonic() + SECONDS_MAX
-    while not claim():
+    while not _holds(claim):
         assert time.monotonic() < deadline, f"not within {SECONDS_MAX:.0f} s: {what}"
         time.sleep(0.01)
+
+
+def _holds(claim: Callable[[], object]) -> bool:
+    with suppress(Unavailable):
+        return bool(claim())
+    return False
 
 
 def reached(store: ViewStore, generation: Generation, position: int) -> Callable[[], bool]:

@@ -98,5 +98,5 @@ def _one_key(value: str, query: CheckedQuery) -> tuple[str, str]:
 
 def _conditions(paths: Sequence[Path | None], walk: Walk) -> list[Condition]:
     equal = [(column, (sortable(column, value) + b"\0", sortable(column, value) + b"\x01")) for column, value in walk.equal]
-    bounds = [*equal, *((span.column, bounds(span)) for span in walk.beside)]
-    return [Condition(paths.index((column,)) + 1, lowest.decode(), behind.decode()) for column, (lowest, behind) in bounds]
+    within = [*equal, *((span.column, bounds(span)) for span in walk.beside)]
+    return [Condition(paths.index((column,)) + 1, lowest.decode(), behind.decode()) for column, (lowest, behind) in within]

@@ -133,10 +133,12 @@ class Indexes:
         return self._known[name]
 
     def name(self, generation: Generation) -> None:
-        """Let the view's alias be this one's."""
+        """Let the view's alias be this one's. One that is gone at this moment is named by whoever makes it anew."""
         stem = self._stem(generation.view)
         others = {"remove": {"index": f"{stem}-g*", "alias": stem, "must_exist": False}}
-        self._client.ask("POST", "/_aliases", {"actions": [others, {"add": {"index": self.of(generation).name, "alias": stem}}]})
+        added = {"add": {"index": self.of(generation).name, "alias": stem}}
+        with suppress(NotThere):
+            self._client.ask("POST", "/_aliases", {"actions": [others, added]})
 
     def keep(self, view: str, generations: Collection[Generation]) -> None:
         """Drop every other index of the view."""
