@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from twofold.gateway.http.answers import encode
@@ -68,4 +69,5 @@ class AuditEndpoint:
         params = Params(request, AFTER, KEYS)
         after, limit = params.text(AFTER) or "", params.number(KEYS, KEYS_MAX)
         found = await self._threads.run(lambda: audit(self._history, self._rows, self._lines, view, self._codec, after, limit))
-        return web.Response(body=encode(found), content_type=JSON, headers={"Cache-Control": "no-store"})
+        told = {name: value for name, value in msgspec.structs.asdict(found).items() if name != "note" or value}
+        return web.Response(body=encode(told), content_type=JSON, headers={"Cache-Control": "no-store"})

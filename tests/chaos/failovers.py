@@ -54,7 +54,7 @@ def failover_round(
 ) -> Round:
     """`backends` keep the rows; the log is on two servers of its own."""
     with servers.private_postgres() as primary, servers.standby(primary) as standby, _database(backends.postgres, name) as rows:
-        plan = Plan(projectors=1, modules=modules, environment={ROWS_URL: rows})
+        plan = Plan(projectors=1, processes=1, modules=modules, environment={ROWS_URL: rows})
         with Served(Backends(primary, backends.rabbitmq, backends.redis), folder, plan) as served:
             return Drama(served).round(FAILOVER, name, random, lambda drama, chance: _fail_over(drama, standby, chance))
 
@@ -62,7 +62,7 @@ def failover_round(
 def restore_round(
     _: Servers, backends: Backends, folder: Path, name: str, random: Random, modules: Modules = NOTHING_PLANTED
 ) -> Round:
-    with Served(backends, folder, Plan(projectors=1, modules=modules)) as served:
+    with Served(backends, folder, Plan(projectors=1, processes=1, modules=modules)) as served:
         return Drama(served).round(RESTORE, name, random, _restore)
 
 

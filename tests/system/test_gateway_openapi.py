@@ -122,8 +122,9 @@ def test_every_command_and_view_of_the_domain_has_its_path() -> None:
     assert document["info"]["title"] == "Shop" and document["info"]["version"] == "2"
     for command in domain.commands:
         assert (f"/commands/{command}" in document["paths"]) == (command not in domain.internal)
-    for view in domain.views:
-        assert "get" in document["paths"][f"/views/{view}"] and "get" in document["paths"][f"/views/{view}/{{key}}"]
+    for name, view in domain.views.items():
+        assert "get" in document["paths"][f"/views/{name}/{{key}}"]
+        assert (f"/views/{name}" in document["paths"]) == view.is_stored, "what is not stored is not listed"
     types = document["components"]["schemas"]["Problem"]["properties"]["type"]["enum"]
     assert types == [f"/problems/{name}" for name in PROBLEM_TYPES]
 

@@ -37,7 +37,8 @@ GOOD: dict[str, dict[str, Any]] = {
 NEEDED = [(tag, field) for tag, body in GOOD.items() for field in body if field != "fulfilment"]
 INTERNAL = (
     *("ConfirmOrder", "ReserveStock", "ReleaseStock", "IssueStock"),
-    *("AuthorisePayment", "RecordAuthorisation", "CapturePayment", "VoidPayment"),
+    *("AuthorisePayment", "RecordAuthorisation", "CapturePayment", "VoidPayment", "RecordNotification"),
+    *("FireTimer", "GiveUpCall", "NoteRejection", "RetryInstance", "CancelInstance"),
 )
 NO_CONTROL = r"Expected `str` matching regex '^[^\\x00-\\x1f\\x7f-\\x9f]+$(?!\\n)'"
 WRONG: list[tuple[str, str, Any, str]] = [
