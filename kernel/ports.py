@@ -106,6 +106,9 @@ class InlineProjection(Protocol):
     def attach(self, connection: Any) -> None:
         """Find out which of its views are to be folded now. NotKnown when these are not all that are."""
 
+    def hears(self, events: Sequence[NewEvent]) -> bool:
+        """Whether any of its views listens to one of these. What nobody hears needs neither `lock` nor `write`."""
+
     def lock(self, connection: Any, events: Sequence[NewEvent]) -> Any:
         """Load and lock the rows these events touch, in key order, before the log's head is locked."""
 

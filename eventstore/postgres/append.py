@@ -112,12 +112,13 @@ class PostgresEventStore:
 
     def _append(self, plan: PlannedAppend, inline: InlineProjection | None, snapshots: Sequence[Snapshot]) -> Appended:
         arrays = _arrays(plan, self._encode_meta) | {"inline_views": inline.number if inline else 0}
+        inline = inline if inline and inline.hears(plan.events) else None
         try:
             with borrowed(self._engine) as connection:
                 if new_types := plan.types - self._noted_types:
                     connection.execute(sql.NOTE_TYPES, tuple(map(list, zip(*sorted(new_types), strict=True))))
                     self._noted_types |= new_types
-                if plan.parked or plan.retried or (inline and plan.events):
+                if plan.parked or plan.retried or inline:
                     start, recorded_at = _append_in_steps(connection, plan, arrays, inline, snapshots)
                 elif snapshots:
                     start, recorded_at = _append_beside(connection, snapshots, sql.APPEND if plan.events else sql.NOTE, arrays)
@@ -143,8 +144,7 @@ class PostgresEventStore:
 def _append_beside(
     connection: PSYCOPG, snapshots: Sequence[Snapshot], statement: str, arrays: dict[str, Any]
 ) -> tuple[int, datetime]:
-    """With snapshots, in one round trip and one commit. They are of what was in the log before: true whether or not the head is
-    given, and written before it is locked."""
+    """With snapshots, in one round trip and one commit: they are of what was in the log before, and so true in any case."""
     with connection.pipeline():
         connection.execute("BEGIN")
         keep(connection, snapshots)
@@ -164,9 +164,9 @@ def _append_in_steps(
     connection.execute("BEGIN")
     if snapshots:
         keep(connection, snapshots)
-    locked = inline.lock(connection, plan.events) if inline and plan.events else None
+    locked = inline.lock(connection, plan.events) if inline else None
     start, recorded_at = _row(connection, sql.TAKE_HEAD if plan.events else sql.SEE_HEAD, arrays)
-    if inline and plan.events:
+    if inline:
         inline.write(connection, locked, plan.recorded(start, recorded_at))
     given = arrays | {"start": start, "recorded_at": recorded_at}
     if not plan.parked and not plan.retried:

@@ -52,8 +52,8 @@ class SqlInlineProjection:
 
     def __init__(self, views: Iterable[AnyView], codec: Codec, dialect: Dialect) -> None:
         self._views = {view.name: view for view in views}
-        self._codec = codec
-        self._dialect = dialect
+        self._codec, self._dialect = codec, dialect
+        self._listened = frozenset[str]().union(*(view.listened for view in self._views.values()))
         self._tables: dict[str, RowTable] = {}
         self._folding_since: dict[int, float] = {}
         self.number = 0
@@ -114,6 +114,9 @@ class SqlInlineProjection:
         mark = self._mark()
         self.number = set_number(table.generation for table in self._tables.values())
         session.count(f"UPDATE {HEAD} SET inline_views = {mark}", (self.number,))
+
+    def hears(self, events: Sequence[NewEvent]) -> bool:
+        return any(event.type in self._listened for event in events)
 
     def lock(self, connection: Any, events: Sequence[NewEvent]) -> Locked:
         """Rows that exist, by view and key, locked in key order until the transaction ends."""
@@ -222,8 +225,7 @@ class SqlInlineProjection:
         return self._decoded(Recorded(0, new.stream, new.version, new.type, new.data, new.meta, UNRECORDED))
 
     def _decoded(self, recorded: Recorded) -> Seen:
-        is_listened = any(recorded.type in view.listened for view in self._views.values())
-        event = self._codec.event(recorded) if is_listened else None
+        event = self._codec.event(recorded) if recorded.type in self._listened else None
         return Seen(recorded.position, recorded.type, about_of(recorded), event, None, len(recorded.data))
 
 

@@ -335,6 +335,9 @@ class CountingRows(SameViews):
         self.seen_counts: list[int] = []
         self.write_calls: list[tuple[object, list[int]]] = []
 
+    def hears(self, events: object) -> bool:
+        return True
+
     def lock(self, connection: Any, events: Sequence[NewEvent]) -> object:
         self.lock_calls.append([event.stream for event in events])
         self.seen_counts.append(self.where.count_on(connection))

@@ -232,6 +232,9 @@ def test_a_worker_stopped_inside_its_transaction_loses_the_head(where: PostgresP
     heads: list[int] = []
 
     class Stopped(SameViews):
+        def hears(self, events: object) -> bool:
+            return True
+
         def lock(self, connection: Any, events: Any) -> None:
             pass
 

@@ -56,6 +56,9 @@ def test_a_gap_is_refused_on_every_way_of_appending(where: Place) -> None:
     store = where.open()
 
     class Nothing(SameViews):
+        def hears(self, events: object) -> bool:
+            return True
+
         def lock(self, connection: object, events: object) -> None: ...
 
         def write(self, connection: object, locked: object, events: object) -> None: ...

@@ -139,6 +139,9 @@ def test_who_waits_while_another_crosses_the_boundary_decides_again(where: Postg
     waiter = threading.Thread(target=wait_behind)
 
     class Slow(SameViews):
+        def hears(self, events: object) -> bool:
+            return True
+
         def lock(self, connection: Any, events: Any) -> None: ...
 
         def write(self, connection: Any, locked: Any, events: Any) -> None:

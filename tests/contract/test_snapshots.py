@@ -45,6 +45,9 @@ def shape(**changed: Any) -> str:
 class NoRows(SameViews):
     """An inline projection with nothing to write."""
 
+    def hears(self, events: object) -> bool:
+        return True
+
     def lock(self, connection: Any, events: Any) -> None: ...
 
     def write(self, connection: Any, locked: Any, events: Any) -> None: ...
