@@ -53,10 +53,11 @@ def make_writer(connection: sqlite3.Connection, is_durable: bool) -> None:
 
 
 def make_private(path: Path) -> None:
-    """Have the file there, for its owner alone, as are then those that SQLite puts beside it. One that is there stays as it is.
-    Whoever opens it is told why it cannot be made."""
+    """Have the file there, for its owner alone, as are then those that SQLite puts beside it. Whoever opens it is told why it
+    cannot be made. One that is there is not even opened: to close it again would take all of this process' locks on it away, and
+    the next one to close it, a backup say, would take itself for the last and remove the WAL that is being written to."""
     with suppress(OSError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

@@ -335,8 +335,8 @@ class CountingRows(SameViews):
         self.seen_counts: list[int] = []
         self.write_calls: list[tuple[object, list[int]]] = []
 
-    def hears(self, events: object) -> bool:
-        return True
+    def hears(self, events: Sequence[NewEvent]) -> bool:
+        return bool(events)
 
     def lock(self, connection: Any, events: Sequence[NewEvent]) -> object:
         self.lock_calls.append([event.stream for event in events])

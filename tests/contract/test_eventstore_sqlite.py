@@ -16,7 +16,7 @@ import pytest
 
 import twofold.database.sqlite_file
 from tests.contract.eventstores import envelope, placed
-from twofold.database.sqlite import WAL_BYTES_MAX
+from twofold.database.sqlite import WAL_BYTES_MAX, connect
 from twofold.database.sqlite_file import GROUP_JOBS_MAX, SqliteFile
 from twofold.eventstore.lane_table import SqliteLaneTable
 from twofold.eventstore.migrate import is_current, migrate
@@ -322,3 +322,20 @@ def test_outcomes_beyond_the_horizon_are_forgotten(file: SqliteFile) -> None:
     known = store.outcomes([decision.envelope.command_id for decision in early + late])
     assert set(known) == {decision.envelope.command_id for decision in late[-horizon - 1 :]}
     assert store.head()[0] == len(store.page(0, 100).events) == 90
+
+
+def test_who_opens_the_file_beside_its_writer_leaves_the_writers_locks_alone(tmp_path: Path) -> None:
+    """Without them a backup takes itself for the last one there, and removes the WAL that is being written to."""
+    migrate(f"sqlite:///{tmp_path / 'log.db'}")
+    file = SqliteFile(tmp_path / "log.db")
+    engine = connect(f"sqlite:///{tmp_path / 'log.db'}", 1)
+    try:
+        file.write(lambda writer: writer.execute("CREATE TABLE beside (a)"))
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT * FROM beside")
+        look = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM beside').fetchall(); c.close()"
+        subprocess.run([sys.executable, "-c", look, str(tmp_path / "log.db")], check=True, timeout=60)
+        assert (tmp_path / "log.db-wal").exists()
+    finally:
+        engine.dispose()
+        file.close()
