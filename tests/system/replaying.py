@@ -105,6 +105,7 @@ def served(postgres_url: str, broker_url: str, redis_url: str, namespace: str, f
         rooms = [_room("gateway", number, settings, folder, free_port()) for number in range(GATEWAYS)]
         rooms += [_room("workers", number, settings, folder) for number in range(WORKERS)]
         rooms += [_room("readmodels", number, settings, folder) for number in range(PROJECTORS)]
+        rooms.append(_room("processes", 0, settings, folder))
         for room in rooms:
             stack.callback(room.stop)
             room.start()

@@ -23,6 +23,7 @@ PLACE = {
     "customer_id": "ada",
     "lines": [{"sku": "mug", "description": "MUG", "quantity": 1, "unit_price": 250}],
     "shipping_address": {"name": "Ada", "line1": "", "city": "", "postcode": "", "country": "France"},
+    "fulfilment": "none",
 }
 
 
