@@ -369,8 +369,7 @@ def test_inline_rows_are_committed_with_the_events_or_not_at_all(where: Place, s
     assert where.counted() == [(2, "order-2"), (3, "order-2")]
     assert store.head()[0] == 3
 
-    rows.fails = False
-    sent = envelope("order-5")
+    rows.fails, sent = False, envelope("order-5")
     store.append([decided(sent, 0, status="parked", code="bug", error="no")], rows)
     store.append([decided(msgspec.structs.replace(sent, attempt=2), 1, 1)], rows)
     assert where.counted()[-1] == (4, "order-5")
