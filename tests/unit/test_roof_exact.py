@@ -234,7 +234,7 @@ def test_a_look_that_fails_is_told_once_until_it_is_another(monkeypatch: pytest.
 
 def test_two_builds_at_most_are_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that answers, the one beside it; and what answered until a moment ago, for a while."""
-    slices = FoldableSlices(SimpleNamespace(projection=1, projection_beside=2))  # type: ignore[arg-type]
+    slices = FoldableSlices(SimpleNamespace(projection=1, beside=2))  # type: ignore[arg-type]
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
